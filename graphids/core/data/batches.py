@@ -1,0 +1,181 @@
+"""Batches: which graphs go together, and how they become tensors.
+
+A batch is gathered from the packed arrays; no object is made per window, and no worker process is needed.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numba import njit
+from numpy.typing import ArrayLike, NDArray
+from torch.utils.data import Sampler
+from torch_geometric.data import Data
+
+from graphids.core.data.graphs import UNLABELLED, PackedGraphs
+from graphids.core.data.preprocessing import UNK, Preprocessing
+
+
+class GraphBatches(torch.utils.data.Dataset[Data]):
+    """Batches of preprocessed graphs by array of indices; for a DataLoader with `batch_size=None`.
+
+    `GraphBatches(graphs, preprocessing)[indices]` is a `torch_geometric.data.Data` of B graphs with `x` float32
+    [N, F], `token` int64 [N], `edge_index` int64 [2, E], numbered within the batch, `edge_attr` float32 [E, FE],
+    `batch` int64 [N], the graph of each node, `y` int64 [B] (-1: unlabelled, or a kind that the model
+    has no class for) and `num_graphs`, an int.
+
+    Args:
+        graphs: Raw graphs; they are kept, not copied.
+        preprocessing: How their features are scaled and their IDs become tokens.
+        unk_rate: Probability that a node is shown as UNK: in training it gives UNK's embedding examples of every kind
+            of ID. 0 for validation and test.
+        seed: Of those draws, which depend on it and on the batch's indices alone: a resumed run sees the same.
+
+    Raises:
+        ValueError: If `unk_rate` is outside [0, 1).
+    """
+
+    def __init__(
+        self, graphs: PackedGraphs, preprocessing: Preprocessing, *, unk_rate: float = 0.0, seed: int = 0
+    ) -> None:
+        if not 0.0 <= unk_rate < 1.0:
+            raise ValueError(f"unk_rate is {unk_rate}, expected a probability in [0, 1).")
+        self.graphs = graphs
+        self.preprocessing = preprocessing
+        self.unk_rate = unk_rate
+        self.seed = seed
+        # Label to the model's class; the extra last entry lets -1 stand for itself.
+        known = {name: index for index, name in enumerate(preprocessing.classes)}
+        self._class_of = np.array([*(known.get(name, UNLABELLED) for name in graphs.classes), UNLABELLED])
+
+    def __len__(self) -> int:
+        return len(self.graphs)
+
+    def __getitem__(self, indices: ArrayLike) -> Data:
+        graphs = self.graphs.take(indices)
+        token = self.preprocessing.tokens(graphs.node_key)
+        if self.unk_rate > 0.0:
+            drawn = np.random.default_rng((self.seed, *np.ravel(indices).tolist())).random(len(token))
+            token[drawn < self.unk_rate] = UNK
+        batch, edge_index = _number(graphs.node_ptr, graphs.edge_ptr, graphs.edge_index)
+        return Data(
+            x=torch.from_numpy(self.preprocessing.nodes(graphs.x, token)),
+            token=torch.from_numpy(token),
+            edge_index=torch.from_numpy(edge_index),
+            edge_attr=torch.from_numpy(self.preprocessing.edges(graphs.edge_attr)),
+            batch=torch.from_numpy(batch),
+            y=torch.from_numpy(self._class_of[graphs.label]),
+            num_graphs=len(graphs),
+        )
+
+
+def network_input(batch: Data, device: torch.device) -> tuple[Any, ...]:
+    """A batch as the arguments of `GAT.forward`: x, token, edge_index, edge_attr, batch, num_graphs."""
+    tensors = (batch.x, batch.token, batch.edge_index, batch.edge_attr, batch.batch)
+    return (*(tensor.to(device) for tensor in tensors), batch.num_graphs)
+
+
+class NodeBudgetBatchSampler(Sampler[NDArray[np.int64]]):
+    """Batches of at most `batch_size` graphs and, if given, `max_nodes` nodes.
+
+    The order is drawn anew from (seed, epoch) each epoch; batches are cut from it as it comes. Packs sorted by size
+    once and kept are almost pure in class: windows of an attack resemble each other in size.
+
+    Each pass over the sampler is an epoch, unless `set_epoch` says which one comes next.
+
+    Args:
+        node_counts: Nodes of each graph, [G].
+        batch_size: Graphs per batch at most.
+        max_nodes: Nodes per batch at most; a larger graph makes a batch of its own. None: no limit.
+        shuffle: False keeps the order of the graphs.
+        seed: Of the order.
+        rank: Of this process among `world_size`; each sees its own share of the batches, all equally many. Up to
+            `world_size - 1` batches of an epoch are left out for it.
+        world_size: Processes that train together.
+
+    Raises:
+        ValueError: If `batch_size` or `max_nodes` is below 1, or `rank` is not in [0, world_size).
+    """
+
+    def __init__(
+        self,
+        node_counts: ArrayLike,
+        batch_size: int,
+        *,
+        max_nodes: int | None = None,
+        shuffle: bool = False,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank is {rank} of world_size {world_size}, expected it in [0, world_size).")
+        if batch_size < 1 or (max_nodes is not None and max_nodes < 1):
+            raise ValueError(f"batch_size is {batch_size} and max_nodes {max_nodes}, expected at least 1 each.")
+        self.node_counts = np.asarray(node_counts, dtype=np.int64)
+        self.batch_size = batch_size
+        self.max_nodes = max_nodes
+        self.shuffle = shuffle
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make the next pass that of `epoch`."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[NDArray[np.int64]]:
+        # A generator, so that the order is drawn at the first batch: on resume Lightning makes the iterator before it
+        # calls set_epoch.
+        batches = self._batches()
+        self.epoch += 1
+        yield from batches[self.rank : len(batches) - len(batches) % self.world_size : self.world_size]
+
+    def __len__(self) -> int:
+        """Batches of the coming epoch; with a node budget it differs a little from epoch to epoch."""
+        return len(self._batches()) // self.world_size
+
+    def state_dict(self) -> dict[str, Any]:
+        """The coming epoch: all that the order depends on beside the arguments."""
+        return {"epoch": self.epoch}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on at the stored epoch."""
+        self.epoch = int(state["epoch"])
+
+    def _batches(self) -> list[NDArray[np.int64]]:
+        order = np.arange(len(self.node_counts), dtype=np.int64)
+        if self.shuffle:
+            order = np.random.default_rng((self.seed, self.epoch)).permutation(order)
+        if self.max_nodes is None:
+            return [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
+        cuts = _cuts(self.node_counts[order], self.batch_size, self.max_nodes)
+        return np.split(order, cuts[1:]) if len(order) else []
+
+
+@njit(cache=True, nogil=True)
+def _cuts(node_counts, batch_size, max_nodes):  # type: ignore[no-untyped-def]
+    """Index of the first graph of each batch."""
+    cuts = [0]
+    nodes = 0
+    for i in range(len(node_counts)):
+        if i > cuts[-1] and (i - cuts[-1] == batch_size or nodes + node_counts[i] > max_nodes):
+            cuts.append(i)
+            nodes = 0
+        nodes += node_counts[i]
+    return np.array(cuts)
+
+
+@njit(cache=True, nogil=True)
+def _number(node_ptr, edge_ptr, edge_index):  # type: ignore[no-untyped-def]
+    """Graph of each node, int64 [N], and the edges numbered within the batch, int64 [2, E]."""
+    batch = np.empty(node_ptr[-1], np.int64)
+    numbered = np.empty(edge_index.shape, np.int64)
+    for g in range(len(node_ptr) - 1):
+        batch[node_ptr[g] : node_ptr[g + 1]] = g
+        for end in range(2):
+            for edge in range(edge_ptr[g], edge_ptr[g + 1]):
+                numbered[end, edge] = edge_index[end, edge] + node_ptr[g]
+    return batch, numbered

@@ -1,0 +1,153 @@
+"""What one log line becomes: a row, and a code that says what the line was."""
+
+from enum import IntEnum
+from typing import Protocol
+
+import numpy as np
+from numba import njit
+
+from graphids.core.data.formats.byte_parsers import (
+    BLANK,
+    COMMA,
+    Bytes,
+    byte_list,
+    decimal_number,
+    hex_number,
+    is_at,
+    name_index,
+    natural_number,
+)
+from graphids.core.data.frames import MAX_EXTENDED_ID, MAX_PAYLOAD_BYTES, MAX_STANDARD_ID
+
+POINT = ord(".")
+
+# One record per row, not one array per column: a parser is then handed one pointer, and a row is one cache line.
+# `found` is the number of payload bytes of a line whose length is wrong.
+ROW = np.dtype(
+    [
+        ("timestamp", "<f8"),
+        ("payload", "<u8"),
+        ("arbitration_id", "<u4"),
+        ("kind", "<i2"),
+        ("dlc", "u1"),
+        ("is_extended", "?"),
+        ("channel", "u1"),
+        ("attack", "u1"),
+        ("found", "u1"),
+    ],
+    align=True,
+)
+
+
+class Row(Protocol):
+    """A record of `ROW` as compiled code sees it."""
+
+    timestamp: float
+    payload: np.uint64
+    arbitration_id: int
+    kind: int
+    dlc: int
+    is_extended: bool
+    channel: int
+    attack: int
+    found: int
+
+
+# What a line turned out to be, as plain integers for the compiled code; negative where it is bad.
+FRAME, REMOTE_FRAME, ERROR_FRAME, COMMENT, BLANK_LINE = range(5)
+BAD_TIMESTAMP, BAD_ID, ID_TOO_LARGE, BAD_DLC, BAD_PAYLOAD, LENGTH_MISMATCH = range(-1, -7, -1)
+BAD_LABEL, BAD_CHANNEL, BAD_END, CAN_FD, BAD_KIND, MISSING_FIELD = range(-7, -13, -1)
+NUM_COUNTED = BLANK_LINE + 1
+
+
+class Layout(IntEnum):
+    """Layout of a data line."""
+
+    CAN_TRAIN_AND_TEST = 0
+    CAR_HACKING = 1
+    ATTACK_DEFENSE = 2
+    GVRET = 3
+    PYTHON_CAN_CSV = 4
+    CANDUMP_LOG = 5
+    CANDUMP_SCREEN = 6
+    NORMAL_RUN = 7
+    CRYSYS_TRACE = 8
+    BUSMASTER = 9
+    CANHACKER = 10
+    PCAN = 11
+
+
+@njit(nogil=True)
+def put_time(record: Row, seconds: float) -> int:
+    """Store a timestamp; NaN says that none was found."""
+    record.timestamp = seconds
+    return BAD_TIMESTAMP if np.isnan(seconds) else FRAME
+
+
+@njit(nogil=True)
+def put_id(record: Row, identifier: int, is_extended: bool) -> int:
+    """Store an arbitration ID, with 29 bits if the format says so or the value needs them; -1 says none was found."""
+    if identifier < 0:
+        return BAD_ID
+    if identifier > MAX_EXTENDED_ID:
+        return ID_TOO_LARGE
+    record.arbitration_id = identifier
+    record.is_extended = is_extended or identifier > MAX_STANDARD_ID
+    return FRAME
+
+
+@njit(nogil=True)
+def put_channel(record: Row, names: Bytes, text: Bytes, at: int, end: int) -> int:
+    """Store the index of the bus named `text[at:end]`."""
+    channel = name_index(names, text, at, end, False)
+    if channel < 0:
+        return BAD_CHANNEL
+    record.channel = channel
+    return FRAME
+
+
+@njit(nogil=True)
+def put_payload(record: Row, dlc: int, count: int, word: np.uint64, is_whole: bool) -> int:
+    """Store a payload of `count` bytes where `dlc` were announced; `is_whole` says that no other text follows it."""
+    record.dlc = dlc
+    record.payload = word
+    record.found = min(count, 255)
+    if count == dlc and is_whole:
+        return FRAME
+    if is_whole or count > MAX_PAYLOAD_BYTES:
+        return LENGTH_MISMATCH
+    return BAD_PAYLOAD if count < dlc else BAD_END
+
+
+@njit(nogil=True)
+def put_remote(record: Row) -> int:
+    """Store a remote frame, which carries no payload."""
+    record.dlc = 0
+    return REMOTE_FRAME
+
+
+@njit(nogil=True)
+def read_dlc(text: Bytes, at: int, end: int) -> tuple[int, int]:
+    """DLC from 0 to 8 and the offset behind it; -1 where none stands there."""
+    value, behind = natural_number(text, at, end)
+    return (value if value <= MAX_PAYLOAD_BYTES else -1), behind
+
+
+@njit(nogil=True)
+def put_spaced_payload(record: Row, text: Bytes, at: int, end: int, dlc: int) -> int:
+    """`dlc` bytes between blanks up to the line's end."""
+    count, at, word = byte_list(text, at, end, BLANK, 65)
+    return put_payload(record, dlc, count, word, at == end)
+
+
+@njit(nogil=True)
+def put_csv_start(record: Row, text: Bytes, at: int, end: int, shift: int) -> tuple[int, int]:
+    """`1700000000.000250,1A2,`: timestamp in units of `10**-shift` seconds, and ID; the offset behind the comma."""
+    seconds, at = decimal_number(text, at, end, POINT, shift)
+    if put_time(record, seconds) < 0 or not is_at(text, at, end, COMMA):
+        return BAD_TIMESTAMP, at
+    identifier, at = hex_number(text, at + 1, end)
+    code = put_id(record, identifier, False)
+    if code == FRAME and not is_at(text, at, end, COMMA):
+        code = MISSING_FIELD if at == end else BAD_ID
+    return code, at + 1

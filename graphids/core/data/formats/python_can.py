@@ -1,0 +1,199 @@
+"""The bridge to python-can for formats that graphids does not parse itself: Vector ASC and BLF, ASAM MF4."""
+
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+import numpy as np
+
+from graphids.core.data.frames import (
+    MAX_EXTENDED_ID,
+    MAX_PAYLOAD_BYTES,
+    MAX_STANDARD_ID,
+    Frames,
+    LogFormatError,
+)
+
+if TYPE_CHECKING:
+    import can
+
+BATCH_FRAMES = 65_536
+_PATTERNS = {
+    "Vector ASC": re.compile(rb"(\xef\xbb\xbf)?\s*date [^\n]*\n\s*base (hex|dec)", re.IGNORECASE),
+    "Vector BLF": re.compile(rb"LOGG"),
+    "ASAM MF4": re.compile(rb"MDF     "),
+}
+PYTHON_CAN_FORMATS = tuple(_PATTERNS)
+
+
+def recognise_python_can(head: bytes) -> str | None:
+    """Name of the format of a file that begins with `head`, if python-can is to read it; None otherwise."""
+    return next((name for name, pattern in _PATTERNS.items() if pattern.match(head)), None)
+
+
+@dataclass(slots=True)
+class PythonCanCounts:
+    """What was met beside data frames."""
+
+    remote_frames: int = 0
+    error_frames: int = 0
+    bad_lines: int = 0
+
+
+class _AscLines(io.TextIOWrapper):
+    """Lines of an ASC file for python-can's reader.
+
+    Knows which line was read last, so that an error can name it, and leaves out `TxRq`: python-can takes the request
+    for a frame, although the frame itself follows as `Tx` when the bus carries it.
+    """
+
+    line_number = 0
+
+    def __next__(self) -> str:  # type: ignore[override]  # typeshed derives TextIOWrapper from a binary base
+        while True:
+            line = super().__next__()
+            self.line_number += 1
+            if " TxRq " not in line:
+                return line
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Columns under construction; channels keep their index from one batch to the next."""
+
+    channels: dict[str, int] = field(default_factory=dict)
+    rows: list[tuple[float, int, int, bool, int]] = field(default_factory=list)
+    payload: bytearray = field(default_factory=bytearray)
+
+    def add(self, message: "can.Message", channel: str) -> None:
+        data = b"" if message.is_remote_frame else bytes(message.data)
+        index = self.channels.setdefault(channel, len(self.channels))
+        is_extended = message.is_extended_id or message.arbitration_id > MAX_STANDARD_ID
+        self.rows.append((message.timestamp, message.arbitration_id, len(data), is_extended, index))
+        self.payload += data.ljust(MAX_PAYLOAD_BYTES, b"\0")
+
+    def take_frames(self) -> Frames:
+        columns = list(zip(*self.rows, strict=True)) or [()] * 5
+        frames = Frames(
+            timestamp=np.array(columns[0], dtype=np.float64),
+            arbitration_id=np.array(columns[1], dtype=np.uint32),
+            dlc=np.array(columns[2], dtype=np.uint8),
+            payload=np.frombuffer(bytes(self.payload), dtype=np.uint8).reshape(-1, MAX_PAYLOAD_BYTES),
+            is_extended=np.array(columns[3], dtype=np.bool_),
+            channel=np.array(columns[4], dtype=np.uint8),
+            channels=tuple(self.channels) or ("",),
+        )
+        self.rows, self.payload = [], bytearray()
+        return frames
+
+
+def read_with_python_can(
+    path: Path,
+    stream: BinaryIO,
+    format_name: str,
+    counts: PythonCanCounts,
+    *,
+    drop_bad_lines: bool = False,
+    batch_frames: int = BATCH_FRAMES,
+) -> Iterator[Frames]:
+    """Frames of `stream` in batches of `batch_frames`, the last one smaller or empty; `counts` is filled on the way.
+
+    Error frames are left out. ASC and BLF count their channels from 1 and are named so. A DLC of 9 to 15 means 8
+    bytes on classic CAN (ISO 11898-1), so that the length of the data stands for the DLC.
+
+    Args:
+        path: Named in errors.
+        stream: The file's content, decompressed.
+        format_name: One of `PYTHON_CAN_FORMATS`.
+        counts: Counters to add to.
+        drop_bad_lines: Skip and count frames that are no classic CAN frames in place of raising.
+        batch_frames: Frames per batch.
+
+    Raises:
+        LogFormatError: On a frame that is no classic CAN frame, and where python-can cannot go on.
+        ModuleNotFoundError: Without the extra `can`.
+    """
+    batch = _Batch()
+    for where, message in _messages(path, stream, format_name):
+        if message.is_error_frame:
+            counts.error_frames += 1
+            continue
+        problem = _problem(message)
+        if problem and not drop_bad_lines:
+            raise LogFormatError(
+                f"{where}: {problem} Export the capture again as classic CAN, or pass on_bad_line='drop' to skip "
+                f"and count such frames."
+            )
+        if problem:
+            counts.bad_lines += 1
+            continue
+        counts.remote_frames += message.is_remote_frame
+        batch.add(message, _channel_name(message, format_name))
+        if len(batch.rows) == batch_frames:
+            yield batch.take_frames()
+    yield batch.take_frames()
+
+
+def _messages(path: Path, stream: BinaryIO, format_name: str) -> "Iterator[tuple[str, can.Message]]":
+    """Messages with the place that an error about them is to name: the line of a text file, else their number."""
+    number = 0
+    lines: _AscLines | None = None
+    try:
+        reader, lines = _open_reader(stream, format_name)
+        messages = iter(reader)
+        while (message := next(messages, None)) is not None:
+            number += 1
+            where = f"{path}:{lines.line_number}" if lines else f"{path}: frame {number}"
+            yield where, message
+    except (ImportError, LogFormatError):
+        raise
+    except Exception as error:  # what the parsers of python-can and asammdf raise is not documented
+        where = f"{path}:{lines.line_number}" if lines else f"{path}: after frame {number}"
+        raise LogFormatError(
+            f"{where}: python-can cannot read this as {format_name} ({type(error).__name__}: {error}). "
+            f"Expected an intact file; export the capture again."
+        ) from error
+
+
+def _open_reader(stream: BinaryIO, format_name: str) -> "tuple[can.io.generic.MessageReader, _AscLines | None]":
+    try:
+        import can
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"{format_name} is read through python-can, which is not installed. Run: pip install 'graphids[can]'"
+        ) from error
+    if format_name == "Vector ASC":
+        lines = _AscLines(cast("io.BytesIO", stream), encoding="utf-8-sig", errors="backslashreplace")
+        return can.ASCReader(lines), lines
+    if format_name == "Vector BLF":
+        return can.BLFReader(stream), None
+    try:
+        return can.MF4Reader(stream), None
+    except NotImplementedError as error:  # python-can raises this where asammdf is missing
+        raise ModuleNotFoundError(
+            f"{format_name} needs asammdf, which is not installed. Run: pip install 'graphids[can]'"
+        ) from error
+
+
+def _channel_name(message: "can.Message", format_name: str) -> str:
+    if message.channel is None:
+        return ""
+    # python-can counts the channels of Vector's formats from 0, the files themselves from 1.
+    if format_name != "ASAM MF4" and isinstance(message.channel, int):
+        return str(message.channel + 1)
+    return str(message.channel)
+
+
+def _problem(message: "can.Message") -> str | None:
+    """What keeps a message from being a classic CAN frame."""
+    if message.is_fd:
+        return "a CAN FD frame. Expected classic CAN, up to 8 bytes per frame."
+    if message.arbitration_id > MAX_EXTENDED_ID:
+        return f"the arbitration ID {message.arbitration_id:X} has more than 29 bits (1FFFFFFF)."
+    expected = 0 if message.is_remote_frame else min(message.dlc, MAX_PAYLOAD_BYTES)
+    if not message.is_remote_frame and len(message.data) != expected:
+        return f"payload has {len(message.data)} bytes but DLC says {message.dlc}. Expected them equal."
+    return None

@@ -1,0 +1,122 @@
+"""Text of a recognised format, parsed chunk by chunk into frames."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphids.core.data.formats import line_records as lines
+from graphids.core.data.formats.byte_parsers import NAME_BYTES, Bytes, names_table
+from graphids.core.data.formats.line_parsers import Names, parse_lines
+from graphids.core.data.formats.line_records import NUM_COUNTED, ROW, Layout
+from graphids.core.data.formats.text_formats import Recognised
+from graphids.core.data.frames import MAX_PAYLOAD_BYTES, NORMAL, Frames, LogFormatError
+
+ATTACK = "attack"
+# Layouts whose optional columns are labels.
+_LABEL_VARIANTS = (Layout.CAN_TRAIN_AND_TEST, Layout.ATTACK_DEFENSE, Layout.CANDUMP_LOG)
+_PROBLEMS: dict[int, str] = {
+    lines.BAD_TIMESTAMP: "no timestamp where the line should begin with one",
+    lines.BAD_ID: "the arbitration ID is not a hexadecimal number of the expected form",
+    lines.ID_TOO_LARGE: "the arbitration ID is larger than its format allows (11 bits: 7FF, 29 bits: 1FFFFFFF)",
+    lines.BAD_DLC: "no DLC from 0 to 8 where one should stand",
+    lines.BAD_PAYLOAD: "the payload is not whole bytes in the notation of the format",
+    lines.BAD_LABEL: "no label of this format where one should stand",
+    lines.BAD_CHANNEL: f"no bus name of 1 to {NAME_BYTES} bytes, or more than 256 of them in one file",
+    lines.BAD_END: "text that the format does not have",
+    lines.CAN_FD: "a CAN FD frame; graphids reads classic CAN, up to 8 bytes per frame",
+    lines.BAD_KIND: "SubClass and Class contradict each other",
+    lines.MISSING_FIELD: "the line ends before its last field",
+}
+
+
+@dataclass(slots=True)
+class TextParser:
+    """Parses one file of a recognised format, in one piece or chunk by chunk.
+
+    Attributes:
+        path: Named in errors.
+        recognised: What `recognise` found.
+        drop_bad_lines: Skip and count bad lines in place of raising.
+        line_number: Of the next line to be read.
+        counts: Lines met, by their code in `line_records`.
+        bad_lines: Lines dropped.
+    """
+
+    path: Path
+    recognised: Recognised
+    drop_bad_lines: bool = False
+    line_number: int = field(init=False)
+    counts: NDArray[np.int64] = field(init=False)
+    bad_lines: int = 0
+    _names: Names = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.line_number = self.recognised.first_line
+        self.counts = np.zeros(NUM_COUNTED, dtype=np.int64)
+        self._names = Names(channels=names_table(), kinds=names_table(NORMAL))
+
+    def parse(self, text: bytes) -> Frames:
+        """Frames of `text`, which begins at a line's start and ends at a line's end (or at the file's).
+
+        Channels and kinds keep their index from one chunk to the next; their tuples grow as names turn up.
+
+        Raises:
+            LogFormatError: On a bad line, unless bad lines are dropped.
+        """
+        data = np.frombuffer(text, dtype=np.uint8)
+        rows = np.empty(text.count(b"\n") + 1, dtype=ROW)
+        row = at = 0
+        while at < data.size:
+            row, at, num_lines, code = parse_lines(
+                self.recognised.dialect, self._names, data, at, rows, row, self.counts
+            )
+            self.line_number += num_lines
+            if code != lines.FRAME:
+                if not self.drop_bad_lines:
+                    raise self._error(code, text, at, rows[row])
+                self.bad_lines += 1
+        return self._frames(rows[:row])
+
+    def _frames(self, rows: NDArray[np.void]) -> Frames:
+        layout, variant = self.recognised.format.layout, self.recognised.dialect.variant
+        is_labelled = layout == Layout.CAR_HACKING or (layout in _LABEL_VARIANTS and variant > 0)
+        names_kinds = layout == Layout.ATTACK_DEFENSE and variant == 2
+        attack = np.ascontiguousarray(rows["attack"])
+        kind = np.ascontiguousarray(rows["kind"]) if names_kinds else attack.astype(np.int16)
+        kinds = _names(self._names.kinds) if names_kinds else (NORMAL, ATTACK)
+        return Frames(
+            timestamp=np.ascontiguousarray(rows["timestamp"]),
+            arbitration_id=np.ascontiguousarray(rows["arbitration_id"]),
+            dlc=np.ascontiguousarray(rows["dlc"]),
+            payload=np.ascontiguousarray(rows["payload"]).view(np.uint8).reshape(-1, MAX_PAYLOAD_BYTES),
+            is_extended=np.ascontiguousarray(rows["is_extended"]),
+            channel=np.ascontiguousarray(rows["channel"]),
+            channels=_names(self._names.channels) or ("",),
+            attack=attack if is_labelled else None,
+            attack_kind=kind if is_labelled else None,
+            kinds=kinds if is_labelled else (NORMAL,),
+        )
+
+    def _error(self, code: int, text: bytes, behind: int, row: np.void) -> LogFormatError:
+        """The error for the bad line that ends before offset `behind`."""
+        found = text[text.rfind(b"\n", 0, behind - 1) + 1 : behind].rstrip(b"\r\n")
+        problem = _PROBLEMS.get(code) or (
+            f"payload has {row['found']} bytes, more than the {MAX_PAYLOAD_BYTES} of classic CAN"
+            if row["found"] > MAX_PAYLOAD_BYTES
+            else f"payload has {row['found']} bytes but DLC says {row['dlc']}"
+        )
+        if behind > len(text):
+            problem += "; the file ends within this line, so the recording may have been cut off"
+        shown = found[:120].decode("ascii", "backslashreplace") + ("..." if len(found) > 120 else "")
+        return LogFormatError(
+            f"{self.path}:{self.line_number - 1}: {problem}: found `{shown}`. Expected {self.recognised.format.name} "
+            f"as in `{self.recognised.format.example}`. Correct the line or export the capture again, or pass "
+            f"on_bad_line='drop' to skip and count such lines."
+        )
+
+
+def _names(table: Bytes) -> tuple[str, ...]:
+    rows = table[: np.count_nonzero(table[:, NAME_BYTES])]
+    return tuple(bytes(row[: row[NAME_BYTES]]).decode("utf-8", "backslashreplace") for row in rows)

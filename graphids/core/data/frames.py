@@ -1,0 +1,120 @@
+"""Frames: the columns every reader produces and every window is cut from.
+
+One capture is one recording of one bus. Frames keep the recorded order, which is the order the bus carried them in;
+a recorder's clock may step back, and the timestamps then say so.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+NORMAL = "normal"
+MAX_PAYLOAD_BYTES = 8
+MAX_STANDARD_ID = 0x7FF
+MAX_EXTENDED_ID = 0x1FFF_FFFF
+# Bit 31 of a node key: 0x123 with 11 bits and 0x123 with 29 bits are two identifiers on one bus.
+EXTENDED_BIT = np.uint32(0x8000_0000)
+
+
+class DataError(ValueError):
+    """Captures that cannot be used as asked; the message says which, what was found and what to do."""
+
+
+class LogFormatError(DataError):
+    """A capture file does not hold what its format promises; the message names file, line, found and expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """Columns of `n` frames, all of one length.
+
+    Attributes:
+        timestamp: float64 [n], seconds, as recorded (absolute or zero-based).
+        arbitration_id: uint32 [n], 11 bits (`< 0x800`) or 29 bits (`< 0x2000_0000`).
+        dlc: uint8 [n], payload length in bytes, 0 to 8. A remote frame carries no payload and has 0.
+        payload: uint8 [n, 8], zero beyond `dlc`.
+        is_extended: bool [n], True for a 29-bit identifier.
+        channel: uint8 [n], index into `channels`.
+        channels: Bus names as recorded; `("",)` where the file names none.
+        attack: uint8 [n], 1 for an injected or altered frame; None where the capture has no labels.
+        attack_kind: int16 [n], index into `kinds`; None exactly where `attack` is None. It can be non-zero where
+            `attack` is 0: while a message is suppressed, the frames of the interval belong to the attack although
+            none of them was injected.
+        kinds: `("normal", ...)`, the attack kinds that this capture names.
+    """
+
+    timestamp: NDArray[np.float64]
+    arbitration_id: NDArray[np.uint32]
+    dlc: NDArray[np.uint8]
+    payload: NDArray[np.uint8]
+    is_extended: NDArray[np.bool_]
+    channel: NDArray[np.uint8]
+    channels: tuple[str, ...] = ("",)
+    attack: NDArray[np.uint8] | None = None
+    attack_kind: NDArray[np.int16] | None = None
+    kinds: tuple[str, ...] = (NORMAL,)
+
+    def __len__(self) -> int:
+        return len(self.timestamp)
+
+    def take(self, rows: slice | NDArray[np.bool_] | NDArray[np.int64]) -> "Frames":
+        """The chosen rows; a slice gives views, not copies."""
+        columns: dict[str, Any] = {
+            f.name: value[rows] for f in fields(self) if isinstance(value := getattr(self, f.name), np.ndarray)
+        }
+        return replace(self, **columns)
+
+    def node_key(self) -> NDArray[np.uint32]:
+        """Identity of the sender as a graph node, uint32 [n]: arbitration ID, bit 31 set for 29-bit identifiers."""
+        return self.arbitration_id | (self.is_extended.astype(np.uint32) << np.uint32(31))
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """One recording of one bus.
+
+    Attributes:
+        name: Path relative to what the caller asked for, with `:channel` appended where a file holds several buses.
+        frames: Its frames, all of one channel.
+        source: Recording that the frames come from. Captures of one source share frames (attacks laid over the same
+            drive), so a split never separates them. The capture's own name where nothing else is known.
+        counts: What the reader met beside frames, by name (`error_frames`, `remote_frames`, `bad_lines`,
+            `comment_lines` ...).
+        path: The file; None for a capture that was simulated in memory.
+    """
+
+    name: str
+    frames: Frames
+    source: str
+    counts: dict[str, int] = field(default_factory=dict)
+    path: Path | None = None
+
+
+def concat(parts: Sequence[Frames]) -> Frames:
+    """Chunks of one capture in recorded order, joined.
+
+    Raises:
+        ValueError: If `parts` is empty, or the parts disagree on channels, kinds or on being labelled.
+    """
+    if not parts:
+        raise ValueError("concat needs at least one part, found none.")
+    first = parts[0]
+    for part in parts[1:]:
+        if (part.channels, part.kinds) != (first.channels, first.kinds):
+            raise ValueError(
+                f"Frames of one capture have to agree: channels {part.channels} and kinds {part.kinds} follow "
+                f"channels {first.channels} and kinds {first.kinds}. Never join two captures: "
+                "a window must not span them."
+            )
+        if (part.attack is None) != (first.attack is None):
+            raise ValueError("Frames of one capture are either all labelled or all unlabelled, found both.")
+    columns: dict[str, Any] = {
+        f.name: np.concatenate([getattr(part, f.name) for part in parts])
+        for f in fields(first)
+        if isinstance(getattr(first, f.name), np.ndarray)
+    }
+    return replace(first, **columns)

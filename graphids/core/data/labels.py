@@ -1,0 +1,183 @@
+"""Labels that lie beside a capture: a sidecar with one row per frame, or an entry of an `index.json`."""
+
+import gzip
+import json
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphids.core.data.frames import NORMAL, Frames, LogFormatError
+
+Kinds = Literal["auto", "filename", "none"]
+KINDS: tuple[Kinds, ...] = ("auto", "filename", "none")
+UNNAMED_KIND = "attack"
+NO_ATTACK = "none"  # the kind that an index gives to a recording without attacks
+_PARENTS = 4  # how many folders above a capture are searched for an index
+_SIDECAR_SUFFIXES = (".labels.csv", ".labels.csv.gz")
+
+
+@dataclass(frozen=True, slots=True)
+class IndexEntry:
+    """What an `index.json` says of one capture.
+
+    Attributes:
+        index: The file that says so.
+        kind: Attack kind, `NO_ATTACK` for a recording without one, None where it is not given.
+        source: Recording that the capture was made from, None where it is not given.
+        intervals: [k, 2] seconds on the capture's own clock in which the attack ran.
+        frames: Number of frames in the capture, None where it is not given.
+        attack: Number of attacked frames among them, None where it is not given.
+    """
+
+    index: Path
+    kind: str | None
+    source: str | None
+    intervals: NDArray[np.float64]
+    frames: int | None
+    attack: int | None
+
+
+def labels_for(path: Path, frames: Frames, kinds: Kinds = "auto", *, is_complete: bool = True) -> Frames:
+    """`frames` of the file at `path` with its labels: those in the file, a sidecar's, or an index' intervals.
+
+    The kind of an attack is the index' kind, else what the file names frame by frame, else the part before the number
+    of a file name such as `DoS-1.csv.gz`, else `attack`. `kinds="filename"` takes the whole file name without its
+    suffixes in place of all that, `kinds="none"` takes `attack`. Where an index gives intervals and no frame is
+    marked (`suppress` leaves none to mark), the frames of the intervals get the kind while `attack` stays 0.
+
+    Args:
+        path: Of the capture.
+        frames: All frames of the file, with the labels that stand in it.
+        kinds: Where names of attack kinds come from.
+        is_complete: Whether no line was dropped, so that numbers of frames have to agree with the index.
+
+    Raises:
+        LogFormatError: If a sidecar or an index is malformed or contradicts the file.
+        ValueError: If `kinds` is none of `KINDS`.
+    """
+    if kinds not in KINDS:
+        raise ValueError(f"kinds={kinds!r} is not known. Expected one of {', '.join(map(repr, KINDS))}.")
+    frames = _with_sidecar(path, frames)
+    entry = index_entry(path)
+    if entry is not None:
+        frames = _with_index(path, frames, entry, is_complete)
+    if frames.attack is None:
+        return frames
+    kind = _kind_name(path, frames, entry, kinds)
+    return frames if kind is None else _with_kind(frames, frames.attack, kind, entry)
+
+
+def index_entry(path: Path) -> IndexEntry | None:
+    """The entry for `path` in the nearest `index.json` beside it or in a folder above that names it."""
+    path = path.absolute()
+    for folder in list(path.parents)[: _PARENTS + 1]:
+        index = folder / "index.json"
+        if not index.is_file():
+            continue
+        try:
+            entries = json.loads(index.read_bytes())
+        except ValueError as error:
+            raise LogFormatError(f"{index}: not JSON ({error}). Correct the file or move it away.") from error
+        name = path.relative_to(folder).as_posix()
+        for entry in entries if isinstance(entries, list) else ():
+            if isinstance(entry, dict) and entry.get("file") == name:
+                return _parse_entry(index, name, entry)
+    return None
+
+
+def _parse_entry(index: Path, name: str, entry: dict[str, object]) -> IndexEntry:
+    intervals = np.empty((0, 2))
+    try:
+        if entry.get("intervals"):
+            intervals = np.asarray(entry["intervals"], dtype=np.float64).reshape(-1, 2)
+    except (TypeError, ValueError) as error:
+        raise LogFormatError(
+            f"{index}: intervals of {name!r} are {entry['intervals']!r}. Expected a list of [begin, end] in seconds."
+        ) from error
+    for key, expected in (("kind", str), ("source", str), ("frames", int), ("attack", int)):
+        if not isinstance(entry.get(key), expected | None):
+            raise LogFormatError(f"{index}: {key} of {name!r} is {entry[key]!r}. Expected a {expected.__name__}.")
+    kind, source, frames, attack = (entry.get(key) for key in ("kind", "source", "frames", "attack"))
+    return IndexEntry(index, kind and str(kind).lower(), source, intervals, frames, attack)  # type: ignore[arg-type]
+
+
+def _with_sidecar(path: Path, frames: Frames) -> Frames:
+    names = {path.name, path.name.removesuffix(".gz")}
+    sidecars = [path.with_name(name + suffix) for name in sorted(names) for suffix in _SIDECAR_SUFFIXES]
+    sidecar = next(filter(Path.is_file, sidecars), None)
+    if sidecar is None:
+        return frames
+    attack = _read_sidecar(sidecar)
+    if len(attack) != len(frames):
+        raise LogFormatError(
+            f"{sidecar}: labels {len(attack)} frames but {path} has {len(frames)}. Expected one row per frame; "
+            f"get the labels that belong to this capture, or move them away to read it unlabelled."
+        )
+    return replace(frames, attack=attack, attack_kind=attack.astype(np.int16), kinds=(NORMAL, UNNAMED_KIND))
+
+
+def _read_sidecar(sidecar: Path) -> NDArray[np.uint8]:
+    """Column `attack` of a csv `frame_index,attack` whose rows number the frames from 0."""
+    raw = sidecar.read_bytes()
+    lines = (gzip.decompress(raw) if sidecar.suffix == ".gz" else raw).decode("utf-8-sig").split()
+    expected = "Expected the header `frame_index,attack` and one row `<index>,<0 or 1>` per frame, from index 0 on."
+    if not lines or lines[0] != "frame_index,attack":
+        raise LogFormatError(f"{sidecar}:1: found `{lines[0] if lines else ''}`. {expected}")
+    for index, line in enumerate(lines[1:]):
+        if line != f"{index},0" and line != f"{index},1":
+            raise LogFormatError(f"{sidecar}:{index + 2}: found `{line}`. {expected}")
+    return np.array([line[-1] == "1" for line in lines[1:]], dtype=np.uint8)
+
+
+def _with_index(path: Path, frames: Frames, entry: IndexEntry, is_complete: bool) -> Frames:
+    """`frames` checked against an index, and labelled by it where the file itself has no labels."""
+    marked = None if frames.attack is None else int(frames.attack.sum())
+    for what, says, found in (("frames", entry.frames, len(frames)), ("attacked frames", entry.attack, marked)):
+        if is_complete and says is not None and found is not None and says != found:
+            raise LogFormatError(
+                f"{entry.index}: says that {path} has {says} {what}, but it has {found}. Expected them equal; "
+                f"the file or the index was changed: restore the one that belongs to the other."
+            )
+    if entry.kind == NO_ATTACK and marked:
+        raise LogFormatError(
+            f"{entry.index}: says that {path} holds no attack, but {marked} of its frames are marked. "
+            f"Correct the kind in the index, or the labels."
+        )
+    if frames.attack is not None or (entry.kind != NO_ATTACK and not len(entry.intervals)):
+        return frames
+    zeros = np.zeros(len(frames), dtype=np.uint8)
+    return replace(frames, attack=zeros, attack_kind=zeros.astype(np.int16), kinds=(NORMAL,))
+
+
+def _kind_name(path: Path, frames: Frames, entry: IndexEntry | None, kinds: Kinds) -> str | None:
+    """Name for every attacked frame; None where the file names kinds frame by frame."""
+    stem = _stem(path)
+    if kinds == "none":
+        return UNNAMED_KIND
+    if kinds == "filename":
+        return stem
+    if entry is not None and entry.kind is not None:
+        return entry.kind
+    if frames.kinds not in ((NORMAL,), (NORMAL, UNNAMED_KIND)):
+        return None
+    numbered = re.fullmatch(r"(.+)-\d+", stem)
+    return numbered[1] if numbered else UNNAMED_KIND
+
+
+def _stem(path: Path) -> str:
+    """File name in lower case without `.gz` and the suffix of its format."""
+    return re.sub(r"\.[a-z]\w{1,4}$", "", path.name.lower().removesuffix(".gz"))
+
+
+def _with_kind(frames: Frames, attack: NDArray[np.uint8], kind: str, entry: IndexEntry | None) -> Frames:
+    """Attacked frames, or where none is marked those of the index' intervals, get the one kind `kind`."""
+    affected = attack.astype(bool)
+    if entry is not None and entry.kind != NO_ATTACK and not affected.any():
+        for begin, end in entry.intervals:
+            affected |= (frames.timestamp >= begin) & (frames.timestamp <= end)
+    kinds = (NORMAL, kind) if affected.any() else (NORMAL,)
+    return replace(frames, attack_kind=affected.astype(np.int16), kinds=kinds)

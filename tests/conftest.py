@@ -1,0 +1,27 @@
+"""Fixtures that more than one test module uses."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--run-slow", action="store_true", help="also run tests marked slow")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--run-slow"):
+        return
+    for item in items:
+        if "slow" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="slow: run with --run-slow"))
+
+
+@pytest.fixture(scope="session")
+def captures_dir() -> Path:
+    """Folder of real captures, `$GRAPHIDS_TEST_DATA`; tests that need it skip without it."""
+    folder = os.environ.get("GRAPHIDS_TEST_DATA")
+    if not folder:
+        pytest.skip("needs real captures: set GRAPHIDS_TEST_DATA to their folder")
+    return Path(folder)

@@ -1,0 +1,70 @@
+import numpy as np
+from numpy.testing import assert_array_equal
+
+from graphids.core.data.simulation.bus import Transmissions, arbitrate, frame_bits
+
+
+def waiting(*frames: tuple[int, int, int]) -> Transmissions:
+    """Eight-byte frames given as (release, mailbox, arbitration ID)."""
+    release, mailbox, arbitration_id = (np.array(column) for column in zip(*frames, strict=True))
+    n = len(frames)
+    return Transmissions(
+        release=release.astype(np.int64),
+        mailbox=mailbox.astype(np.int64),
+        arbitration_id=arbitration_id.astype(np.uint32),
+        dlc=np.full(n, 8, np.uint8),
+        payload=np.zeros((n, 8), np.uint8),
+        attack=np.zeros(n, np.uint8),
+    )
+
+
+def test_a_frame_takes_47_bits_around_its_data_and_a_quarter_of_the_worst_stuffing() -> None:
+    assert_array_equal(frame_bits(np.array([0, 1, 8], np.uint8)), [47 + 2, 55 + 2, 111 + 6])
+
+
+def test_of_two_frames_that_wait_the_lower_id_wins() -> None:
+    rows, end = arbitrate(waiting((0, 0, 0x300), (0, 1, 0x100)))
+
+    assert_array_equal(rows, [1, 0])
+    assert_array_equal(end, [117, 234])
+
+
+def test_a_frame_on_the_wire_is_not_interrupted_by_a_lower_id() -> None:
+    rows, end = arbitrate(waiting((0, 0, 0x300), (1, 1, 0x100), (1, 2, 0x200)))
+
+    assert_array_equal(rows, [0, 1, 2])
+    assert_array_equal(end, [117, 234, 351])
+
+
+def test_an_idle_bus_carries_a_frame_as_soon_as_it_is_released() -> None:
+    _, end = arbitrate(waiting((1000, 0, 0x100), (5000, 0, 0x100)))
+
+    assert_array_equal(end, [1117, 5117])
+
+
+def test_a_newer_frame_overwrites_one_that_still_waits_in_its_buffer() -> None:
+    busy, older, newer = (0, 0, 0x100), (10, 1, 0x200), (20, 1, 0x200)
+
+    rows, _ = arbitrate(waiting(busy, older, newer))
+
+    assert_array_equal(rows, [0, 2])
+
+
+def test_frames_on_the_wire_never_overlap() -> None:
+    rng = np.random.default_rng(0)
+    frames = [(int(rng.integers(0, 50_000)), i % 20, 0x100 + i % 20) for i in range(1000)]
+    sent = waiting(*frames)
+
+    rows, end = arbitrate(sent)
+
+    begin = end - frame_bits(sent.dlc[rows])
+    assert (begin[1:] >= end[:-1]).all()
+    assert (begin >= sent.release[rows]).all()
+
+
+def test_no_frames_give_no_frames() -> None:
+    none = waiting((0, 0, 0)).take(np.zeros(1, np.bool_))
+
+    rows, end = arbitrate(none)
+
+    assert len(rows) == len(end) == 0

@@ -1,0 +1,306 @@
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch_geometric.data import Batch, Data
+
+from graphids.core.data import datamodule as module
+from graphids.core.data.batches import GraphBatches, NodeBudgetBatchSampler
+from graphids.core.data.datamodule import CANDataModule, dataset_digest
+from graphids.core.data.frames import Capture
+from graphids.core.data.graphs import PackedGraphs
+from graphids.core.data.preprocessing import UNK, Preprocessing
+from graphids.core.data.simulate import simulate_vehicle, simulated_captures
+
+SMALL = {"window_size": 64, "stride": 32, "batch_size": 16, "simulated_duration_s": 3.0}
+
+
+@pytest.fixture(scope="module")
+def prepared() -> CANDataModule:
+    data = CANDataModule(**SMALL)
+    data.setup("fit")
+    return data
+
+
+def test_setup_fills_every_split_with_every_class(prepared: CANDataModule) -> None:
+    assert prepared.classes == ("normal", "dos", "fuzzy", "masquerade", "replay", "spoof", "suppress")
+    for name in ("train", "val", "test"):
+        assert prepared.graphs[name].classes == prepared.classes
+        assert set(prepared.graphs[name].label.tolist()) == set(range(7))
+    assert prepared.rule_scores["val"].shape == prepared.graphs["val"].label.shape
+
+
+def test_setup_runs_once(prepared: CANDataModule) -> None:
+    graphs = prepared.graphs["train"]
+
+    prepared.setup("test")
+
+    assert prepared.graphs["train"] is graphs
+
+
+def test_summary_counts_every_frame_and_window(prepared: CANDataModule) -> None:
+    summary = json.loads(json.dumps(prepared.summary))
+
+    assert summary["split"] == "capture"
+    assert sum(summary[name]["frames"] for name in ("train", "val", "test")) == summary["frames"]
+    assert sum(summary["train"]["windows"].values()) == len(prepared.graphs["train"])
+    assert summary["train"]["seconds"] == pytest.approx(3.0 * summary["train"]["captures"], rel=0.02)
+
+
+def test_what_is_fitted_sees_the_training_split_alone(prepared: CANDataModule) -> None:
+    expected = Preprocessing.fit(prepared.graphs["train"], window_size=64, stride=32)
+
+    assert prepared.preprocessing.to_dict() == expected.to_dict()
+
+
+def test_validation_batches_hold_the_windows_in_recorded_order(prepared: CANDataModule) -> None:
+    labels = torch.cat([batch.y for batch in prepared.val_dataloader()])
+
+    assert labels.tolist() == prepared.graphs["val"].label.tolist()
+
+
+def test_validation_shows_every_id_as_it_is(prepared: CANDataModule) -> None:
+    tokens = torch.cat([batch.token for batch in prepared.val_dataloader()])
+
+    assert tokens.tolist() == prepared.preprocessing.tokens(prepared.graphs["val"].node_key).tolist()
+
+
+def test_training_batches_are_a_new_permutation_each_epoch(prepared: CANDataModule) -> None:
+    loader = prepared.train_dataloader()
+    first, second = ([batch.y.tolist() for batch in loader] for _ in range(2))
+    again = [batch.y.tolist() for batch in prepared.train_dataloader()]
+
+    assert first == again
+    assert first != second
+    assert sorted(chain.from_iterable(first)) == sorted(prepared.graphs["train"].label.tolist())
+
+
+def test_the_trainer_numbers_the_epochs_so_that_a_resumed_run_goes_on_with_its_order(
+    prepared: CANDataModule, tmp_path: Path
+) -> None:
+    def trained(epochs: int, checkpoint: Path | None = None) -> list[list[int]]:
+        model = _Recorder()
+        trainer = pl.Trainer(
+            max_epochs=epochs,
+            accelerator="cpu",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            limit_val_batches=0,
+            use_distributed_sampler=False,
+        )
+        trainer.fit(model, datamodule=prepared, ckpt_path=checkpoint, weights_only=False)
+        trainer.save_checkpoint(tmp_path / f"{epochs}.ckpt")
+        return model.first_labels
+
+    straight = trained(3)
+    first = trained(1)
+    resumed = trained(3, checkpoint=tmp_path / "1.ckpt")
+
+    assert len(straight) == 3
+    assert straight[0] != straight[1]
+    assert first + resumed == straight
+
+
+class _Recorder(pl.LightningModule):
+    """Remembers the labels of each epoch's first batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.first_labels: list[list[int]] = []
+
+    def training_step(self, batch: Data, batch_idx: int) -> torch.Tensor:
+        if batch_idx == 0:
+            self.first_labels.append(batch.y.tolist())
+        return self.weight * batch.x.sum()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.0)
+
+
+def test_a_batch_is_what_pyg_makes_of_its_graphs_one_by_one(prepared: CANDataModule) -> None:
+    batches = GraphBatches(prepared.graphs["test"], prepared.preprocessing)
+    indices = np.array([9, 2, 5])
+
+    batch = batches[indices]
+
+    expected = Batch.from_data_list([batches[[index]] for index in indices.tolist()], exclude_keys=["batch"])
+    for name in ("x", "token", "edge_index", "edge_attr", "y"):
+        assert torch.equal(batch[name], expected[name]), name
+    assert torch.equal(batch.batch, expected.batch)
+    assert batch.num_graphs == 3
+    assert batch.to("cpu").num_graphs == 3
+
+
+def test_a_batchs_dtypes_are_the_contracts(prepared: CANDataModule) -> None:
+    batch = GraphBatches(prepared.graphs["test"], prepared.preprocessing)[range(4)]
+
+    assert {name: batch[name].dtype for name in ("x", "edge_attr")} == {"x": torch.float32, "edge_attr": torch.float32}
+    assert {batch[name].dtype for name in ("token", "edge_index", "batch", "y")} == {torch.int64}
+    assert torch.isfinite(batch.x).all()
+
+
+def test_training_shows_some_known_ids_as_unk_and_scales_them_as_such(prepared: CANDataModule) -> None:
+    graphs, preprocessing = prepared.graphs["train"], prepared.preprocessing
+    indices = range(100)
+    plain = GraphBatches(graphs, preprocessing)[indices]
+
+    masked = GraphBatches(graphs, preprocessing, unk_rate=0.1)[indices]
+
+    changed = masked.token != plain.token
+    assert (masked.token[changed] == UNK).all()
+    assert changed.float().mean().item() == pytest.approx(0.1, abs=0.03)
+    as_unk = preprocessing.nodes(graphs.take(indices).x, np.zeros(len(changed), np.int64))
+    assert torch.equal(masked.x[changed], torch.from_numpy(as_unk)[changed])
+    assert torch.equal(masked.token, GraphBatches(graphs, preprocessing, unk_rate=0.1)[indices].token)
+
+
+def test_a_kind_that_the_model_has_no_class_for_is_labelled_minus_one(prepared: CANDataModule) -> None:
+    graphs = prepared.graphs["test"].take(np.flatnonzero(prepared.graphs["test"].label == 1)[:1])
+    renamed = replace(graphs, classes=("normal", "ransom", *graphs.classes[2:]))
+
+    assert GraphBatches(renamed, prepared.preprocessing)[[0]].y.tolist() == [-1]
+
+
+def test_a_node_budget_closes_a_batch_early() -> None:
+    sampler = NodeBudgetBatchSampler([4, 4, 4, 100, 1, 1, 1], batch_size=3, max_nodes=10)
+
+    assert [batch.tolist() for batch in sampler] == [[0, 1], [2], [3], [4, 5, 6]]
+    assert len(sampler) == 4
+
+
+@pytest.mark.parametrize("max_nodes", [None, 30])
+def test_every_graph_is_in_one_batch_of_each_epoch(max_nodes: int | None) -> None:
+    counts = np.random.default_rng(0).integers(1, 12, 50)
+    sampler = NodeBudgetBatchSampler(counts, batch_size=7, max_nodes=max_nodes, shuffle=True)
+
+    for _ in range(3):
+        assert sorted(index for batch in sampler for index in batch.tolist()) == list(range(50))
+
+
+def test_shuffled_batches_mix_the_classes() -> None:
+    """Windows of an attack lie together in a capture and resemble each other in size."""
+    label = np.repeat([0, 1], [750, 250])
+    sampler = NodeBudgetBatchSampler(20 + 10 * label, batch_size=50, max_nodes=1200, shuffle=True)
+
+    shares = [label[batch].mean() for batch in sampler]
+
+    assert 0.05 < min(shares) < max(shares) < 0.55
+
+
+def test_a_sampler_goes_on_from_its_stored_epoch() -> None:
+    def epochs(sampler: NodeBudgetBatchSampler, n: int) -> Iterator[list[list[int]]]:
+        return iter([[batch.tolist() for batch in sampler] for _ in range(n)])
+
+    straight, stopped, resumed = (NodeBudgetBatchSampler([1] * 20, 5, shuffle=True, seed=1) for _ in range(3))
+    expected = list(epochs(straight, 4))
+    begun = list(epochs(stopped, 2))
+    resumed.load_state_dict(stopped.state_dict())
+
+    assert begun + list(epochs(resumed, 2)) == expected
+
+
+def test_ranks_share_the_batches_evenly() -> None:
+    ranks = [NodeBudgetBatchSampler([1] * 35, 5, shuffle=True, rank=rank, world_size=2) for rank in range(2)]
+
+    first, second = ([tuple(batch) for batch in sampler] for sampler in ranks)
+
+    assert len(first) == len(second) == len(ranks[0]) == 3
+    assert not set(first) & set(second)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"batch_size": 1, "max_nodes": 0}, "max_nodes 0"),
+        ({"batch_size": 1, "rank": 2, "world_size": 2}, "rank is 2"),
+    ],
+)
+def test_an_impossible_sampler_is_refused_by_name(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        NodeBudgetBatchSampler([1], **arguments)
+
+
+def test_the_digest_tells_data_sets_apart_by_content_name_and_label() -> None:
+    captures = simulated_captures(duration_s=1.0, captures_per_kind=1)[:6]
+    frames = captures[-1].frames
+    payload = frames.payload.copy()
+    payload[-1, -1] ^= 1
+
+    def with_last(**changes: Any) -> str:
+        return dataset_digest([*captures[:-1], replace(captures[-1], **changes)])
+
+    digests = {
+        dataset_digest(captures),
+        with_last(name="other"),
+        with_last(frames=replace(frames, payload=payload)),
+        with_last(frames=replace(frames, attack_kind=frames.attack_kind * 0)),
+        with_last(frames=replace(frames, attack=None, attack_kind=None)),
+    }
+    assert len(digests) == 5
+    assert dataset_digest(captures) == dataset_digest(simulated_captures(duration_s=1.0, captures_per_kind=1)[:6])
+
+
+@pytest.fixture
+def read_as(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def put(captures: list[Capture]) -> CANDataModule:
+        monkeypatch.setattr(module, "find_captures", lambda _: [(Path(c.name), c.name) for c in captures])
+        monkeypatch.setattr(module, "read_captures", lambda path, **_: [c for c in captures if c.name == str(path)])
+        return CANDataModule(data="drives", window_size=64, stride=32)
+
+    return put
+
+
+def test_one_long_labelled_capture_trains_split_by_time(read_as: Any) -> None:
+    frames = simulate_vehicle(seed=0, duration_s=40.0, attack="fuzzy")
+
+    data = read_as([Capture("drive.csv", frames, "drive.csv")])
+    data.setup()
+
+    assert data.summary["split"] == "time"
+    assert data.classes == ("normal", "fuzzy")
+    first: dict[str, NDArray[np.int64]] = {name: graphs.first_frame for name, graphs in data.graphs.items()}
+    used = [{frame for f in first[name].tolist() for frame in range(f, f + 64)} for name in first]
+    assert len(set.union(*used)) == sum(len(frames) for frames in used)
+
+
+def test_an_unlabelled_capture_is_named_with_the_ways_to_label_it(read_as: Any) -> None:
+    frames = replace(simulate_vehicle(seed=0, duration_s=2.0), attack=None, attack_kind=None)
+
+    with pytest.raises(ValueError, match=r"none in 1 of 1 captures: quiet\.log.*labels\.csv"):
+        read_as([Capture("quiet.log", frames, "quiet.log")]).setup()
+
+
+def test_normal_traffic_alone_cannot_train(read_as: Any) -> None:
+    frames = simulate_vehicle(seed=0, duration_s=10.0)
+
+    with pytest.raises(ValueError, match="at least one attack"):
+        read_as([Capture("n.log", frames, "n.log")]).setup()
+
+
+def test_a_split_without_a_full_window_says_what_to_do(read_as: Any) -> None:
+    frames = simulate_vehicle(seed=0, duration_s=2.0, attack="dos")
+
+    with pytest.raises(ValueError, match=r"val split has no full window: \d+ frames.*smaller window or gap_s"):
+        read_as([Capture("short.log", frames, "short.log")]).setup()
+
+
+def test_filling_a_batch_leaves_the_raw_features_alone(prepared: CANDataModule) -> None:
+    graphs: PackedGraphs = prepared.graphs["val"]
+    before = graphs.x.copy()
+
+    GraphBatches(graphs, prepared.preprocessing)[range(5)].x.fill_(7.0)
+
+    assert (graphs.x == before).all()

@@ -1,0 +1,188 @@
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from graphids.core.data.captures import read_captures
+from graphids.core.data.frames import Capture, Frames, LogFormatError
+
+CANDUMP = "(1.0) can0 123#0011\n(2.0) can0 124#AA\n(3.0) can0 123#0012\n"
+LABELLED = "timestamp,arbitration_id,data_field,attack\n1.0,1E5,46,0\n2.0,000,00,1\n3.0,1E5,47,0\n"
+CLEAN = LABELLED.replace(",1\n", ",0\n")
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+    return path
+
+
+def read(path: Path, **options: str) -> Capture:
+    (capture,) = read_captures(path, **options)  # type: ignore[arg-type]
+    return capture
+
+
+def labels(frames: Frames) -> tuple[list[int], list[str]]:
+    assert frames.attack is not None
+    assert frames.attack_kind is not None
+    return frames.attack.tolist(), [frames.kinds[kind] for kind in frames.attack_kind]
+
+
+def test_a_file_without_any_label_is_unlabelled(tmp_path: Path) -> None:
+    frames = read(write(tmp_path / "drive-1.log", CANDUMP)).frames
+
+    assert frames.attack is None
+    assert frames.attack_kind is None
+    assert frames.kinds == ("normal",)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "kind"),
+    [
+        ("DoS-1.csv.gz", {}, "dos"),
+        ("gear-spoof-12.csv", {}, "gear-spoof"),
+        ("drive.csv", {}, "attack"),
+        ("S-1-1-malicious-0.4-0.6.csv", {}, "attack"),
+        ("Fuzzy_dataset.csv", {"kinds": "filename"}, "fuzzy_dataset"),
+        ("DoS-1.csv.gz", {"kinds": "filename"}, "dos-1"),
+        ("DoS-1.csv.gz", {"kinds": "none"}, "attack"),
+    ],
+)
+def test_the_file_name_names_the_kind(tmp_path: Path, name: str, options: dict[str, str], kind: str) -> None:
+    frames = read(write(tmp_path / name, LABELLED), **options).frames
+
+    assert labels(frames) == ([0, 1, 0], ["normal", kind, "normal"])
+
+
+def test_a_capture_without_an_attacked_frame_names_no_kind(tmp_path: Path) -> None:
+    frames = read(write(tmp_path / "attack-free-1.csv", CLEAN)).frames
+
+    assert labels(frames) == ([0, 0, 0], ["normal"] * 3)
+    assert frames.kinds == ("normal",)
+
+
+def test_kinds_that_stand_in_the_file_win_over_its_name(tmp_path: Path) -> None:
+    text = "Timestamp,Arbitration_ID,DLC,Data,Class,SubClass\n1.0,153,1,20,Normal,Normal\n2.0,0,1,FF,Attack,Flooding\n"
+
+    assert labels(read(write(tmp_path / "DoS-1.csv", text)).frames) == ([0, 1], ["normal", "flooding"])
+    assert labels(read(tmp_path / "DoS-1.csv", kinds="none").frames) == ([0, 1], ["normal", "attack"])
+
+
+@pytest.mark.parametrize("sidecar", ["drive.log.labels.csv", "drive.log.labels.csv.gz", "drive.log.gz.labels.csv"])
+def test_a_sidecar_labels_frame_by_frame(tmp_path: Path, sidecar: str) -> None:
+    path = write(tmp_path / "drive.log.gz", CANDUMP)
+    write(tmp_path / sidecar, "frame_index,attack\n0,0\n1,1\n2,0\n")
+
+    assert labels(read(path).frames) == ([0, 1, 0], ["normal", "attack", "normal"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("frame_index,attack\n0,0\n1,1\n", "labels 2 frames but .*drive.log has 3"),
+        ("index,label\n0,0\n1,1\n2,0\n", ":1: found `index,label`. Expected the header"),
+        ("frame_index,attack\n0,0\n2,1\n1,0\n", ":3: found `2,1`"),
+        ("frame_index,attack\n0,0\n1,2\n2,0\n", ":3: found `1,2`"),
+        ("", ":1: found ``"),
+    ],
+)
+def test_a_sidecar_that_does_not_fit_is_an_error(tmp_path: Path, text: str, message: str) -> None:
+    path = write(tmp_path / "drive.log", CANDUMP)
+    write(tmp_path / "drive.log.labels.csv", text)
+
+    with pytest.raises(LogFormatError, match=message):
+        read(path)
+
+
+def index(folder: Path, **entry: object) -> None:
+    write(folder / "index.json", json.dumps([{"file": "other.csv", "kind": "fuzzy"}, entry]))
+
+
+def test_the_index_of_a_parent_folder_gives_kind_and_source(tmp_path: Path) -> None:
+    index(tmp_path, file="car/x-1.csv", kind="Replay", source="monday.log", frames=3, attack=1)
+
+    capture = read(write(tmp_path / "car" / "x-1.csv", LABELLED))
+
+    assert capture.source == "monday.log"
+    assert labels(capture.frames) == ([0, 1, 0], ["normal", "replay", "normal"])
+
+
+def test_a_suppressed_message_is_labelled_by_interval_while_no_frame_is_attacked(tmp_path: Path) -> None:
+    index(tmp_path, file="x.csv", kind="suppress", intervals=[[1.5, 2.5], [3.0, 9.0]])
+
+    frames = read(write(tmp_path / "x.csv", CLEAN)).frames
+
+    assert labels(frames) == ([0, 0, 0], ["normal", "suppress", "suppress"])
+
+
+def test_an_interval_labels_a_file_that_has_no_labels_itself(tmp_path: Path) -> None:
+    index(tmp_path, file="x.log", kind="suppress", intervals=[[1.5, 2.5]])
+
+    frames = read(write(tmp_path / "x.log", CANDUMP)).frames
+
+    assert labels(frames) == ([0, 0, 0], ["normal", "suppress", "normal"])
+
+
+def test_an_interval_adds_nothing_where_frames_are_marked(tmp_path: Path) -> None:
+    index(tmp_path, file="x.csv", kind="dos", intervals=[[0.0, 9.0]])
+
+    frames = read(write(tmp_path / "x.csv", LABELLED)).frames
+
+    assert labels(frames) == ([0, 1, 0], ["normal", "dos", "normal"])
+
+
+def test_a_capture_that_the_index_calls_free_of_attacks_is_all_normal(tmp_path: Path) -> None:
+    index(tmp_path, file="x.log", kind="none")
+
+    frames = read(write(tmp_path / "x.log", CANDUMP)).frames
+
+    assert labels(frames) == ([0, 0, 0], ["normal"] * 3)
+
+
+def test_an_index_that_does_not_name_the_capture_leaves_it_alone(tmp_path: Path) -> None:
+    index(tmp_path, file="other/x.log", kind="none")
+
+    assert read(write(tmp_path / "x.log", CANDUMP)).frames.attack is None
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"frames": 4}, "says that .* has 4 frames, but it has 3"),
+        ({"attack": 2}, "has 2 attacked frames, but it has 1"),
+        ({"kind": "none"}, "holds no attack, but 1 of its frames are marked"),
+        ({"kind": 3}, "kind of 'x.csv' is 3. Expected a str"),
+        ({"kind": "dos", "intervals": [["a", 2]]}, "Expected a list of .begin, end. in seconds"),
+    ],
+)
+def test_an_index_that_contradicts_the_file_is_an_error(tmp_path: Path, entry: dict[str, object], message: str) -> None:
+    index(tmp_path, file="x.csv", **entry)
+
+    with pytest.raises(LogFormatError, match=f"index.json: .*{message}"):
+        read(write(tmp_path / "x.csv", LABELLED))
+
+
+def test_dropped_lines_do_not_contradict_the_index(tmp_path: Path) -> None:
+    index(tmp_path, file="x.csv", kind="dos", frames=4, attack=1)
+
+    capture = read(write(tmp_path / "x.csv", LABELLED + "broken\n"), on_bad_line="drop")
+
+    assert len(capture.frames) == 3
+
+
+def test_an_index_that_is_no_json_is_an_error(tmp_path: Path) -> None:
+    write(tmp_path / "index.json", "[{")
+
+    with pytest.raises(LogFormatError, match=r"index\.json: not JSON"):
+        read(write(tmp_path / "x.log", CANDUMP))
+
+
+def test_every_bus_of_a_file_gets_its_own_labels(tmp_path: Path) -> None:
+    path = write(tmp_path / "drive.log", "(1.0) can0 1AA#00\n(2.0) can1 2AA#00\n(3.0) can0 3AA#00\n")
+    write(tmp_path / "drive.log.labels.csv", "frame_index,attack\n0,0\n1,1\n2,1\n")
+
+    first, second = read_captures(path)
+
+    assert labels(first.frames)[0] == [0, 1]
+    assert labels(second.frames)[0] == [1]
