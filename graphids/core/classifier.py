@@ -1,0 +1,279 @@
+"""Classifier: everything between raw frames and alerts, and all of it that a saved model has to carry."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from graphids.core.data.batches import GraphBatches, network_input
+from graphids.core.data.frames import EXTENDED_BIT, NORMAL, Frames, concat
+from graphids.core.data.graphs import PackedGraphs, build_graphs
+from graphids.core.data.preprocessing import Preprocessing
+from graphids.core.data.windows import dropped_tail, window_starts
+from graphids.core.evaluation import attack_margin
+from graphids.core.models.gat import GAT
+
+# Bounds the memory of a forward pass: at 64 hidden units and 4 heads a layer holds 64 MiB of activations.
+NODES_PER_BATCH = 1 << 16
+DEFAULT_TOP_K = 3
+
+
+@dataclass(frozen=True, slots=True)
+class WindowScores:
+    """One row per window, channel after channel, in recorded order within a channel.
+
+    Attributes:
+        start_s: float64 [G], timestamp of the window's first frame.
+        end_s: float64 [G], timestamp of its last frame.
+        score: float64 [G], 1 - P(normal), 0 to 1.
+        alert: bool [G], `score >= threshold`.
+        kind: str [G], the likeliest attack kind where `alert`, else "normal".
+        arbitration_ids: For every window the IDs that the attention points at, most relevant first, as hex: "1A4"
+            for 11 bits, 8 digits for 29 bits. Empty where there is no alert.
+        channel: str [G], the bus that carried the window.
+        unscored_frames: For every channel the frames that no scored window holds: the tail, or all of them where
+            there are fewer than a window.
+    """
+
+    start_s: NDArray[np.float64]
+    end_s: NDArray[np.float64]
+    score: NDArray[np.float64]
+    alert: NDArray[np.bool_]
+    kind: NDArray[np.str_]
+    arbitration_ids: tuple[tuple[str, ...], ...]
+    channel: NDArray[np.str_]
+    unscored_frames: dict[str, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WindowClassifier:
+    """A trained GAT with everything fitted beside it. The GAT is put into eval mode and must not be trained further.
+
+    Attributes:
+        gat: Maps batches of graphs to logits [B, len(classes)]; class 0 is normal.
+        preprocessing: Window, stride, classes, vocabulary and scaling of the training split.
+        threshold: A window alerts if its score reaches it. Chosen on validation.
+        tau_record: Empty, or what tau-normalization did to the head: `tau` (float), `key` (name of the head's weight
+            in the GAT's state dict), `raw_head` (float tensor, the weight before) and `row_norms` (its row norms).
+
+    Raises:
+        ValueError: If the threshold is not a finite number >= 0, or the GAT has another number of classes.
+    """
+
+    gat: GAT
+    preprocessing: Preprocessing
+    threshold: float
+    tau_record: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.threshold) and self.threshold >= 0):
+            raise ValueError(f"threshold is {self.threshold}, expected a finite number of at least 0.")
+        outputs, classes = self.gat.architecture()["num_classes"], self.preprocessing.classes
+        if outputs != len(classes):
+            raise ValueError(
+                f"The GAT tells {outputs} classes apart, but preprocessing names {len(classes)}: {classes}."
+            )
+        self.gat.eval()
+
+    def score(
+        self, frames: Frames, *, stride: int | None = None, threshold: float | None = None, top_k: int = DEFAULT_TOP_K
+    ) -> WindowScores:
+        """Score every full window of a capture; a window never spans two channels.
+
+        Args:
+            frames: One capture; its labels, if any, are ignored. Fewer frames than a window give no rows, and
+                `unscored_frames` says so.
+            stride: Frames between window starts; the trained stride by default.
+            threshold: The model's own by default.
+            top_k: Arbitration IDs named per alert, at most.
+
+        Raises:
+            ValueError: If a timestamp is not finite, or a setting is out of range.
+        """
+        settings = self._settings(stride, threshold, top_k)
+        parts = []
+        for channel, bus in _buses(frames).items():
+            left_over = dropped_tail(len(bus), self.preprocessing.window_size, settings.stride)
+            parts.append(replace(self._score_bus(bus, channel, settings), unscored_frames={channel: left_over}))
+        return _join(parts)
+
+    def score_stream(
+        self,
+        chunks: Iterable[Frames],
+        *,
+        stride: int | None = None,
+        threshold: float | None = None,
+        top_k: int = DEFAULT_TOP_K,
+    ) -> Iterator[WindowScores]:
+        """Score one capture that arrives in chunks, one result per chunk, in memory bounded by the chunk.
+
+        The windows are those of `score` on the whole capture, because the frames that a later window needs are
+        carried over per channel. `unscored_frames` counts the frames that still wait for the rest of their window.
+
+        Raises:
+            ValueError: As `score`; settings are checked before the first chunk is read.
+        """
+        settings = self._settings(stride, threshold, top_k)
+        return self._score_chunks(chunks, settings)
+
+    def _score_chunks(self, chunks: Iterable[Frames], settings: "_Settings") -> Iterator[WindowScores]:
+        window_size = self.preprocessing.window_size
+        waiting: dict[str, Frames] = {}
+        to_skip: dict[str, int] = {}  # with stride > window_size the next start can lie in a chunk yet to come
+        for chunk in chunks:
+            parts = []
+            for channel, bus in _buses(chunk).items():
+                bus = concat([waiting[channel], bus]) if channel in waiting else bus
+                skipped = min(to_skip.get(channel, 0), len(bus))
+                bus = bus.take(slice(skipped, None))
+                scores = self._score_bus(bus, channel, settings)
+                next_start = len(window_starts(len(bus), window_size, settings.stride)) * settings.stride
+                to_skip[channel] = to_skip.get(channel, 0) - skipped + max(next_start - len(bus), 0)
+                # A slice would keep the whole chunk alive.
+                waiting[channel] = bus.take(np.arange(min(next_start, len(bus)), len(bus)))
+                parts.append(replace(scores, unscored_frames={channel: len(waiting[channel])}))
+            yield _join(parts)
+
+    def _settings(self, stride: int | None, threshold: float | None, top_k: int) -> "_Settings":
+        settings = _Settings(
+            stride=self.preprocessing.stride if stride is None else int(stride),
+            threshold=self.threshold if threshold is None else float(threshold),
+            top_k=int(top_k),
+        )
+        if settings.stride < 1:
+            raise ValueError(f"stride is {stride}, expected at least 1 frame.")
+        if not settings.threshold >= 0:
+            raise ValueError(f"threshold is {threshold}, expected a number of at least 0; scores lie between 0 and 1.")
+        if settings.top_k < 0:
+            raise ValueError(f"top_k is {top_k}, expected at least 0 arbitration IDs per alert.")
+        return settings
+
+    def _score_bus(self, bus: Frames, channel: str, settings: "_Settings") -> WindowScores:
+        _require_finite_timestamps(bus)
+        if len(bus) < self.preprocessing.window_size:
+            return _join([])
+        graphs = build_graphs(bus, self.preprocessing.window_size, settings.stride)
+        logits = classify(self.gat, represent(self.gat, graphs, self.preprocessing))  # [G, C]
+        score = attack_margin(logits).sigmoid().numpy()  # [G]
+        alert = score >= settings.threshold
+        likeliest = np.array(self.preprocessing.classes[1:])[logits[:, 1:].argmax(dim=1).numpy()]
+        return WindowScores(
+            start_s=graphs.start_s,
+            end_s=graphs.end_s,
+            score=score,
+            alert=alert,
+            kind=np.where(alert, likeliest, NORMAL),
+            arbitration_ids=self._relevant_ids(graphs, alert, settings.top_k),
+            channel=np.full(len(graphs), channel),
+        )
+
+    def _relevant_ids(self, graphs: PackedGraphs, alert: NDArray[np.bool_], top_k: int) -> tuple[tuple[str, ...], ...]:
+        """IDs by attention, for alerted windows alone: attention costs a second forward pass."""
+        ids: list[tuple[str, ...]] = [()] * len(graphs)
+        alerted_windows = np.flatnonzero(alert)
+        alerted = graphs.take(alerted_windows)
+        tensors, device = GraphBatches(alerted, self.preprocessing), self.gat.head.weight.device
+        for batch in _batches(alerted) if top_k else ():
+            part = alerted.take(batch)
+            relevance = self.gat.attention(*network_input(tensors[batch], device)).cpu().numpy()  # [N]
+            graph = np.repeat(np.arange(len(part)), np.diff(part.node_ptr))
+            # Equal relevance is ordered by ID, so that an alert reads the same on every machine.
+            order = np.lexsort((part.node_key, -relevance, graph))
+            for index, first in enumerate(part.node_ptr[:-1]):
+                best = order[first : min(first + top_k, part.node_ptr[index + 1])]
+                ids[alerted_windows[batch[index]]] = tuple(map(format_arbitration_id, part.node_key[best]))
+        return tuple(ids)
+
+
+def represent(gat: GAT, graphs: PackedGraphs, preprocessing: Preprocessing) -> torch.Tensor:
+    """What the head sees of every window, float32 [G, hidden] on the CPU; the network is left in eval mode.
+
+    With it another head, of another tau, costs a matrix product instead of a pass over the graphs.
+    """
+    gat.eval()
+    batches, device = GraphBatches(graphs, preprocessing), gat.head.weight.device
+    with torch.inference_mode():
+        parts = [gat.represent(*network_input(batches[batch], device)).cpu() for batch in _batches(graphs)]
+    return torch.cat(parts)
+
+
+def classify(gat: GAT, states: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
+    """Logits of represented windows, float64 [G, C]: in float32 the scores of clear attacks would all be 1.
+
+    Args:
+        gat: Whose head it is.
+        states: float32 [G, hidden], from `represent`.
+        weight: float [C, hidden], another weight in place of the head's.
+    """
+    weight = gat.head.weight if weight is None else weight
+    weight, bias = weight.detach().cpu(), gat.head.bias.detach().cpu()
+    return torch.nn.functional.linear(states, weight, bias).double()
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    stride: int
+    threshold: float
+    top_k: int
+
+
+def format_arbitration_id(node_key: int) -> str:
+    """Hex as `candump` prints it: three digits for 11 bits, eight for 29 bits.
+
+    >>> format_arbitration_id(0x1A4), format_arbitration_id(0x8000_01A4)
+    ('1A4', '000001A4')
+    """
+    extended = int(node_key) & int(EXTENDED_BIT)
+    return f"{int(node_key) & ~int(EXTENDED_BIT):0{8 if extended else 3}X}"
+
+
+def _buses(frames: Frames) -> dict[str, Frames]:
+    """Frames of every channel that carried any, unlabelled and alike, so that chunks of one capture can be joined."""
+    plain = replace(frames, attack=None, attack_kind=None, kinds=(NORMAL,))
+    buses = {}
+    for index in np.unique(frames.channel):
+        rows = plain.take(frames.channel == index) if len(frames.channels) > 1 else plain
+        name = frames.channels[index]
+        buses[name] = replace(rows, channel=np.zeros(len(rows), np.uint8), channels=(name,))
+    return buses
+
+
+def _batches(graphs: PackedGraphs) -> Iterator[NDArray[np.int64]]:
+    """Indices of consecutive graphs, at most `NODES_PER_BATCH` nodes together (or one graph that has more)."""
+    first = 0
+    while first < len(graphs):
+        limit = graphs.node_ptr[first] + NODES_PER_BATCH
+        last = max(int(np.searchsorted(graphs.node_ptr, limit, side="right")) - 1, first + 1)
+        yield np.arange(first, last)
+        first = last
+
+
+def _require_finite_timestamps(frames: Frames) -> None:
+    if not np.isfinite(frames.timestamp).all():
+        row = int(np.flatnonzero(~np.isfinite(frames.timestamp))[0])
+        raise ValueError(
+            f"Row {row} has timestamp {frames.timestamp[row]}, expected a finite number of seconds: "
+            "inter-arrival times come from it."
+        )
+
+
+def _join(parts: Sequence[WindowScores]) -> WindowScores:
+    def column(name: str, dtype: Any) -> NDArray[Any]:
+        return np.concatenate([np.empty(0, dtype), *(getattr(part, name) for part in parts)])
+
+    return WindowScores(
+        start_s=column("start_s", np.float64),
+        end_s=column("end_s", np.float64),
+        score=column("score", np.float64),
+        alert=column("alert", np.bool_),
+        kind=column("kind", np.str_),
+        arbitration_ids=tuple(ids for part in parts for ids in part.arbitration_ids),
+        channel=column("channel", np.str_),
+        unscored_frames={name: count for part in parts for name, count in part.unscored_frames.items()},
+    )

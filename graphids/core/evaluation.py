@@ -1,0 +1,195 @@
+"""Figures: what a detector finds of each attack kind, and at what price in false alarms.
+
+An attack kind's figures compare its windows with all normal windows of the split, so that kinds are comparable and
+a rare kind is not hidden behind a frequent one. What a split cannot define is left out, never given as a number.
+Scores may be anything that rises with suspicion: margins, probabilities, rule scores.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torchmetrics.functional.classification import binary_auroc, binary_average_precision
+
+ALL = "all"
+MACRO = "macro"
+PER_KIND = ("auroc", "average_precision", "recall", "prevalence", "windows")
+
+
+def attack_margin(logits: torch.Tensor) -> torch.Tensor:
+    """How far the evidence for any attack outweighs that for normal traffic, in nats.
+
+    `logsumexp(attack logits) - normal logit`, the log-odds of attack: `sigmoid(margin) = 1 - P(normal)`.
+
+    Args:
+        logits: [G, C], class 0 is normal, C >= 2.
+
+    Returns:
+        float [G] of the logits' dtype.
+
+    Raises:
+        ValueError: If `logits` is not [G, C] with at least two classes.
+    """
+    if logits.dim() != 2 or logits.size(1) < 2:
+        raise ValueError(
+            f"attack_margin needs logits [G, C] with C >= 2 (class 0 normal), found {tuple(logits.shape)}."
+        )
+    return logits[:, 1:].logsumexp(dim=1) - logits[:, 0]
+
+
+def auroc(scores: ArrayLike, is_attack: ArrayLike) -> float | None:
+    """Area under the ROC curve, exact, ties counted half; None unless both classes occur.
+
+    Args:
+        scores: float [G].
+        is_attack: bool [G].
+    """
+    rank, target = _ranked(scores, is_attack)
+    if not 0 < int(target.sum()) < len(target):
+        return None
+    return float(binary_auroc(rank, target, thresholds=None))
+
+
+def average_precision(scores: ArrayLike, is_attack: ArrayLike) -> float | None:
+    """Mean precision over recall (step-wise, as in scikit-learn); None unless both classes occur.
+
+    Args:
+        scores: float [G].
+        is_attack: bool [G].
+    """
+    rank, target = _ranked(scores, is_attack)
+    if not 0 < int(target.sum()) < len(target):
+        return None
+    return float(binary_average_precision(rank, target, thresholds=None))
+
+
+def choose_threshold(
+    scores: ArrayLike, labels: ArrayLike, duration_hours: float, false_alarms_per_hour: float
+) -> float:
+    """Lowest threshold that keeps a validation split within its budget of false alarms (`score >= threshold` alerts).
+
+    It lies half-way between the highest normal score that must not alert and the next higher score of the split, so
+    that rounding (another batch size, another device) does not turn either of the two.
+
+    Args:
+        scores: float [G] of the validation windows.
+        labels: int [G], 0 normal, -1 unlabelled (ignored).
+        duration_hours: Recorded time of the split, hours.
+        false_alarms_per_hour: Normal windows per hour that may alert.
+
+    Raises:
+        ValueError: If no window is normal, a score is not finite, the duration is not positive or the rate negative.
+    """
+    values, kinds = _checked(scores, labels)
+    normal = np.sort(values[kinds == 0])[::-1]  # highest first
+    if not len(normal):
+        raise ValueError("choose_threshold needs normal windows in the validation split, found none.")
+    _check_positive("duration_hours", duration_hours)
+    if not (math.isfinite(false_alarms_per_hour) and false_alarms_per_hour >= 0):
+        raise ValueError(f"false_alarms_per_hour has to be a finite number >= 0, found {false_alarms_per_hour}.")
+    allowed = math.floor(duration_hours * false_alarms_per_hour)
+    if allowed >= len(normal):
+        return float(values.min())
+    silent = float(normal[allowed])
+    above = values[values > silent]
+    if not len(above):
+        return math.nextafter(silent, math.inf)
+    lowest_alert = float(above.min())
+    threshold = silent + (lowest_alert - silent) / 2
+    return threshold if threshold > silent else lowest_alert
+
+
+def detection_metrics(
+    scores: ArrayLike, labels: ArrayLike, classes: Sequence[str], threshold: float, hours: float
+) -> dict[str, float]:
+    """Figures per attack kind, over all attacks, and false alarms.
+
+    Args:
+        scores: float [G], higher is more suspicious.
+        labels: int [G], index into `classes`; -1 (unlabelled) is ignored.
+        classes: `("normal", kind, ...)`.
+        threshold: `score >= threshold` alerts.
+        hours: Recorded time of the split, hours.
+
+    Returns:
+        `<kind>/` and `all/` with `auroc`, `average_precision`, `recall` (at `threshold`), `prevalence` (attack windows
+        among these and the normal ones) and `windows` (attack windows); `macro/auroc`, the mean over kinds;
+        `false_alarms_per_hour`. Undefined figures are absent; `undefined_metrics` names them.
+
+    Raises:
+        ValueError: If shapes disagree, a score is not finite, a label is not in `classes` or `hours` not positive.
+    """
+    values, kinds = _checked(scores, labels, classes)
+    _check_positive("hours", hours)
+    metrics: dict[str, float] = {}
+    for name, is_kind in _kinds(kinds, classes):
+        metrics |= {f"{name}/{key}": value for key, value in _kind_metrics(values, kinds == 0, is_kind, threshold)}
+    areas = [metrics[f"{kind}/auroc"] for kind in classes[1:] if f"{kind}/auroc" in metrics]
+    if areas:
+        metrics[f"{MACRO}/auroc"] = float(np.mean(areas))
+    if (kinds == 0).any():
+        metrics["false_alarms_per_hour"] = float((values[kinds == 0] >= threshold).sum() / hours)
+    return metrics
+
+
+def undefined_metrics(labels: ArrayLike, classes: Sequence[str]) -> list[str]:
+    """Names of the figures that `detection_metrics` leaves out for these labels, because a class is absent."""
+    label = np.asarray(labels)
+    present = detection_metrics(np.zeros(len(label)), label, classes, threshold=1.0, hours=1.0)
+    expected = [f"{name}/{key}" for name in (*classes[1:], ALL) for key in PER_KIND]
+    return [name for name in (*expected, f"{MACRO}/auroc", "false_alarms_per_hour") if name not in present]
+
+
+def _kinds(kinds: NDArray[np.int64], classes: Sequence[str]) -> list[tuple[str, NDArray[np.bool_]]]:
+    return [*((name, kinds == index) for index, name in enumerate(classes) if index), (ALL, kinds > 0)]
+
+
+def _kind_metrics(
+    scores: NDArray[np.float64], is_normal: NDArray[np.bool_], is_kind: NDArray[np.bool_], threshold: float
+) -> list[tuple[str, float]]:
+    compared = is_normal | is_kind
+    windows = int(is_kind.sum())
+    figures = {
+        "auroc": auroc(scores[compared], is_kind[compared]),
+        "average_precision": average_precision(scores[compared], is_kind[compared]),
+        "recall": float((scores[is_kind] >= threshold).mean()) if windows else None,
+        "prevalence": windows / int(compared.sum()) if compared.any() else None,
+        "windows": float(windows),
+    }
+    return [(key, value) for key, value in figures.items() if value is not None]
+
+
+def _ranked(scores: ArrayLike, is_attack: ArrayLike) -> tuple[torch.Tensor, torch.Tensor]:
+    """Dense ranks in [0, 1] and targets.
+
+    torchmetrics puts values outside [0, 1] through a sigmoid, which ties all margins above about 37 in float64;
+    ranks keep order and ties exactly.
+    """
+    _, rank = np.unique(np.asarray(scores, dtype=np.float64), return_inverse=True)
+    scale = max(int(rank.max(initial=0)), 1)
+    return torch.from_numpy(rank / scale), torch.from_numpy(np.asarray(is_attack).astype(np.int64))
+
+
+def _checked(
+    scores: ArrayLike, labels: ArrayLike, classes: Sequence[str] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Scores and labels of the labelled windows."""
+    values, kinds = np.asarray(scores, dtype=np.float64), np.asarray(labels).astype(np.int64)
+    if values.ndim != 1 or values.shape != kinds.shape:
+        raise ValueError(f"Expected one score and one label per window, found {values.shape} and {kinds.shape}.")
+    values, kinds = values[kinds >= 0], kinds[kinds >= 0]
+    if not np.isfinite(values).all():
+        raise ValueError(
+            f"Expected finite scores, found {int((~np.isfinite(values)).sum())} of {len(values)} that are not. "
+            "The model has diverged or its input holds NaN."
+        )
+    if classes is not None and len(kinds) and kinds.max() >= len(classes):
+        raise ValueError(f"Label {kinds.max()} is not an index into the {len(classes)} classes {tuple(classes)}.")
+    return values, kinds
+
+
+def _check_positive(name: str, value: float) -> None:
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{name} has to be a positive number of hours, found {value}.")

@@ -1,0 +1,263 @@
+"""Detector: the GAT with its loss, metrics and optimizer, as Lightning trains it."""
+
+import math
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch_geometric.data import Data
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+from graphids.core.evaluation import attack_margin, detection_metrics
+from graphids.core.models.gat import GAT, SIZES, Jumping, check_architecture
+from graphids.core.models.losses import focal_cross_entropy, inverse_sqrt_frequency
+
+# Top-level keys that make a checkpoint self-contained: `GAT.architecture()` and `Preprocessing.to_dict()`.
+ARCHITECTURE_KEY = "graphids_architecture"
+PREPROCESSING_KEY = "graphids_preprocessing"
+Loss = Literal["cross_entropy", "class_weighted", "focal"]
+
+
+class SplitMargins(Metric):
+    """Margins and labels of all windows of a split, over batches and ranks."""
+
+    full_state_update = False
+    margins: list[Tensor]
+    labels: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("margins", default=[], dist_reduce_fx="cat")
+        self.add_state("labels", default=[], dist_reduce_fx="cat")
+
+    def update(self, margins: Tensor, labels: Tensor) -> None:
+        """Take a batch: float [G], int64 [G]."""
+        self.margins.append(margins.detach().float())
+        self.labels.append(labels)
+
+    def compute(self) -> tuple[Tensor, Tensor]:
+        """All margins and labels, on CPU."""
+        return dim_zero_cat(self.margins).cpu(), dim_zero_cat(self.labels).cpu()
+
+
+class Detector(LightningModule):
+    """Classifies windows of CAN traffic; class 0 is normal, the others are attack kinds.
+
+    The network's dimensions come from the data: `configure_model` builds `gat` from the trainer's data module
+    (`preprocessing`, and the labels of `graphs["train"]`), or a checkpoint brings them. Logs per epoch
+    `train/loss`, `train/accuracy`, `val/loss`, `test/loss`, and of the attack margin `val/auroc`,
+    `val/average_precision` (attack against normal) and `val/macro_auroc`, the mean over attack kinds of kind against
+    normal: the value to monitor. A figure that the validation split cannot define is not logged, with one warning
+    that names it; early stopping on it then ends with Lightning's error.
+
+    Args:
+        size: Named size of the network, see `SIZES`.
+        hidden: Width of a node's state; None takes the size's. Likewise `layers`, `heads` and `dropout`.
+        layers: Number of GATv2 layers.
+        heads: Attention heads per layer; they share `hidden`.
+        dropout: Probability.
+        jumping: How layer outputs combine.
+        embedding_dim: Width of the arbitration ID's embedding.
+        loss: `class_weighted` weighs classes by inverse square root of their frequency; `focal` does so too and
+            leaves out what is classified well already.
+        focal_gamma: Exponent of the focal loss, ignored by the others.
+        lr: Peak learning rate of AdamW, reached after the warm-up; a cosine takes it to a hundredth of it.
+        weight_decay: Of weight matrices; biases, norms and embeddings are not decayed.
+        warmup: Share of all steps over which the learning rate rises linearly.
+        false_alarms_per_hour: Normal windows per hour that may alert; the threshold is chosen for it after training.
+
+    Raises:
+        ValueError: For an unknown size or loss, or a number out of range.
+    """
+
+    gat: GAT
+    class_weight: Tensor
+
+    def __init__(
+        self,
+        size: str = "small",
+        hidden: int | None = None,
+        layers: int | None = None,
+        heads: int | None = None,
+        dropout: float | None = None,
+        jumping: Jumping = "max",
+        embedding_dim: int = 16,
+        loss: Loss = "class_weighted",
+        focal_gamma: float = 2.0,
+        lr: float = 3e-3,
+        weight_decay: float = 1e-2,
+        warmup: float = 0.1,
+        false_alarms_per_hour: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if size not in SIZES:
+            raise ValueError(f"model.size is {size!r}, expected one of {', '.join(SIZES)}.")
+        if loss not in ("cross_entropy", "class_weighted", "focal"):
+            raise ValueError(f"model.loss is {loss!r}, expected cross_entropy, class_weighted or focal.")
+        if not (math.isfinite(lr) and lr > 0):
+            raise ValueError(f"model.lr is {lr}, expected a finite number > 0.")
+        for name, value in (("focal_gamma", focal_gamma), ("weight_decay", weight_decay)):
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"model.{name} is {value}, expected a finite number >= 0.")
+        if not 0 <= warmup < 1:
+            raise ValueError(f"model.warmup is {warmup}, expected a share of the steps in [0, 1).")
+        # Plain values only: a checkpoint has to load with weights_only=True.
+        self.save_hyperparameters()
+        check_architecture(self._chosen())
+        self.preprocessing_dict: dict[str, Any] | None = None
+        self._validation = SplitMargins()
+        self._told_undefined = False
+
+    def build(self, num_tokens: int, num_node_features: int, num_edge_features: int, num_classes: int) -> None:
+        """Make the network for data of these dimensions, with class weights of 1."""
+        self._adopt(GAT(num_tokens, num_node_features, num_edge_features, num_classes, **self._chosen()))
+
+    def _chosen(self) -> dict[str, Any]:
+        """Arguments of the network that the data leave free."""
+        hp = self.hparams
+        chosen: dict[str, Any] = dict(SIZES[hp["size"]])
+        chosen |= {key: hp[key] for key in chosen if hp[key] is not None}
+        return chosen | {"jumping": hp["jumping"], "embedding_dim": hp["embedding_dim"]}
+
+    def configure_model(self) -> None:
+        """Build the network from the trainer's data module, once; without one, a checkpoint has to bring it."""
+        datamodule = None if self._trainer is None else getattr(self.trainer, "datamodule", None)
+        if "gat" in self._modules or datamodule is None:
+            return
+        preprocessing = datamodule.preprocessing
+        num_classes = len(preprocessing.classes)
+        self.build(
+            num_tokens=preprocessing.num_tokens,
+            num_node_features=preprocessing.node_mean.shape[1],
+            num_edge_features=len(preprocessing.edge_mean),
+            num_classes=num_classes,
+        )
+        self.preprocessing_dict = preprocessing.to_dict()
+        if self.hparams["loss"] != "cross_entropy":
+            labels = torch.as_tensor(datamodule.graphs["train"].label)
+            self.class_weight.copy_(inverse_sqrt_frequency(labels, num_classes))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what rebuilds the network and its input."""
+        checkpoint[ARCHITECTURE_KEY] = self.gat.architecture()
+        checkpoint[PREPROCESSING_KEY] = self.preprocessing_dict
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Build the network that the checkpoint's weights belong to.
+
+        Raises:
+            ValueError: If the network already built is another one.
+        """
+        architecture = checkpoint[ARCHITECTURE_KEY]
+        if "gat" not in self._modules:
+            self._adopt(GAT(**architecture))
+            self.preprocessing_dict = checkpoint[PREPROCESSING_KEY]
+        elif architecture != (built := self.gat.architecture()):
+            differing = {k: (v, built.get(k)) for k, v in architecture.items() if v != built.get(k)}
+            raise ValueError(
+                f"The checkpoint's network differs from the one built for this data (checkpoint, built): {differing}. "
+                "Resume with the data and the model settings of the run that wrote the checkpoint."
+            )
+
+    def forward(self, batch: Data) -> Tensor:
+        """Logits, float [G, C]."""
+        if "gat" not in self._modules:
+            raise RuntimeError(
+                "Detector has no network yet: expected a data module with `preprocessing` on the trainer, or a "
+                "checkpoint. Pass datamodule= to the trainer, or call build(...)."
+            )
+        logits: Tensor = self.gat(
+            batch.x, batch.token, batch.edge_index, batch.edge_attr, batch.batch, batch.num_graphs
+        )
+        return logits
+
+    def training_step(self, batch: Data, batch_idx: int) -> Tensor:
+        """Loss of a batch."""
+        logits = self(batch)
+        loss = self._loss(logits, batch.y)
+        accuracy = (logits.argmax(dim=1) == batch.y).float().mean()
+        self._log_epoch({"train/loss": loss.detach(), "train/accuracy": accuracy}, batch)
+        return loss
+
+    def validation_step(self, batch: Data, batch_idx: int) -> None:
+        """Collect margins; the figures need the whole split."""
+        logits = self(batch)
+        self._log_epoch({"val/loss": self._loss(logits, batch.y)}, batch)
+        self._validation.update(attack_margin(logits), batch.y)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log what ranks windows: threshold-free figures of the attack margin."""
+        margins, labels = self._validation.compute()
+        self._validation.reset()
+        classes = [str(index) for index in range(self.gat.architecture()["num_classes"])]
+        # A diverged model has no figures; its loss says so, and a checkpoint of it is never the best.
+        figures = (
+            detection_metrics(margins, labels, classes, threshold=0.0, hours=1.0) if margins.isfinite().all() else {}
+        )
+        names = {"auroc": "all/auroc", "average_precision": "all/average_precision", "macro_auroc": "macro/auroc"}
+        defined = {f"val/{name}": figures[key] for name, key in names.items() if key in figures}
+        self.log_dict(defined)
+        undefined = [f"val/{name}" for name, key in names.items() if key not in figures]
+        if undefined and not self._told_undefined and not self.trainer.sanity_checking:
+            self._told_undefined = True
+            rank_zero_warn(
+                f"{', '.join(undefined)} cannot be computed and are not logged: of {len(labels)} validation windows "
+                f"{int((labels == 0).sum())} are normal and {int((labels > 0).sum())} attacks, and "
+                f"{int((~margins.isfinite()).sum())} margins are not finite. Expected both classes and finite margins; "
+                "give the validation split both, lower lr, or monitor val/loss."
+            )
+
+    def test_step(self, batch: Data, batch_idx: int) -> None:
+        """Loss alone; figures of the test split need a threshold, which is chosen after training."""
+        self._log_epoch({"test/loss": self._loss(self(batch), batch.y)}, batch)
+
+    def predict_step(self, batch: Data, batch_idx: int) -> Tensor:
+        """Logits, float [G, C]."""
+        logits: Tensor = self(batch)
+        return logits
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW; the learning rate warms up linearly and falls along a cosine, per step."""
+        matrices: list[Tensor] = []
+        rest: list[Tensor] = []
+        for name, parameter in self.gat.named_parameters():
+            is_matrix = parameter.dim() == 2 and not name.startswith("embedding")
+            (matrices if is_matrix else rest).append(parameter)
+        groups: list[dict[str, Any]] = [{"params": matrices}, {"params": rest, "weight_decay": 0.0}]
+        optimizer = torch.optim.AdamW(groups, lr=self.hparams["lr"], weight_decay=self.hparams["weight_decay"])
+        total, warmup = self.trainer.estimated_stepping_batches, self.hparams["warmup"]
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: lr_factor(step, total, warmup))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _adopt(self, gat: GAT) -> None:
+        self.gat = gat
+        self.register_buffer("class_weight", torch.ones(gat.architecture()["num_classes"]))
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        gamma = self.hparams["focal_gamma"] if self.hparams["loss"] == "focal" else 0.0
+        return focal_cross_entropy(logits.float(), labels, self.class_weight, gamma)
+
+    def _log_epoch(self, values: dict[str, Tensor], batch: Data) -> None:
+        self.log_dict(values, on_step=False, on_epoch=True, batch_size=batch.num_graphs, sync_dist=True)
+
+
+def lr_factor(step: int, total_steps: float, warmup: float, floor: float = 0.01) -> float:
+    """Share of the peak learning rate at a step: linear warm-up, then half a cosine down to `floor`.
+
+    Args:
+        step: From 0.
+        total_steps: Of the fit; infinite (no limit on epochs) keeps the peak.
+        warmup: Share of `total_steps`.
+        floor: Share at the end and after it.
+    """
+    if math.isinf(total_steps):
+        return 1.0
+    rising = warmup * total_steps
+    if step < rising:
+        return (step + 1) / (math.floor(rising) + 1)
+    progress = min((step - rising) / max(total_steps - rising, 1), 1.0)
+    return floor + (1 - floor) * (1 + math.cos(math.pi * progress)) / 2

@@ -1,0 +1,233 @@
+import copy
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from torch import nn
+
+from graphids._fs import atomic_load
+from graphids.core.models.detector import Detector, lr_factor
+from graphids.core.models.losses import focal_cross_entropy, inverse_sqrt_frequency
+
+MakeTrainer = Callable[..., pl.Trainer]
+
+
+def test_a_fit_logs_epoch_means_and_the_figures_of_the_margin(
+    make_trainer: MakeTrainer, detector: Detector, datamodule: pl.LightningDataModule
+) -> None:
+    trainer = make_trainer()
+    trainer.fit(detector, datamodule=datamodule)
+
+    expected = {"train/loss", "train/accuracy", "val/loss", "val/auroc", "val/average_precision", "val/macro_auroc"}
+    assert expected <= set(trainer.callback_metrics)
+    assert all(math.isfinite(value) for value in trainer.callback_metrics.values())
+
+
+def test_a_detector_learns_what_is_planted(
+    make_trainer: MakeTrainer, detector: Detector, datamodule: pl.LightningDataModule
+) -> None:
+    trainer = make_trainer(max_epochs=40, check_val_every_n_epoch=40)
+    detector.hparams["lr"] = 1e-2
+    trainer.fit(detector, datamodule=datamodule)
+
+    assert trainer.callback_metrics["train/accuracy"] > 0.8
+
+
+def test_the_train_loss_is_the_mean_over_windows(
+    make_trainer: MakeTrainer, detector: Detector, datamodule: Any
+) -> None:
+    datamodule.batches = [datamodule.batches[0], datamodule.batches[1], datamodule.val_dataloader().dataset[0]]
+    trainer = make_trainer(max_epochs=1)
+    detector.hparams["lr"] = 1e-12
+    detector.hparams["dropout"] = 0.0
+    trainer.fit(detector, datamodule=datamodule)
+
+    losses = [detector._loss(detector(batch), batch.y).item() for batch in datamodule.batches]
+    assert trainer.callback_metrics["train/loss"].item() == pytest.approx(sum(losses) / 3, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"gradient_clip_val": 0.5}, {"precision": "bf16-mixed", "gradient_clip_val": 1.0}]
+)
+def test_clipping_and_mixed_precision_are_the_trainers(
+    make_trainer: MakeTrainer, detector: Detector, datamodule: pl.LightningDataModule, settings: dict[str, Any]
+) -> None:
+    trainer = make_trainer(**settings)
+    trainer.fit(detector, datamodule=datamodule)
+
+    assert trainer.state.finished
+    assert {p.dtype for p in detector.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "class_weighted", "focal"])
+def test_every_loss_trains(make_trainer: MakeTrainer, datamodule: pl.LightningDataModule, loss: Any) -> None:
+    trainer = make_trainer(max_epochs=1)
+    trainer.fit(Detector(hidden=8, heads=2, layers=1, loss=loss), datamodule=datamodule)
+
+    assert math.isfinite(trainer.callback_metrics["train/loss"])
+
+
+def test_two_fits_from_one_seed_give_equal_weights_and_metrics(
+    make_trainer: MakeTrainer, datamodule: pl.LightningDataModule
+) -> None:
+    def fit() -> tuple[dict[str, Any], dict[str, Any]]:
+        pl.seed_everything(7)
+        detector, trainer = Detector(hidden=8, heads=2), make_trainer()
+        trainer.fit(detector, datamodule=datamodule)
+        return detector.state_dict(), trainer.callback_metrics
+
+    (weights, metrics), (weights_again, metrics_again) = fit(), fit()
+
+    assert all(torch.equal(weights[key], weights_again[key]) for key in weights)
+    assert metrics == metrics_again
+
+
+def test_a_checkpoint_loads_with_weights_only_and_rebuilds_the_detector_without_data(
+    make_trainer: MakeTrainer, detector: Detector, datamodule: Any, tmp_path: Path
+) -> None:
+    trainer = make_trainer()
+    trainer.fit(detector, datamodule=datamodule)
+    trainer.save_checkpoint(tmp_path / "x.ckpt")
+
+    checkpoint = atomic_load(tmp_path / "x.ckpt")
+    restored = Detector.load_from_checkpoint(tmp_path / "x.ckpt", weights_only=True).eval()
+
+    assert checkpoint["graphids_preprocessing"] == datamodule.preprocessing.to_dict()
+    assert checkpoint["graphids_architecture"] == detector.gat.architecture()
+    batch = datamodule.batches[0]
+    assert torch.equal(restored(batch), detector.eval()(batch))
+
+
+def test_a_resumed_fit_ends_where_the_whole_fit_ends(
+    make_trainer: MakeTrainer, detector: Detector, datamodule: pl.LightningDataModule
+) -> None:
+    # Without dropout: the random state is not part of a checkpoint.
+    detector.hparams["dropout"] = 0.0
+    again = copy.deepcopy(detector)
+    whole = make_trainer(max_epochs=2, callbacks=[])
+    pl.seed_everything(0)
+    whole.fit(detector, datamodule=datamodule)
+
+    class StopAfterOneEpoch(pl.Callback):
+        def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            trainer.should_stop = True
+
+    first, second = make_trainer([StopAfterOneEpoch()], max_epochs=2), make_trainer(max_epochs=2)
+    pl.seed_everything(0)
+    first.fit(again, datamodule=datamodule)
+    resumed = Detector(**again.hparams)
+    second.fit(resumed, datamodule=datamodule, ckpt_path=first.checkpoint_callback.last_model_path)
+
+    for key, value in detector.state_dict().items():
+        torch.testing.assert_close(resumed.state_dict()[key], value)
+
+
+def test_resuming_with_another_network_says_what_differs(
+    make_trainer: MakeTrainer, detector: Detector, datamodule: pl.LightningDataModule
+) -> None:
+    trainer = make_trainer()
+    trainer.fit(detector, datamodule=datamodule)
+
+    with pytest.raises(ValueError, match=r"'hidden': \(8, 16\)"):
+        make_trainer().fit(
+            Detector(hidden=16, heads=2, layers=1),
+            datamodule=datamodule,
+            ckpt_path=trainer.checkpoint_callback.last_model_path,
+        )
+
+
+def test_figures_that_validation_cannot_define_are_not_logged_and_named_once(
+    make_trainer: MakeTrainer, detector: Detector, datamodule: Any
+) -> None:
+    batch = datamodule.batches[0].clone()
+    batch.y = torch.zeros_like(batch.y)
+    datamodule.val_dataloader = lambda: torch.utils.data.DataLoader([batch], batch_size=None)
+    trainer = make_trainer(callbacks=[], enable_checkpointing=True)
+    trainer.checkpoint_callback.monitor = "val/loss"
+
+    with pytest.warns(UserWarning, match=r"val/macro_auroc cannot be computed.*12 are normal and 0 attacks") as warned:
+        trainer.fit(detector, datamodule=datamodule)
+
+    assert "val/macro_auroc" not in trainer.callback_metrics
+    assert "val/loss" in trainer.callback_metrics
+    assert sum("cannot be computed" in str(warning.message) for warning in warned) == 1
+
+
+def test_a_detector_without_data_and_checkpoint_says_what_it_needs(detector: Detector, datamodule: Any) -> None:
+    with pytest.raises(RuntimeError, match=r"has no network yet.*Pass datamodule="):
+        detector(datamodule.batches[0])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"size": "huge"}, "model.size is 'huge', expected one of small, large"),
+        ({"loss": "hinge"}, "model.loss is 'hinge'"),
+        ({"lr": 0.0}, "model.lr is 0.0"),
+        ({"weight_decay": math.nan}, "model.weight_decay is nan"),
+        ({"warmup": 1.0}, "model.warmup is 1.0"),
+    ],
+)
+def test_wrong_settings_are_refused_by_name(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Detector(**settings)
+
+
+def test_settings_override_the_size() -> None:
+    detector = Detector(size="large", heads=2, dropout=0.0)
+    detector.build(num_tokens=5, num_node_features=3, num_edge_features=2, num_classes=3)
+
+    architecture = detector.gat.architecture()
+    assert (architecture["hidden"], architecture["heads"], architecture["dropout"]) == (128, 2, 0.0)
+
+
+def test_class_weights_fall_with_the_root_of_the_frequency_and_average_to_one() -> None:
+    labels = torch.tensor([0] * 16 + [1] * 4)
+
+    weight = inverse_sqrt_frequency(labels, num_classes=3)
+
+    assert weight[1] / weight[0] == pytest.approx(2.0)
+    assert weight[labels].mean() == pytest.approx(1.0)
+    assert weight[2] == 1.0
+
+
+def test_class_weights_refuse_unlabelled_windows() -> None:
+    with pytest.raises(ValueError, match=r"in \[0, 2\), found -1 to 1"):
+        inverse_sqrt_frequency(torch.tensor([0, 1, -1]), num_classes=2)
+
+
+def test_without_focus_and_weights_the_focal_loss_is_cross_entropy() -> None:
+    logits, labels = torch.randn(6, 3), torch.tensor([0, 1, 2, 0, 1, 2])
+
+    torch.testing.assert_close(
+        focal_cross_entropy(logits, labels, torch.ones(3), gamma=0.0), nn.functional.cross_entropy(logits, labels)
+    )
+
+
+def test_the_focal_loss_of_an_even_choice_is_a_quarter_of_its_cross_entropy() -> None:
+    # p = 1/2, so (1 - p)^2 = 1/4.
+    loss = focal_cross_entropy(torch.zeros(1, 2), torch.tensor([1]), torch.ones(2), gamma=2.0)
+
+    assert loss.item() == pytest.approx(math.log(2) / 4)
+
+
+def test_the_focal_loss_of_a_certain_window_has_finite_gradients() -> None:
+    logits = torch.tensor([[200.0, -200.0]], requires_grad=True)
+    focal_cross_entropy(logits, torch.tensor([0]), torch.ones(2), gamma=0.5).backward()
+
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+
+
+def test_the_learning_rate_warms_up_peaks_and_ends_at_a_hundredth() -> None:
+    factors = [lr_factor(step, total_steps=100, warmup=0.1) for step in range(101)]
+
+    assert factors[0] == pytest.approx(1 / 11)
+    assert max(factors) == factors[10] == 1.0
+    assert factors[100] == pytest.approx(0.01)
+    assert lr_factor(10**6, total_steps=100, warmup=0.1) == pytest.approx(0.01)
+    assert lr_factor(5, total_steps=math.inf, warmup=0.1) == 1.0

@@ -1,0 +1,161 @@
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from graphids.core.evaluation import attack_margin
+from graphids.core.models.gat import GAT, SIZES
+
+Inputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, int]
+
+
+def graphs(num_graphs: int = 3, nodes: int = 5, edges: int = 12, seed: int = 0) -> Inputs:
+    generator = torch.Generator().manual_seed(seed)
+    offset = torch.arange(num_graphs).repeat_interleave(edges) * nodes
+    return (
+        torch.randn(num_graphs * nodes, 6, generator=generator),
+        torch.randint(9, (num_graphs * nodes,), generator=generator),
+        torch.randint(nodes, (2, num_graphs * edges), generator=generator) + offset,
+        torch.randn(num_graphs * edges, 2, generator=generator),
+        torch.arange(num_graphs).repeat_interleave(nodes),
+        num_graphs,
+    )
+
+
+def network(**changes: Any) -> GAT:
+    torch.manual_seed(0)
+    sizes = {"hidden": 8, "layers": 2, "heads": 2, "dropout": 0.1} | changes
+    return GAT(num_tokens=9, num_node_features=6, num_edge_features=2, num_classes=4, **sizes).eval()
+
+
+@pytest.mark.parametrize("jumping", ["max", "cat", "lstm"])
+def test_logits_have_one_row_per_graph_and_one_column_per_class(jumping: str) -> None:
+    assert network(jumping=jumping)(*graphs(num_graphs=3)).shape == (3, 4)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_named_sizes_build(size: str) -> None:
+    assert network(**SIZES[size])(*graphs()).shape == (3, 4)
+
+
+def test_the_order_of_nodes_and_edges_does_not_matter() -> None:
+    gat, (x, token, edge_index, edge_attr, batch, _) = network(), graphs(num_graphs=1)
+    nodes, edges = torch.randperm(5), torch.randperm(12)
+    place = nodes.argsort()  # where each node went
+
+    permuted = (x[nodes], token[nodes], place[edge_index[:, edges]], edge_attr[edges], batch, 1)
+
+    torch.testing.assert_close(gat(*permuted), gat(x, token, edge_index, edge_attr, batch, 1))
+    torch.testing.assert_close(
+        gat.attention(*permuted), gat.attention(x, token, edge_index, edge_attr, batch, 1)[nodes]
+    )
+
+
+def test_a_graph_has_the_logits_alone_that_it_has_within_a_batch() -> None:
+    gat, (x, token, edge_index, edge_attr, batch, _) = network(), graphs(num_graphs=3)
+
+    alone = gat(x[5:10], token[5:10], edge_index[:, 12:24] - 5, edge_attr[12:24], batch[5:10] - 1, 1)
+
+    torch.testing.assert_close(alone[0], gat(x, token, edge_index, edge_attr, batch, 3)[1])
+
+
+def test_a_graph_without_edges_is_classified_by_its_nodes() -> None:
+    x, token, _, _, batch, num_graphs = graphs()
+    no_edges = torch.empty(2, 0, dtype=torch.int64), torch.empty(0, 2)
+
+    logits = network()(x, token, *no_edges, batch, num_graphs)
+
+    assert logits.isfinite().all()
+    assert not torch.equal(logits[0], logits[1])
+
+
+def test_edge_features_matter() -> None:
+    gat, (x, token, edge_index, edge_attr, batch, g) = network(), graphs()
+
+    assert not torch.allclose(gat(x, token, edge_index, edge_attr + 1, batch, g), gat(*graphs()))
+
+
+def test_the_architecture_rebuilds_the_network() -> None:
+    gat = network(jumping="cat", layers=3)
+    rebuilt = GAT(**gat.architecture()).eval()
+    rebuilt.load_state_dict(gat.state_dict())
+
+    assert torch.equal(rebuilt(*graphs()), gat(*graphs()))
+
+
+def test_the_head_is_the_last_linear_of_fc_layers_and_sees_what_represent_gives() -> None:
+    gat = network()
+    head = gat.fc_layers[-1]
+
+    assert isinstance(head, torch.nn.Linear)
+    assert head.weight.shape == (4, 8)
+    torch.testing.assert_close(head(gat.represent(*graphs())), gat(*graphs()))
+
+
+def test_the_same_seed_gives_the_same_gradients() -> None:
+    def gradients() -> list[Tensor]:
+        gat = network()
+        attack_margin(gat(*graphs(num_graphs=20))).sum().backward()
+        return [p.grad for p in gat.parameters() if p.grad is not None]
+
+    assert all(torch.equal(a, b) for a, b in zip(gradients(), gradients(), strict=True))
+
+
+def test_attention_is_a_distribution_over_the_nodes_of_each_graph() -> None:
+    relevance = network().attention(*graphs(num_graphs=3))
+
+    assert relevance.dtype == torch.float32
+    assert (relevance >= 0).all()
+    torch.testing.assert_close(relevance.view(3, 5).sum(dim=1), torch.ones(3))
+
+
+def test_attention_works_under_inference_mode_with_frozen_weights_and_leaves_no_gradients() -> None:
+    gat = network().requires_grad_(False)
+    with torch.inference_mode():
+        inputs = graphs()
+        relevance = gat.attention(*(value.clone() if isinstance(value, Tensor) else value for value in inputs))
+
+    torch.testing.assert_close(relevance, network().attention(*graphs()))
+    assert all(p.grad is None for p in gat.parameters())
+
+
+def planted(num_graphs: int, seed: int) -> tuple[Inputs, Tensor, Tensor]:
+    """Graphs of 12 nodes, every second an attack: one node's first feature is shifted by 4."""
+    x, *rest = graphs(num_graphs, nodes=12, edges=40, seed=seed)
+    generator = torch.Generator().manual_seed(seed)
+    is_attack = torch.arange(num_graphs) % 2
+    culprit = torch.randint(12, (num_graphs,), generator=generator)
+    x[torch.arange(num_graphs) * 12 + culprit, 0] += 4.0 * is_attack
+    return (x, *rest), is_attack, culprit  # type: ignore[return-value]
+
+
+def test_attention_ranks_the_planted_node_first_in_nine_of_ten_alerted_graphs() -> None:
+    gat = network(hidden=16, dropout=0.0).train()
+    optimizer = torch.optim.Adam(gat.parameters(), lr=1e-2)
+    for step in range(150):
+        inputs, is_attack, _ = planted(32, seed=step)
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(gat(*inputs), is_attack).backward()
+        optimizer.step()
+
+    inputs, is_attack, culprit = planted(200, seed=1000)
+    alerted = (attack_margin(gat.eval()(*inputs)) > 0) & (is_attack == 1)
+    first = gat.attention(*inputs).view(200, 12).argmax(dim=1)
+
+    assert alerted.sum() > 80
+    assert (first == culprit)[alerted].float().mean() >= 0.9
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"hidden": 10, "heads": 4}, "multiple of heads=4, found hidden=10"),
+        ({"layers": 0}, "layers >= 1, found 0"),
+        ({"dropout": -0.1}, "dropout >= 0"),
+        ({"jumping": "mean"}, "'max', 'cat' and 'lstm', found 'mean'"),
+    ],
+)
+def test_impossible_architectures_are_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        network(**change)
