@@ -1,0 +1,149 @@
+"""Anchors: where the root digest is kept out of reach of whoever can write the artifact.
+
+A digest beside the bytes shows damage, not tampering. The anchor is the LoggedModel's param `graphids.digest`, which
+the tracking store lets nobody overwrite (tags can be). It is looked up from the URI that the caller gave, never from
+an id found inside the artifact.
+"""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlparse
+
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModel
+from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.utils.models import get_model_name_and_version
+
+from graphids._fs import IntegrityError
+from mlflow_graphids.manifest import DIGEST_KEY
+
+_MAX_COPIES = 16  # a version may be a copy of a copy
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """What a URI resolves to.
+
+    Attributes:
+        uri: Where to download the model; an alias, stage or run is replaced by what it meant when it was looked up.
+        digest: The anchored root digest; None where the URI leads to no LoggedModel, or that one has no digest.
+        origin: Where the digest stands, or why there is none; for messages.
+    """
+
+    uri: str
+    digest: str | None
+    origin: str
+
+
+def resolve_anchor(model_uri: str) -> Anchor:
+    """Follow a model URI to the LoggedModel behind it.
+
+    Args:
+        model_uri: `models:/m-...`, `models:/name/version`, `models:/name@alias`, `runs:/<run_id>/name`; any other
+            URI or a folder has no anchor.
+
+    Raises:
+        MlflowException: If the run, model, version or alias does not exist.
+        IntegrityError: If the run logged several models of that name at one step.
+    """
+    # A client opens the tracking store, which MLflow creates where there is none: not for a mere folder.
+    scheme = urlparse(model_uri).scheme
+    if scheme == "models":
+        return _from_models_uri(MlflowClient(), model_uri)
+    if scheme == "runs":
+        return _from_logged_model(_of_run(MlflowClient(), model_uri))
+    return Anchor(model_uri, None, f"{model_uri} is no models:/ or runs:/ URI")
+
+
+def set_anchor(model_id: str, digest: str) -> None:
+    """Write the digest to the LoggedModel once, and read it back.
+
+    Raises:
+        IntegrityError: If the param stands there with another value; the LoggedModel is marked FAILED.
+    """
+    client = MlflowClient()
+    found = client.get_logged_model(model_id).params.get(DIGEST_KEY)
+    if found is None:
+        client.log_model_params(model_id, {DIGEST_KEY: digest})
+        found = client.get_logged_model(model_id).params.get(DIGEST_KEY)
+    if found != digest:
+        client.finalize_logged_model(model_id, "FAILED")
+        raise IntegrityError(
+            f"LoggedModel {model_id}: expected its param {DIGEST_KEY} to be {digest}, found {found}. Something else "
+            f"wrote it, or the run has a param of that name, which MLflow copies. Log the model again from a run "
+            f"without such a param; {model_id} is marked FAILED."
+        )
+
+
+def _from_models_uri(client: MlflowClient, model_uri: str) -> Anchor:
+    found = get_model_name_and_version(client, model_uri)  # type: ignore[no-untyped-call]
+    if len(found) == 1:
+        return _from_logged_model(client.get_logged_model(found[0]))
+    name, version = found
+    uri = f"models:/{name}/{version}"
+    model = _of_version(client, name, version)
+    if model is None:
+        return Anchor(uri, None, f"version {version} of {name} leads to no LoggedModel")
+    # The version's own bytes are downloaded: a copy may lie elsewhere than the LoggedModel that it was made from.
+    return Anchor(uri, model.params.get(DIGEST_KEY), _origin(model))
+
+
+def _from_logged_model(model: LoggedModel) -> Anchor:
+    return Anchor(f"models:/{model.model_id}", model.params.get(DIGEST_KEY), _origin(model))
+
+
+def _origin(model: LoggedModel) -> str:
+    return f"param {DIGEST_KEY} of LoggedModel {model.model_id}"
+
+
+def _of_version(client: MlflowClient, name: str, version: Any) -> LoggedModel | None:
+    """LoggedModel that a registered version was made from; its `model_id` can be None, then its source says it."""
+    for _ in range(_MAX_COPIES):
+        registered = client.get_model_version(name, str(version))
+        if registered.model_id:
+            return client.get_logged_model(registered.model_id)
+        source = registered.source or ""
+        if source.startswith("runs:/"):
+            return _of_run(client, source)
+        if not source.startswith("models:/"):
+            return _of_location(client, source)
+        found = get_model_name_and_version(client, source)  # type: ignore[no-untyped-call]
+        if len(found) == 1:
+            return client.get_logged_model(found[0])
+        name, version = found
+    return None
+
+
+def _of_location(client: MlflowClient, source: str) -> LoggedModel | None:
+    """LoggedModel whose artifacts lie at `source`. The path only suggests an id; the store has to confirm it."""
+    location = source.rstrip("/")
+    for part in reversed(location.split("/")):
+        if part.startswith("m-"):
+            try:
+                model = client.get_logged_model(part)
+            except MlflowException as error:
+                _logger.debug("%s names no LoggedModel: %s", source, error)
+                return None
+            return model if model.artifact_location.rstrip("/") == location else None
+    return None
+
+
+def _of_run(client: MlflowClient, runs_uri: str) -> LoggedModel:
+    """The model of that name that the run logged last, by step."""
+    run_id, _, name = urlparse(runs_uri).path.lstrip("/").partition("/")
+    outputs = client.get_run(run_id).outputs
+    steps = {output.model_id: output.step for output in outputs.model_outputs} if outputs else {}
+    named = [model for model in map(client.get_logged_model, steps) if model.name == name]
+    last = [model for model in named if steps[model.model_id] == max(steps[m.model_id] for m in named)]
+    if len(last) == 1:
+        return last[0]
+    if last:
+        ids = ", ".join(f"models:/{model.model_id}" for model in last)
+        raise IntegrityError(f"{runs_uri} means {len(last)} models ({ids}), expected one. Name the one you want.")
+    raise IntegrityError(
+        f"Run {run_id} logged no model named {name!r}; expected runs:/<run_id>/<name of the model>, "
+        "or the model's own URI, models:/m-..."
+    )

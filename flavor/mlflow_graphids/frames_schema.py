@@ -1,0 +1,168 @@
+"""The tables at the door: a DataFrame of frames in, a DataFrame of scored windows out, and MLflow's signature for both.
+
+Identifiers and payloads are strings of hex. MLflow has no union types, and a numeric column would turn the
+identifier `1E5` into 100000; integers are accepted where no signature stands in between.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from numpy.typing import NDArray
+
+from graphids.core.classifier import WindowScores
+from graphids.core.data.frames import MAX_EXTENDED_ID, MAX_PAYLOAD_BYTES, MAX_STANDARD_ID, Frames
+
+REQUIRED_COLUMNS = ("timestamp", "arbitration_id", "data_field")
+MAX_CHANNELS = 256  # Frames.channel is a byte
+
+_HEX_ID = re.compile(r"(?:0[xX])?([0-9A-Fa-f]{1,8})")
+_HEX_PAYLOAD = re.compile(r"(?:[0-9A-Fa-f]{2}){0,8}")
+
+
+def default_signature() -> ModelSignature:
+    """MLflow signature of every graphids model; a param left at None is the model's own."""
+    return ModelSignature(
+        inputs=Schema(
+            [
+                ColSpec(DataType.double, "timestamp"),
+                ColSpec(DataType.string, "arbitration_id"),
+                ColSpec(DataType.string, "data_field"),
+                ColSpec(DataType.string, "channel", required=False),
+            ]
+        ),
+        outputs=Schema(
+            [
+                ColSpec(DataType.double, "start_s"),
+                ColSpec(DataType.double, "end_s"),
+                ColSpec(DataType.double, "score"),
+                ColSpec(DataType.boolean, "alert"),
+                ColSpec(DataType.string, "kind"),
+                ColSpec(DataType.string, "arbitration_ids"),
+                ColSpec(DataType.string, "channel"),
+            ]
+        ),
+        params=ParamSchema(
+            [
+                ParamSpec("threshold", DataType.double, None),
+                ParamSpec("stride", DataType.long, None),
+                ParamSpec("top_k", DataType.long, None),
+            ]
+        ),
+    )
+
+
+def frames_from_table(table: pd.DataFrame) -> Frames:
+    """Frames of one capture, in the order of the rows.
+
+    Args:
+        table: `timestamp` (s), `arbitration_id` (hex such as "1A4" or "0x18FEF100", or integers), `data_field` (hex,
+            two digits per byte, "" for no payload), optionally `channel` (str). An identifier above 0x7FF, or written
+            with eight digits, has 29 bits. Other columns are ignored.
+
+    Raises:
+        TypeError: If `table` is not a DataFrame.
+        ValueError: If a column is missing, or a value is not what its column holds; the message names the row,
+            counted from 0, and the value.
+    """
+    if not isinstance(table, pd.DataFrame):
+        raise TypeError(f"Expected a pandas DataFrame of frames, found {type(table).__name__}.")
+    if missing := [name for name in REQUIRED_COLUMNS if name not in table.columns]:
+        raise ValueError(
+            f"The table has no column {', '.join(map(repr, missing))}; found {list(table.columns)}, "
+            f"expected {list(REQUIRED_COLUMNS)} and optionally 'channel'."
+        )
+    arbitration_id, is_extended = _identifiers(table["arbitration_id"])
+    payload, dlc = _payloads(table["data_field"].tolist())
+    channel, channels = _channels(table)
+    return Frames(
+        timestamp=_timestamps(table["timestamp"]),
+        arbitration_id=arbitration_id,
+        dlc=dlc,
+        payload=payload,
+        is_extended=is_extended,
+        channel=channel,
+        channels=channels,
+    )
+
+
+def table_from_scores(scores: WindowScores) -> pd.DataFrame:
+    """One row per window; `arbitration_ids` is one string, separated by spaces, so that it survives csv and JSON."""
+    return pd.DataFrame(
+        {
+            "start_s": scores.start_s,
+            "end_s": scores.end_s,
+            "score": scores.score,
+            "alert": scores.alert,
+            "kind": scores.kind.astype(object),
+            "arbitration_ids": np.array([" ".join(ids) for ids in scores.arbitration_ids], dtype=object),
+            "channel": scores.channel.astype(object),
+        }
+    )
+
+
+def _timestamps(column: "pd.Series[Any]") -> NDArray[np.float64]:
+    if not pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype):
+        raise ValueError(f"Column 'timestamp' holds {column.dtype}, expected numbers: seconds as float64.")
+    seconds = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    if (bad := np.flatnonzero(~np.isfinite(seconds))).size:
+        raise _value_error(int(bad[0]), "timestamp", seconds[bad[0]], "a finite number of seconds")
+    return seconds
+
+
+def _identifiers(column: "pd.Series[Any]") -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
+    values = column.tolist()
+    parsed = np.empty(len(values), np.int64)
+    is_extended = np.empty(len(values), np.bool_)
+    for row, value in enumerate(values):
+        if isinstance(value, str) and (match := _HEX_ID.fullmatch(value)):
+            number, digits = int(match[1], 16), len(match[1])
+        elif isinstance(value, int) and not isinstance(value, bool):
+            number, digits = value, 0
+        else:
+            number, digits = -1, 0
+        if not 0 <= number <= MAX_EXTENDED_ID:
+            raise _value_error(
+                row, "arbitration_id", value, "hex such as '1A4' or '0x18FEF100', or an integer, from 0 to 0x1FFFFFFF"
+            )
+        parsed[row] = number
+        is_extended[row] = number > MAX_STANDARD_ID or digits == 8
+    return parsed.astype(np.uint32), is_extended
+
+
+def _payloads(values: Sequence[Any]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    # Regular expression first: bytes.fromhex alone would skip blanks.
+    for row, value in enumerate(values):
+        if not (isinstance(value, str) and _HEX_PAYLOAD.fullmatch(value)):
+            raise _value_error(
+                row,
+                "data_field",
+                value,
+                f"hex with two digits per byte, at most {MAX_PAYLOAD_BYTES} bytes, '' for none "
+                "(pandas reads '' as NaN unless read_csv gets keep_default_na=False)",
+            )
+    packed = bytes.fromhex("".join(value.ljust(2 * MAX_PAYLOAD_BYTES, "0") for value in values))
+    payload = np.frombuffer(packed, np.uint8).reshape(-1, MAX_PAYLOAD_BYTES)
+    return payload, np.array([len(value) // 2 for value in values], np.uint8)
+
+
+def _channels(table: pd.DataFrame) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    if "channel" not in table.columns:
+        return np.zeros(len(table), np.uint8), ("",)
+    values = table["channel"].tolist()
+    for row, value in enumerate(values):
+        if not isinstance(value, str):
+            raise _value_error(row, "channel", value, "the bus's name as a string, in every row or in none")
+    names = list(dict.fromkeys(values))
+    if len(names) > MAX_CHANNELS:
+        raise ValueError(f"Column 'channel' names {len(names)} buses, expected at most {MAX_CHANNELS}.")
+    number = {name: index for index, name in enumerate(names)}
+    return np.array([number[value] for value in values], np.uint8), tuple(names) or ("",)
+
+
+def _value_error(row: int, column: str, value: object, expected: str) -> ValueError:
+    return ValueError(f"Row {row}: {column} is {value!r}, expected {expected}.")

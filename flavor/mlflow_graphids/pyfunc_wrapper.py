@@ -1,0 +1,100 @@
+"""The model as its users hold it: raw frames in a DataFrame in, one row per window out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import pandas as pd
+
+from graphids.core.classifier import DEFAULT_TOP_K, WindowClassifier, WindowScores
+from graphids.core.data.frames import Frames
+from mlflow_graphids.frames_schema import frames_from_table, table_from_scores
+
+PARAMETERS = ("threshold", "stride", "top_k")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VerifiedClassifier(WindowClassifier):
+    """A `WindowClassifier` whose bytes were verified, and which also takes tables.
+
+    Attributes:
+        digest: sha256 of the manifest that its bytes were compared with, the `graphids.digest`.
+        anchored: True if that digest came from outside the artifact (caller, LoggedModel or environment). False means
+            that only the absence of accidental damage is known.
+        model_config: Defaults of `predict`'s params where they differ from the classifier's own.
+
+    Raises:
+        ValueError: If `model_config` holds anything but `threshold`, `stride` and `top_k`.
+    """
+
+    model_config: Mapping[str, Any] = field(default_factory=dict)
+    # Not arguments, so that a copy by `dataclasses.replace` with other parts does not claim to be verified.
+    digest: str = field(default="", init=False)
+    anchored: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        # Not super(): a dataclass with slots is a new class, which the zero-argument form does not know.
+        WindowClassifier.__post_init__(self)
+        require_known(self.model_config, "model_config")
+
+    @classmethod
+    def of(
+        cls, classifier: WindowClassifier, *, digest: str, anchored: bool, model_config: Mapping[str, Any]
+    ) -> "VerifiedClassifier":
+        """The same classifier, with what verification found."""
+        own = own_settings(classifier)
+        verified = cls(
+            **{part.name: getattr(classifier, part.name) for part in fields(WindowClassifier)},
+            model_config={name: value for name, value in model_config.items() if value != own.get(name)},
+        )
+        object.__setattr__(verified, "digest", digest)
+        object.__setattr__(verified, "anchored", anchored)
+        return verified
+
+    def predict(self, model_input: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
+        """Score a table of frames; the name and the arguments are MLflow's.
+
+        Args:
+            model_input: One capture, as `frames_schema.frames_from_table` takes it.
+            params: Optional `threshold`, `stride` and `top_k`; None stands for the model's own.
+
+        Returns:
+            One row per window: `start_s`, `end_s`, `score`, `alert`, `kind`, `arbitration_ids`, `channel`.
+
+        Raises:
+            ValueError: If a value is not what its column holds, a parameter is unknown, or a channel has fewer frames
+                than a window: no row would read as no attack.
+        """
+        require_known(params or {}, "params")
+        # MLflow passes None for every param that the caller did not set.
+        given = {name: value for name, value in (params or {}).items() if value is not None}
+        frames = frames_from_table(model_input)
+        scores = self.score(frames, **{**self.model_config, **given})
+        _require_a_window_per_channel(frames, scores, self.preprocessing.window_size)
+        return table_from_scores(scores)
+
+
+def own_settings(classifier: WindowClassifier) -> dict[str, Any]:
+    """Values of `predict`'s params where nobody says otherwise."""
+    return {
+        "threshold": float(classifier.threshold),
+        "stride": int(classifier.preprocessing.stride),
+        "top_k": DEFAULT_TOP_K,
+    }
+
+
+def require_known(settings: Mapping[str, Any], name: str) -> None:
+    """Refuse what is no setting of a prediction: a misspelled threshold must not be ignored."""
+    if unknown := sorted(set(settings) - set(PARAMETERS)):
+        raise ValueError(f"{name} holds {unknown}, expected some of {list(PARAMETERS)}.")
+
+
+def _require_a_window_per_channel(frames: Frames, scores: WindowScores, window_size: int) -> None:
+    scored = set(scores.channel.tolist())
+    short = {name: count for name, count in scores.unscored_frames.items() if name not in scored}
+    if short or not len(frames):
+        found = ", ".join(f"{count} on channel {name!r}" for name, count in short.items()) or "none"
+        raise ValueError(
+            f"Too few frames for a score: found {found}, but a window takes {window_size} consecutive frames of one "
+            "channel. Send at least that many; overlap requests so that no window falls between two of them."
+        )

@@ -1,0 +1,271 @@
+"""Saving and logging: payload, manifest and MLmodel on disk, then the anchor in the tracking store."""
+
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import yaml  # type: ignore[import-untyped]
+from mlflow import pyfunc
+from mlflow.models import Model, ModelInputExample, ModelSignature
+from mlflow.models.model import ModelInfo
+from mlflow.models.utils import _save_example
+from mlflow.tracking._model_registry import DEFAULT_AWAIT_MAX_SLEEP_SECONDS
+from mlflow.utils.environment import (
+    _mlflow_conda_env,
+    _process_conda_env,
+    _process_pip_requirements,
+    _PythonEnv,
+    _validate_env_arguments,
+)
+from mlflow.utils.model_utils import _validate_and_copy_code_paths, _validate_and_prepare_target_save_path
+
+from graphids._fs import digest_bytes, publish_bytes
+from graphids.core.classifier import WindowClassifier
+from mlflow_graphids.anchors import set_anchor
+from mlflow_graphids.artifacts import to_payload
+from mlflow_graphids.frames_schema import default_signature
+from mlflow_graphids.manifest import (
+    CODE_FOLDER,
+    DIGEST_KEY,
+    FLAVOR_NAME,
+    LOADER_MODULE,
+    MANIFEST_FILE,
+    MLMODEL_FILE,
+    flavor_section,
+    render_manifest,
+)
+from mlflow_graphids.pyfunc_wrapper import own_settings, require_known
+
+# What scoring imports. `graphids` is on no package index: an environment that is built from these needs a wheel of it
+# in reach (PIP_FIND_LINKS), or `pip_requirements` that name one.
+REQUIREMENTS = (
+    "graphids",
+    "mlflow",
+    "numba",
+    "numpy",
+    "pandas",
+    "safetensors",
+    "torch",
+    "torch-geometric",
+    "torchmetrics",
+)
+
+# Digest of the model that `log_model` has just saved and MLflow now validates in this process.
+digest_being_logged: ContextVar[str | None] = ContextVar("digest_being_logged", default=None)
+
+
+def get_default_pip_requirements() -> list[str]:
+    """Requirements at their installed versions, without local labels such as `+cpu`, which no index serves."""
+    return [f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS]
+
+
+def get_default_conda_env() -> dict[str, Any]:
+    """Conda environment with `get_default_pip_requirements`."""
+    environment: dict[str, Any] = _mlflow_conda_env(  # type: ignore[no-untyped-call]
+        additional_pip_deps=get_default_pip_requirements(), install_mlflow=False
+    )
+    return environment
+
+
+def save_model(
+    graphids_model: WindowClassifier,
+    path: str | Path,
+    mlflow_model: Model | None = None,
+    signature: ModelSignature | None = None,
+    input_example: ModelInputExample | None = None,
+    conda_env: Mapping[str, Any] | str | None = None,
+    pip_requirements: Sequence[str] | str | None = None,
+    extra_pip_requirements: Sequence[str] | str | None = None,
+    code_paths: list[str] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    model_config: Mapping[str, Any] | None = None,
+) -> str:
+    """Save a classifier as an MLflow model in a new folder.
+
+    Equal classifiers saved with equal arguments have equal digests.
+
+    Args:
+        graphids_model: What to save; its threshold, preprocessing and tau record travel with it.
+        path: Folder that does not exist yet, or is empty.
+        mlflow_model: MLflow's description, extended in place.
+        signature: By default the one of `frames_schema`.
+        input_example: A table of at least `window_size` frames, or a tuple of it and a dict of params.
+        conda_env: As in every MLflow flavor.
+        pip_requirements: As in every MLflow flavor; default `get_default_pip_requirements`.
+        extra_pip_requirements: As in every MLflow flavor.
+        code_paths: Files and folders that `mlflow.pyfunc` puts on `sys.path`. They are part of the digest;
+            `load_model` imports none of them.
+        metadata: Added to MLmodel's.
+        model_config: Defaults of the params `threshold`, `stride` and `top_k`.
+
+    Returns:
+        The root digest, `graphids.digest`: what `load_model` takes as `expected_digest`.
+
+    Raises:
+        ValueError: If a weight is not finite, or `model_config` holds anything else.
+        MlflowException: If `path` is not empty.
+    """
+    _validate_env_arguments(conda_env, pip_requirements, extra_pip_requirements)  # type: ignore[no-untyped-call]
+    require_known(model_config or {}, "model_config")
+    # All of them, always: MLflow lets a caller override at load time only what stands in MLmodel.
+    settings = {**own_settings(graphids_model), **(model_config or {})}
+    files = to_payload(graphids_model)
+    folder = Path(path).absolute()
+    _validate_and_prepare_target_save_path(folder)  # type: ignore[no-untyped-call]
+    code = _validate_and_copy_code_paths(code_paths, str(folder), CODE_FOLDER)  # type: ignore[no-untyped-call]
+    mlflow_model = mlflow_model or Model()
+    mlflow_model.signature = signature or default_signature()
+    manifest = render_manifest(
+        files | _code_files(folder), signature=mlflow_model.signature.to_dict(), model_config=settings
+    )
+    for name, data in {**files, MANIFEST_FILE: manifest}.items():
+        publish_bytes(folder / name, data)
+    _save_example(mlflow_model, input_example, str(folder))
+    _describe(mlflow_model, manifest, code, metadata, settings)
+    mlflow_model.save(str(folder / MLMODEL_FILE))
+    _write_environment(folder, conda_env, pip_requirements, extra_pip_requirements)
+    return digest_bytes(manifest)
+
+
+def log_model(
+    graphids_model: WindowClassifier,
+    name: str = "model",
+    *,
+    registered_model_name: str | None = None,
+    await_registration_for: int | None = DEFAULT_AWAIT_MAX_SLEEP_SECONDS,
+    signature: ModelSignature | None = None,
+    input_example: ModelInputExample | None = None,
+    conda_env: Mapping[str, Any] | str | None = None,
+    pip_requirements: Sequence[str] | str | None = None,
+    extra_pip_requirements: Sequence[str] | str | None = None,
+    code_paths: list[str] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    model_config: Mapping[str, Any] | None = None,
+    params: Mapping[str, Any] | None = None,
+    tags: Mapping[str, Any] | None = None,
+    model_type: str | None = None,
+    step: int = 0,
+    model_id: str | None = None,
+) -> ModelInfo:
+    """Log a classifier to the active run, anchor its digest in the LoggedModel, then register it.
+
+    Args:
+        graphids_model: What to log.
+        name: Name of the LoggedModel.
+        registered_model_name: Also make a version of this registered model, once the anchor stands; the version gets
+            the digest as a tag for display.
+        await_registration_for: Seconds to wait for the version.
+        signature: As in `save_model`, and so for the next six.
+        input_example: MLflow scores it before it logs the model, and warns if that fails.
+        conda_env: As in `save_model`.
+        pip_requirements: As in `save_model`.
+        extra_pip_requirements: As in `save_model`.
+        code_paths: As in `save_model`.
+        metadata: As in `save_model`.
+        model_config: As in `save_model`; MLflow also logs it as params of the run.
+        params: Params of the LoggedModel, beside the run's.
+        tags: Tags of the LoggedModel, and of the version.
+        model_type: Type of the LoggedModel.
+        step: Step of the run that the model belongs to.
+        model_id: An existing LoggedModel to log to, instead of a new one.
+
+    Returns:
+        MLflow's description of the logged model; its `model_uri` is what `load_model` takes.
+
+    Raises:
+        IntegrityError: If the LoggedModel has another digest in its params; it is marked FAILED.
+        ValueError: If `params` names `graphids.digest`, which only verification may set.
+    """
+    if DIGEST_KEY in (params or {}):
+        raise ValueError(f"params holds {DIGEST_KEY!r}, which log_model sets itself; leave it out.")
+    flavor = _Flavor()
+    before = digest_being_logged.set(None)
+    try:
+        model_info: ModelInfo = Model.log(
+            artifact_path=None,
+            name=name,
+            flavor=flavor,
+            graphids_model=graphids_model,
+            signature=signature,
+            input_example=input_example,
+            conda_env=conda_env,
+            pip_requirements=pip_requirements,
+            extra_pip_requirements=extra_pip_requirements,
+            code_paths=code_paths,
+            metadata=dict(metadata) if metadata else None,
+            model_config=model_config,
+            params=dict(params) if params else None,
+            tags=dict(tags) if tags else None,
+            model_type=model_type,
+            step=step,
+            model_id=model_id,
+        )
+    finally:
+        digest_being_logged.reset(before)
+    set_anchor(model_info.model_id, flavor.digest)
+    if registered_model_name is not None:
+        registered = mlflow.register_model(
+            f"models:/{model_info.model_id}",
+            registered_model_name,
+            await_registration_for=await_registration_for,
+            tags={**(tags or {}), DIGEST_KEY: flavor.digest},
+        )
+        model_info.registered_model_version = registered.version
+    return model_info
+
+
+class _Flavor:
+    """What `Model.log` takes for a flavor module; keeps the digest, which must not be read back from the artifact."""
+
+    __name__ = LOADER_MODULE
+    digest = ""
+
+    def save_model(self, **arguments: Any) -> None:
+        self.digest = save_model(**arguments)
+        digest_being_logged.set(self.digest)
+
+
+def _code_files(folder: Path) -> dict[str, bytes]:
+    paths = (path for path in sorted((folder / CODE_FOLDER).rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths if path.suffix != ".pyc"}
+
+
+def _describe(
+    mlflow_model: Model,
+    manifest: bytes,
+    code: str | None,
+    metadata: Mapping[str, Any] | None,
+    settings: dict[str, Any],
+) -> None:
+    """Fill in MLmodel: both flavors, and the digests for whoever reads it."""
+    section = flavor_section(manifest)
+    pyfunc.add_to_model(
+        mlflow_model,
+        loader_module=LOADER_MODULE,
+        code=code,
+        conda_env="conda.yaml",
+        python_env="python_env.yaml",
+        model_config=settings,
+    )
+    mlflow_model.add_flavor(FLAVOR_NAME, **section)
+    digests = {DIGEST_KEY: section["digest"], f"{FLAVOR_NAME}.files": dict(section["files"])}
+    mlflow_model.metadata = {**(mlflow_model.metadata or {}), **(metadata or {}), **digests}
+
+
+def _write_environment(folder: Path, conda_env: Any, pip_requirements: Any, extra_pip_requirements: Any) -> None:
+    """Write conda.yaml, requirements.txt, python_env.yaml and, where requirements name constraints, these."""
+    if conda_env is None:
+        # Given explicitly: MLflow would otherwise load the model in a subprocess to see what it imports.
+        environment, requirements, constraints = _process_pip_requirements(  # type: ignore[no-untyped-call]
+            get_default_pip_requirements(), pip_requirements, extra_pip_requirements
+        )
+    else:
+        environment, requirements, constraints = _process_conda_env(conda_env)  # type: ignore[no-untyped-call]
+    (folder / "conda.yaml").write_text(yaml.safe_dump(environment, default_flow_style=False))
+    (folder / "requirements.txt").write_text("\n".join(requirements))
+    if constraints:
+        (folder / "constraints.txt").write_text("\n".join(constraints))
+    _PythonEnv.current().to_yaml(str(folder / "python_env.yaml"))  # type: ignore[no-untyped-call]

@@ -1,0 +1,113 @@
+"""Tables of frames: what is accepted, and what is refused by row and value."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mlflow_graphids.frames_schema import frames_from_table
+
+ONE = {"timestamp": [0.5], "arbitration_id": ["1A4"], "data_field": ["DEAD"]}
+
+
+def test_a_row_becomes_a_frame() -> None:
+    frames = frames_from_table(pd.DataFrame(ONE))
+
+    assert frames.timestamp.tolist() == [0.5]
+    assert frames.arbitration_id.tolist() == [0x1A4]
+    assert frames.dlc.tolist() == [2]
+    assert frames.payload.tolist() == [[0xDE, 0xAD, 0, 0, 0, 0, 0, 0]]
+    assert frames.is_extended.tolist() == [False]
+    assert frames.channels == ("",)
+
+
+@pytest.mark.parametrize(
+    ("written", "number", "is_extended"),
+    [
+        ("1a4", 0x1A4, False),
+        ("0x1A4", 0x1A4, False),
+        ("1E5", 0x1E5, False),  # a number to pandas, an identifier to us
+        ("000001A4", 0x1A4, True),
+        ("0x18FEF100", 0x18FEF100, True),
+        ("800", 0x800, True),
+        (0x1A4, 0x1A4, False),
+        (0x18FEF100, 0x18FEF100, True),
+    ],
+)
+def test_an_identifier_has_29_bits_if_it_needs_them_or_is_written_with_eight_digits(
+    written: str | int, number: int, is_extended: bool
+) -> None:
+    frames = frames_from_table(pd.DataFrame({**ONE, "arbitration_id": [written]}))
+
+    assert (frames.arbitration_id[0], frames.is_extended[0]) == (number, is_extended)
+
+
+def test_an_empty_payload_is_a_frame_of_zero_bytes() -> None:
+    frames = frames_from_table(pd.DataFrame({**ONE, "data_field": [""]}))
+
+    assert frames.dlc.tolist() == [0]
+    assert not frames.payload.any()
+
+
+def test_channels_are_numbered_in_order_of_appearance() -> None:
+    table = pd.DataFrame({name: values * 3 for name, values in ONE.items()} | {"channel": ["can1", "can0", "can1"]})
+
+    frames = frames_from_table(table)
+
+    assert frames.channels == ("can1", "can0")
+    assert frames.channel.tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("arbitration_id", "XYZ"),
+        ("arbitration_id", ""),
+        ("arbitration_id", " 1A4"),
+        ("arbitration_id", "20000000"),
+        ("arbitration_id", "1A4h"),
+        ("arbitration_id", -1),
+        ("arbitration_id", 0x20000000),
+        ("arbitration_id", 420.0),
+        ("arbitration_id", True),
+        ("arbitration_id", None),
+        ("data_field", "DEA"),
+        ("data_field", "DE AD"),
+        ("data_field", "0xDE"),
+        ("data_field", "GG"),
+        ("data_field", "00" * 9),
+        ("data_field", None),
+        ("data_field", 12),
+        ("channel", None),
+        ("channel", 1),
+    ],
+)
+def test_a_bad_value_is_refused_with_its_row_and_what_was_expected(column: str, value: object) -> None:
+    table = pd.DataFrame({name: pd.Series(values * 2, dtype=object) for name, values in ONE.items()})
+    table["timestamp"] = [0.0, 0.1]
+    table["channel"] = pd.Series(["can0", "can0"], dtype=object)
+    table.at[1, column] = value
+
+    with pytest.raises(ValueError, match=rf"Row 1: {column} is .*, expected "):
+        frames_from_table(table)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_timestamp_that_is_not_finite_is_refused(value: float) -> None:
+    with pytest.raises(ValueError, match=r"Row 0: timestamp is .*, expected a finite number of seconds"):
+        frames_from_table(pd.DataFrame({**ONE, "timestamp": [value]}))
+
+
+@pytest.mark.parametrize("value", ["0.5", pd.Timestamp("2020-01-01"), True])
+def test_a_timestamp_column_that_is_no_number_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match=r"Column 'timestamp' holds .*, expected numbers"):
+        frames_from_table(pd.DataFrame({**ONE, "timestamp": [value]}))
+
+
+def test_a_missing_column_is_named() -> None:
+    with pytest.raises(ValueError, match=r"no column 'data_field'; found \['timestamp', 'arbitration_id'\]"):
+        frames_from_table(pd.DataFrame(ONE).drop(columns="data_field"))
+
+
+def test_something_else_than_a_table_is_refused() -> None:
+    with pytest.raises(TypeError, match="Expected a pandas DataFrame of frames, found dict"):
+        frames_from_table(ONE)  # type: ignore[arg-type]

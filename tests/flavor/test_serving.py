@@ -1,0 +1,167 @@
+"""The real scoring server on loopback, in processes of their own, as an operator starts it."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+from mlflow.models import validate_serving_input
+
+from graphids.core.classifier import WindowClassifier
+from mlflow_graphids import load_model, log_model, save_model
+
+STARTUP_S = 90
+# `mlflow models serve` finds uvicorn by PATH.
+ACTIVATED = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+SERVE_BY_MLFLOW = ("-m", "mlflow", "models", "serve", "--env-manager", "local", "--model-uri")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def server(*command: str, environment: Mapping[str, str] | None = None) -> Iterator[str]:
+    """URL of a running server; stopped with its workers in the end."""
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, *command, "--host", "127.0.0.1", "--port", str(port)],
+        env={**os.environ, **(environment or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        wait_until_up(process, f"http://127.0.0.1:{port}/ping")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=30)
+
+
+def wait_until_up(process: "subprocess.Popen[str]", url: str) -> None:
+    deadline = time.monotonic() + STARTUP_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            pytest.fail(f"the server ended:\n{process.communicate()[0]}")
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.2)
+    pytest.fail(f"no server after {STARTUP_S} s")
+
+
+def ask(url: str, body: str) -> tuple[int, str]:
+    request = urllib.request.Request(f"{url}/invocations", body.encode(), {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def as_request(table: pd.DataFrame, **params: float) -> str:
+    return json.dumps({"dataframe_split": table.to_dict(orient="split", index=False), "params": params})
+
+
+def answer_of(text: str) -> pd.DataFrame:
+    return pd.DataFrame(json.loads(text)["predictions"])
+
+
+def test_the_server_gives_the_answers_of_the_process_and_refuses_bad_frames(
+    saved: tuple[Path, str], table: pd.DataFrame
+) -> None:
+    folder, digest = saved
+    model = load_model(folder, expected_digest=digest)
+    settings = {"threshold": 0.65, "stride": 1, "top_k": 2}
+    environment = {**ACTIVATED, "GRAPHIDS_EXPECTED_DIGEST": digest, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+
+    with server(*SERVE_BY_MLFLOW, str(folder), environment=environment) as url:
+        status, text = ask(url, as_request(table))
+        status_of_params, text_of_params = ask(url, as_request(table, **settings))
+        status_of_bad, text_of_bad = ask(url, as_request(table.assign(data_field="XY")))
+
+    assert (status, status_of_params, status_of_bad) == (200, 200, 400)
+    pd.testing.assert_frame_equal(answer_of(text), model.predict(table), rtol=1e-6)
+    pd.testing.assert_frame_equal(answer_of(text_of_params), model.predict(table, settings), rtol=1e-6)
+    assert "Row 0: data_field is 'XY', expected hex" in text_of_bad
+
+
+def test_a_model_whose_bytes_changed_does_not_start_serving(saved: tuple[Path, str]) -> None:
+    folder, _ = saved
+    data = bytearray((folder / "weights.safetensors").read_bytes())
+    data[-1] ^= 1
+    (folder / "weights.safetensors").write_bytes(data)
+
+    refused = subprocess.run(
+        [sys.executable, *SERVE_BY_MLFLOW, str(folder), "--port", str(free_port())],
+        env={**os.environ, **ACTIVATED},
+        capture_output=True,
+        text=True,
+        timeout=STARTUP_S,
+        check=False,
+    )
+
+    assert refused.returncode != 0
+    assert "weights.safetensors: expected sha256" in refused.stdout + refused.stderr
+
+
+def test_serve_verifies_by_the_anchor_and_serves_that_copy(
+    classifier: WindowClassifier, table: pd.DataFrame, store: str
+) -> None:
+    with mlflow.start_run():
+        uri = log_model(classifier).model_uri
+    program = (
+        "import argparse, sys, mlflow_graphids\n"
+        "parser = argparse.ArgumentParser()\n"
+        "parser.add_argument('--host'); parser.add_argument('--port', type=int)\n"
+        f"sys.exit(mlflow_graphids.serve({uri!r}, **vars(parser.parse_args())))\n"
+    )
+
+    with server("-c", program, environment={"MLFLOW_TRACKING_URI": store}) as url:
+        status, text = ask(url, as_request(table))
+
+    assert status == 200
+    pd.testing.assert_frame_equal(answer_of(text), load_model(uri).predict(table), rtol=1e-6)
+
+
+def test_mlflow_models_predict_scores_a_file(saved: tuple[Path, str], table: pd.DataFrame, tmp_path: Path) -> None:
+    folder, digest = saved
+    (tmp_path / "request.json").write_text(as_request(table))
+
+    mlflow.models.predict(
+        str(folder),
+        input_path=str(tmp_path / "request.json"),
+        output_path=str(tmp_path / "answer.json"),
+        env_manager="local",
+    )
+
+    expected = load_model(folder, expected_digest=digest).predict(table)
+    pd.testing.assert_frame_equal(answer_of((tmp_path / "answer.json").read_text()), expected, rtol=1e-6)
+
+
+def test_a_saved_input_example_validates_as_a_serving_request(
+    classifier: WindowClassifier, table: pd.DataFrame, tmp_path: Path
+) -> None:
+    digest = save_model(classifier, tmp_path / "m", input_example=table)
+    request = (tmp_path / "m" / "serving_input_example.json").read_text()
+
+    answer = validate_serving_input(str(tmp_path / "m"), request)
+
+    pd.testing.assert_frame_equal(answer, load_model(tmp_path / "m", expected_digest=digest).predict(table))

@@ -1,0 +1,182 @@
+"""What `import mlflow` and `mlflow run` do once graphids is installed; in processes of their own."""
+
+import os
+import stat
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+MLFLOW = (sys.executable, "-m", "mlflow")
+MARKER = "the command ran in"
+
+
+def python(program: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project that is called graphids and prints which Python runs it."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "MLproject").write_text(
+        textwrap.dedent(f"""\
+            name: graphids
+            conda_env: conda.yaml
+            entry_points:
+              main:
+                command: python -c "import sys; print('{MARKER}', sys.executable)"
+            """)
+    )
+    (folder / "conda.yaml").write_text("name: graphids\ndependencies: [python, pip]\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tracking_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One store for all runs: MLflow takes seconds to create one."""
+    return f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow.db'}"
+
+
+@pytest.fixture
+def environment(tracking_uri: str) -> dict[str, str]:
+    """Neither conda nor the activated environment on PATH."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("CONDA", "MLFLOW"))}
+    return {**kept, "PATH": "/usr/bin:/bin", "MLFLOW_TRACKING_URI": tracking_uri}
+
+
+def run_project(project: Path, environment: dict[str, str], *options: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [*MLFLOW, "run", str(project), *options],
+        env=environment,
+        cwd=project.parent,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def put_conda_on_path(folder: Path, environment: dict[str, str]) -> Path:
+    """A stand-in for conda that writes down how it was called, and fails."""
+    folder.mkdir()
+    calls = folder / "calls"
+    (folder / "conda").write_text(f'#!/bin/sh\necho "$@" >> {calls}\nexit 1\n')
+    (folder / "conda").chmod(stat.S_IRWXU)
+    environment["PATH"] = f"{folder}:{environment['PATH']}"
+    return calls
+
+
+def test_import_mlflow_alone_gives_the_flavor_without_loading_it() -> None:
+    done = python("""
+        import sys
+        import mlflow
+        heavy = {"torch", "lightning", "torch_geometric", "mlflow_graphids", "numba"} & set(sys.modules)
+        assert not heavy, heavy
+        assert mlflow.graphids.load_model.__module__.startswith("mlflow_graphids")
+        assert "torch" in sys.modules
+        """)
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_way_to_import_the_flavor_gives_one_module_and_leaves_the_package_alone() -> None:
+    done = python("""
+        import sys
+        import mlflow.graphids
+        from mlflow.graphids import load_model
+        import graphids
+        import mlflow_graphids
+        assert sys.modules["mlflow.graphids"] is mlflow_graphids
+        assert load_model is mlflow_graphids.load_model is mlflow.graphids.load_model
+        assert mlflow_graphids.__spec__.name == mlflow_graphids.__name__ == "mlflow_graphids"
+        assert sys.modules["graphids"] is graphids and graphids.__name__ == "graphids"
+        assert not hasattr(graphids, "load_model")
+        """)
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_alias_used_first_and_imported_later_is_the_same_module() -> None:
+    done = python("""
+        import mlflow
+        save_model = mlflow.graphids.save_model
+        import mlflow.graphids
+        assert mlflow.graphids.save_model is save_model
+        import graphids
+        assert graphids.__name__ == "graphids"
+        """)
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_run_context_adds_no_tags() -> None:
+    from graphids._mlflow_plugin import GraphidsRunContext
+
+    assert GraphidsRunContext().in_context() is False
+    assert GraphidsRunContext().tags() == {}
+
+
+def test_without_conda_the_project_runs_in_the_environment_of_mlflow_itself(
+    project: Path, environment: dict[str, str]
+) -> None:
+    done = run_project(project, environment)
+
+    assert done.returncode == 0, done.stderr
+    assert f"{MARKER} {Path(sys.executable).parent}{os.sep}" in done.stdout
+    assert "No conda found: the project runs in the environment of" in done.stderr
+
+
+def test_with_conda_on_the_path_conda_is_used(project: Path, environment: dict[str, str], tmp_path: Path) -> None:
+    calls = put_conda_on_path(tmp_path / "conda", environment)
+
+    done = run_project(project, environment)
+
+    assert done.returncode != 0
+    assert calls.read_text().startswith("--help")
+    assert MARKER not in done.stdout
+
+
+def test_a_conda_home_that_is_set_is_a_choice_and_no_fallback_hides_that_it_is_empty(
+    project: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    done = run_project(project, {**environment, "MLFLOW_CONDA_HOME": str(tmp_path / "nowhere")})
+
+    assert done.returncode != 0
+    assert "nowhere/bin/conda" in done.stderr
+
+
+def test_an_environment_manager_that_was_given_is_obeyed(project: Path, environment: dict[str, str]) -> None:
+    done = run_project(project, environment, "--env-manager", "conda")
+
+    assert done.returncode != 0
+    assert "No conda found: the project runs" not in done.stderr
+
+
+def test_other_projects_are_left_to_mlflow(project: Path, environment: dict[str, str]) -> None:
+    (project / "MLproject").write_text((project / "MLproject").read_text().replace("graphids", "other", 1))
+
+    done = run_project(project, environment)
+
+    assert done.returncode != 0
+    assert MARKER not in done.stdout
+
+
+def test_a_change_in_mlflow_costs_the_fallback_and_not_the_import() -> None:
+    done = python("""
+        import mlflow.projects.backend.local as backend
+        from graphids._mlflow_plugin import _install_environment_fallback
+        def run(self, everything_else):
+            pass
+        backend.LocalBackend.run = run
+        _install_environment_fallback(backend)
+        assert backend.LocalBackend.run is run
+        """)
+
+    assert done.returncode == 0, done.stderr
+    assert "graphids cannot extend this version of MLflow" in done.stderr
