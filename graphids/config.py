@@ -1,0 +1,110 @@
+"""From the project's parameters to a Trainer, a Detector and a data module, by jsonnet and Lightning's CLI."""
+
+import difflib
+import inspect
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import _jsonnet
+import lightning.pytorch as pl
+from jsonargparse import ArgumentError
+from lightning.pytorch.cli import LightningCLI
+
+from graphids.core.data.datamodule import CANDataModule
+from graphids.core.models.detector import Detector
+from graphids.options import OptionError
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What a run is made of, and the effective configuration that makes it again."""
+
+    trainer: pl.Trainer
+    detector: Detector
+    datamodule: CANDataModule
+    config: dict[str, Any]
+
+
+def render_config(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """`gat.jsonnet` called with the project's parameters as its top-level arguments."""
+    arguments = {name: json.dumps(value) for name, value in parameters.items()}
+    with as_file(files("graphids") / "configs") as folder:
+        rendered: dict[str, Any] = json.loads(_jsonnet.evaluate_file(str(folder / "gat.jsonnet"), tla_codes=arguments))
+    return rendered
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """An effective configuration that an earlier run logged as `config.json`.
+
+    Raises:
+        OptionError: If the file does not hold one.
+    """
+    try:
+        config = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise OptionError(f"--config: cannot read {path}: {error}; expected the config.json of a run.") from None
+    if not isinstance(config, dict) or not {"trainer", "model", "data"} <= set(config):
+        raise OptionError(f"--config: {path} has no trainer, model and data; expected the config.json of a run.")
+    return config
+
+
+class _CLI(LightningCLI):
+    """Lightning's CLI as a typed reader of one configuration, without subcommands."""
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        super().__init__(
+            Detector,
+            CANDataModule,
+            args=list(arguments),
+            run=False,
+            # It refuses to save into a folder that holds a configuration already; the run logs its own.
+            save_config_callback=None,
+            parser_kwargs={"exit_on_error": False, "default_env": False},
+            load_from_checkpoint_support=False,
+        )
+
+
+def wire(config: Mapping[str, Any], overrides: Sequence[str], run_id: str) -> Wiring:
+    """Instantiate a run.
+
+    Args:
+        config: Rendered or effective configuration.
+        overrides: `--model.heads=8` and the like; they win.
+        run_id: Names the run's folder in `trainer.default_root_dir`: checkpoints of two runs never share one.
+
+    Raises:
+        OptionError: For a key or a value that the configuration's types refuse, in one line.
+    """
+    roots = [word.partition("=")[2] for word in overrides if word.startswith("--trainer.default_root_dir=")]
+    root_dir = roots[-1] if roots else config["trainer"]["default_root_dir"]
+    with TemporaryDirectory() as folder:
+        source = Path(folder) / "config.json"
+        source.write_text(json.dumps(config))
+        own_dir = f"--trainer.default_root_dir={Path(root_dir) / run_id}"
+        try:
+            cli = _CLI([f"--config={source}", *overrides, own_dir])
+        except (ArgumentError, ValueError) as error:
+            raise OptionError(_one_line(str(error))) from None
+    effective = json.loads(cli.parser.dump(cli.config, format="json", skip_none=False))
+    effective.pop("config", None)
+    effective["trainer"]["default_root_dir"] = root_dir
+    return Wiring(cli.trainer, cli.model, cli.datamodule, effective)
+
+
+def _one_line(message: str) -> str:
+    """The complaint of jsonargparse, on one line, with the keys that exist where one was misspelled."""
+    unknown = re.match(r"unrecognized arguments: --(\w+)\.(\S+?)=", message)
+    if unknown is None:
+        return " ".join(message.split())
+    namespace, key = unknown.groups()
+    owner = {"model": Detector, "data": CANDataModule, "trainer": pl.Trainer}[namespace]
+    known = list(inspect.signature(owner).parameters)
+    near = difflib.get_close_matches(key, known, n=1)
+    hint = f"did you mean --{namespace}.{near[0]}? " if near else ""
+    return f"--{namespace}.{key}: no such key; {hint}allowed are {', '.join(known)}."

@@ -1,0 +1,35 @@
+local monitor = { monitor: 'val/macro_auroc', mode: 'max' };
+
+{
+  checkpoint: {
+    class_path: 'graphids.core.callbacks.Sha256ModelCheckpoint',
+    init_args: monitor {
+      filename: 'epoch={epoch}',
+      auto_insert_metric_name: false,
+      save_top_k: 1,
+      save_last: true,
+    },
+  },
+  early_stopping(patience): {
+    class_path: 'lightning.pytorch.callbacks.EarlyStopping',
+    init_args: monitor { patience: patience, min_delta: 0.0002 },
+  },
+  progress_bar: {
+    class_path: 'lightning.pytorch.callbacks.TQDMProgressBar',
+    // A step takes milliseconds; drawing each of them fills the log of a batch job.
+    init_args: { refresh_rate: 20 },
+  },
+  vram_drift(threshold): {
+    class_path: 'graphids.core.callbacks.VRAMDriftCallback',
+    init_args: { threshold: threshold },
+  },
+  tau_norm(tau): {
+    class_path: 'graphids.core.callbacks.TauNormCallback',
+    init_args: { tau: tau },
+  },
+  mlflow: {
+    class_path: 'graphids._mlflow.MLflowTrainingCallback',
+    // graphids never imports the flavor; the configuration hands over the function that logs the model.
+    init_args: { log_model: 'mlflow_graphids.log_model' },
+  },
+}

@@ -1,0 +1,183 @@
+"""The project's parameters: one table for the command line, MLproject and the jsonnet configuration.
+
+Everything else of a run is reached by dotted overrides (`--model.heads 8`), which the configuration's own types check.
+Standard library only, so that a wrong value is refused before the heavy imports.
+"""
+
+import argparse
+import difflib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from glob import has_magic, iglob
+from pathlib import Path
+from typing import Any, NoReturn
+
+SIMULATED = "simulated"
+NAMESPACES = ("trainer", "model", "data")
+
+
+class OptionError(ValueError):
+    """A command-line value that cannot be used; the message names the option, what was given and what is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One project parameter: `parse` turns its text into a value or raises ValueError."""
+
+    name: str
+    default: Any
+    parse: Callable[[str], Any]
+    allowed: str
+
+
+def _number(lowest: float, *, exclusive: bool = False) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        value = float(text)
+        if not math.isfinite(value) or value < lowest or (exclusive and value == lowest):
+            raise ValueError
+        return value
+
+    return parse
+
+
+def _integer(lowest: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        value = int(text)
+        if value < lowest:
+            raise ValueError
+        return value
+
+    return parse
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError
+        return text
+
+    return parse
+
+
+def _devices(text: str) -> int | str:
+    return text if text == "auto" else _integer(1)(text)
+
+
+def _share(text: str) -> float:
+    value = _number(0.0, exclusive=True)(text)
+    if value >= 1:
+        raise ValueError
+    return value
+
+
+def existing_captures(text: str) -> str:
+    """`text` if it is `simulated`, a file, a folder, or a glob that matches something.
+
+    Raises:
+        ValueError: If nothing lies there.
+    """
+    if text == SIMULATED:
+        return text
+    if not text:
+        raise ValueError
+    path = Path(text).expanduser()
+    # Path.glob wants a pattern relative to a folder; a user's may be absolute.
+    if path.exists() or (has_magic(text) and any(iglob(str(path), recursive=True))):  # noqa: PTH207
+        return text
+    raise ValueError(f"nothing lies at {path.absolute()}")
+
+
+_ACCELERATORS = ("auto", "cpu", "gpu")
+_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true")
+
+OPTIONS = (
+    Option("data", SIMULATED, existing_captures, "'simulated', or a capture file, a folder of captures or a glob"),
+    Option("tau", 0.5, _number(0.0), "a finite number >= 0 (0 keeps the trained head, 1 gives it unit rows)"),
+    Option("seed", 0, _integer(0), "an integer >= 0"),
+    Option("max_epochs", 20, _integer(1), "an integer >= 1 (epochs)"),
+    Option("patience", 5, _integer(1), "an integer >= 1 (epochs without a better validation metric)"),
+    Option("batch_size", 64, _integer(1), "an integer >= 1 (windows per batch)"),
+    Option("lr", 0.003, _number(0.0, exclusive=True), "a finite number > 0"),
+    Option("window", 256, _integer(2), "an integer >= 2 (frames per window)"),
+    Option("stride", 128, _integer(1), "an integer >= 1 (frames between window starts)"),
+    Option("accelerator", "auto", _one_of(*_ACCELERATORS), "one of " + ", ".join(_ACCELERATORS)),
+    Option("devices", 1, _devices, "an integer >= 1, or auto"),
+    Option("precision", "32-true", _one_of(*_PRECISIONS), "one of " + ", ".join(_PRECISIONS)),
+    Option("vram_threshold", 0.2, _share, "a number between 0 and 1 (share of the free GPU memory)"),
+)
+
+
+def parse_option(option: Option, text: str) -> Any:
+    """The value of one option.
+
+    Raises:
+        OptionError: If the text is no allowed value.
+    """
+    try:
+        return option.parse(text)
+    except ValueError as error:
+        found = str(error) if str(error).startswith("nothing lies") else ""
+        detail = f" ({found})" if found else ""
+        raise OptionError(f"--{option.name}: given {text!r}{detail}; allowed is {option.allowed}.") from None
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, without a page of usage."""
+
+    def __init__(self, prog: str | None = None, description: str | None = None, **kwargs: Any) -> None:
+        kwargs["allow_abbrev"] = False
+        super().__init__(prog=prog, description=description, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        """End with the message alone; argparse's own prints the usage first."""
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add every project parameter, default None, so that what was typed can be told from what was not."""
+    for option in OPTIONS:
+        parser.add_argument(f"--{option.name}", metavar="VALUE", help=f"{option.allowed}; default {option.default}")
+
+
+def project_parameters(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Every project parameter with its default filled in.
+
+    Raises:
+        OptionError: If a value is not allowed.
+    """
+    given = {o.name: getattr(arguments, o.name) for o in OPTIONS}
+    return {o.name: o.default if given[o.name] is None else parse_option(o, given[o.name]) for o in OPTIONS}
+
+
+def dotted_overrides(extra: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Arguments that the parser does not know, as `--model.heads=8` for the configuration.
+
+    Args:
+        extra: What argparse left over; MLflow appends `-P model.heads=8` as `--model.heads 8`.
+        known: Option names of the command, to suggest the one that was meant.
+
+    Raises:
+        OptionError: For anything that is not `--trainer.*`, `--model.*` or `--data.*` with a value.
+
+    >>> dotted_overrides(["--model.heads", "8", "--data.gap_s=2"], known=[])
+    ['--model.heads=8', '--data.gap_s=2']
+    """
+    overrides = []
+    words = iter(extra)
+    for word in words:
+        name, has_value, value = word.partition("=")
+        bare = name.removeprefix("--")
+        if not name.startswith("--") or "." not in bare or bare.split(".")[0] not in NAMESPACES:
+            near = difflib.get_close_matches(bare, known, n=1)
+            hint = f"did you mean --{near[0]}? " if near else ""
+            raise OptionError(
+                f"{name}: no such option; {hint}allowed are {', '.join('--' + n for n in known)} "
+                f"and overrides of the configuration (--model.X, --data.X, --trainer.X)."
+            )
+        if not has_value:
+            value = next(words, None)  # type: ignore[assignment]
+            if value is None:
+                raise OptionError(f"{name}: no value given; expected {name}=VALUE.")
+        overrides.append(f"{name}={value}")
+    return overrides

@@ -1,0 +1,223 @@
+"""Train, evaluate, re-normalize: what the project's entry points do within an MLflow run."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import torch
+from mlflow.entities import Dataset
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from torch import Tensor
+
+from graphids._fs import IntegrityError
+from graphids._mlflow import MLflowTrainingCallback, log_dataset, log_metrics, tracked_run
+from graphids.assessment import Assessment, assess, measure
+from graphids.config import wire
+from graphids.core.callbacks import TauNormCallback, TauNormRecord, apply_tau_norm, head_key
+from graphids.core.classifier import WindowClassifier
+from graphids.core.data.datamodule import CANDataModule, dataset_digest, load_captures, require_labels
+from graphids.core.data.graphs import build_graphs, concat_graphs
+from graphids.core.data.preprocessing import Preprocessing
+from graphids.core.models.gat import GAT
+from graphids.options import OptionError
+from graphids.summary import evaluation_summary, training_summary
+
+CONFIG_ARTIFACT = "config.json"
+MODEL_NAME = "model"
+# Seed of simulated drives that no run with the default data has seen.
+UNSEEN_DRIVES = 1_000_003
+
+
+def train(config: Mapping[str, Any], overrides: Sequence[str]) -> None:
+    """Fit, tau-normalize, choose the threshold, measure, log the model and say what came out.
+
+    Args:
+        config: Rendered from the project's parameters, or the effective configuration of an earlier run.
+        overrides: Dotted overrides, `--model.heads=8`.
+
+    Raises:
+        OptionError: For a configuration that cannot be.
+    """
+    with tracked_run() as run:
+        wiring = wire(config, overrides, run.info.run_id)
+        # Logged before the first step: a run that fails has to be repeatable too.
+        mlflow.log_dict(wiring.config, CONFIG_ARTIFACT)
+        wiring.trainer.fit(wiring.detector, datamodule=wiring.datamodule)
+        if not wiring.trainer.is_global_zero:
+            return
+        callbacks = wiring.trainer.callbacks  # type: ignore[attr-defined]
+        tau_norm = next(c for c in callbacks if isinstance(c, TauNormCallback))
+        forward = next(c for c in callbacks if isinstance(c, MLflowTrainingCallback))
+        if tau_norm.record is None or forward.dataset is None:
+            raise RuntimeError("The fit ended before it began: expected a tau-normalized head and a logged data set.")
+        publish(
+            run.info.run_id,
+            wiring.detector.gat,
+            record=tau_norm.record,
+            preprocessing=wiring.datamodule.preprocessing,
+            datamodule=wiring.datamodule,
+            false_alarms_per_hour=wiring.detector.hparams["false_alarms_per_hour"],
+            log_model=forward.log_model,
+            dataset=forward.dataset,
+        )
+
+
+def publish(
+    run_id: str,
+    gat: GAT,
+    *,
+    record: TauNormRecord,
+    preprocessing: Preprocessing,
+    datamodule: CANDataModule,
+    false_alarms_per_hour: float,
+    log_model: Callable[..., Any],
+    dataset: Dataset,
+) -> None:
+    """Measure a tau-normalized network, log it as a model and write the run's closing words.
+
+    Args:
+        run_id: The active run.
+        gat: The network with its head tau-normalized.
+        record: Tau and the head's weight before; it travels in the model, for `retau`.
+        preprocessing: What was fitted on the training split of `datamodule`.
+        datamodule: Set up; its validation split gives the threshold, its test split the figures.
+        false_alarms_per_hour: Budget for the threshold.
+        log_model: `mlflow_graphids.log_model`.
+        dataset: The captures as MLflow knows them; metrics are linked to it.
+    """
+    assessment = assess(
+        gat, record.raw_head, preprocessing, datamodule.graphs, datamodule.rule_scores, false_alarms_per_hour
+    )
+    before, after = record.row_norms()
+    tau_record = {
+        "tau": record.tau,
+        "key": head_key(gat.state_dict()),
+        "raw_head": record.raw_head,
+        "row_norms": before,
+    }
+    classifier = WindowClassifier(gat.cpu(), preprocessing, assessment.threshold, tau_record)
+    info = log_model(classifier, name=MODEL_NAME)
+    log_metrics(run_id, _metrics(assessment), model_id=info.model_id, dataset=dataset)
+    head = {name: {"before": b, "after": a} for name, b, a in zip(preprocessing.classes, before, after, strict=True)}
+    mlflow.log_dict({**asdict(assessment), "head_row_norms": head}, "assessment.json")
+    text = training_summary(
+        assessment,
+        tau=record.tau,
+        split_note=datamodule.summary["split_reason"],
+        model_uri=f"models:/{info.model_id}",
+        digest=info.metadata["graphids.digest"],
+        run_id=run_id,
+        tracking_uri=mlflow.get_tracking_uri(),
+    )
+    mlflow.log_text(text, "summary.txt")
+    print(text, flush=True)
+
+
+def _metrics(assessment: Assessment) -> dict[str, float]:
+    """Metric names as the UI groups them: test/, rule/, and validation around tau-normalization."""
+    return {
+        **{f"test/{name}": value for name, value in assessment.test.items()},
+        **{f"rule/{name}": value for name, value in assessment.rule.items()},
+        **{f"val_before_tau/{name}": value for name, value in assessment.before.items()},
+        **{f"val_after_tau/{name}": value for name, value in assessment.after.items()},
+        "threshold": assessment.threshold,
+    }
+
+
+def retau(run_id: str, tau: float, *, load_model: Callable[..., Any], log_model: Callable[..., Any]) -> None:
+    """Log the model of `run_id` again with another tau, from its raw head; threshold and figures are made anew.
+
+    The captures are read again and have to be the ones that the run was trained on: their digest is compared.
+
+    Raises:
+        OptionError: If the run is unknown, has no model or trained on captures that have changed since.
+    """
+    with tracked_run() as run:
+        source = _trained_run(run_id)
+        model_uri = _model_uri(source)
+        classifier = load_model(model_uri)
+        config = json.loads(mlflow.artifacts.load_text(f"runs:/{run_id}/{CONFIG_ARTIFACT}"))
+        datamodule = CANDataModule(**config["data"])
+        datamodule.setup("fit")
+        trained_on = source.data.tags["graphids.dataset_digest"]
+        if datamodule.dataset_digest != trained_on:
+            raise IntegrityError(
+                f"{config['data']['data']}: the captures have digest {datamodule.dataset_digest}, but run {run_id} "
+                f"was trained on {trained_on}. Put those captures back, or train anew."
+            )
+        dataset = log_dataset(
+            run.info.run_id,
+            name=Path(config["data"]["data"]).name,
+            digest=datamodule.dataset_digest,
+            source=str(config["data"]["data"]),
+            profile=datamodule.summary,
+        )
+        raw_head: Tensor = classifier.tau_record["raw_head"]
+        gat: GAT = classifier.gat
+        with torch.no_grad():
+            gat.head.weight.copy_(apply_tau_norm(raw_head.clone(), tau))
+        mlflow.set_tags({"graphids.tau": tau, "graphids.retau_of": run_id, "graphids.source_model": model_uri})
+        mlflow.log_dict(config, CONFIG_ARTIFACT)
+        publish(
+            run.info.run_id,
+            gat,
+            record=TauNormRecord(tau, head_key(gat.state_dict()), raw_head),
+            preprocessing=classifier.preprocessing,
+            datamodule=datamodule,
+            false_alarms_per_hour=config["model"]["false_alarms_per_hour"],
+            log_model=log_model,
+            dataset=dataset,
+        )
+
+
+def _trained_run(run_id: str) -> mlflow.entities.Run:
+    try:
+        return MlflowClient().get_run(run_id)
+    except MlflowException as error:
+        raise OptionError(
+            f"--run_id: given {run_id!r}; expected a run that trained a model in {mlflow.get_tracking_uri()} ({error})."
+        ) from None
+
+
+def _model_uri(run: mlflow.entities.Run) -> str:
+    outputs = run.outputs.model_outputs if run.outputs else []
+    if len(outputs) != 1:
+        raise OptionError(
+            f"--run_id: run {run.info.run_id} logged {len(outputs)} models, expected one. Its status is "
+            f"{run.info.status}; name a run that `mlflow run .` finished."
+        )
+    return f"models:/{outputs[0].model_id}"
+
+
+def evaluate(classifier: WindowClassifier, model_uri: str, data: str) -> None:
+    """Measure a model on captures that it may never have seen, at its own threshold; log and print the figures.
+
+    Args:
+        classifier: A verified model.
+        model_uri: Where it came from.
+        data: Captures with labels; `simulated` stands for drives that no default run was trained on.
+    """
+    with tracked_run() as run:
+        captures = load_captures(data, data_seed=UNSEEN_DRIVES)
+        require_labels(captures)
+        window_size, stride = classifier.preprocessing.window_size, classifier.preprocessing.stride
+        graphs = concat_graphs([build_graphs(c.frames, window_size, stride, capture_name=c.name) for c in captures])
+        digest = dataset_digest(captures)
+        figures = measure(classifier, graphs)
+        dataset = log_dataset(
+            run.info.run_id,
+            name=Path(data).name,
+            digest=digest,
+            source=data,
+            profile={"captures": len(captures), "frames": sum(len(c.frames) for c in captures)},
+        )
+        mlflow.set_tags({"graphids.evaluated_model": model_uri, "graphids.dataset_digest": digest})
+        model_id = model_uri.removeprefix("models:/") if model_uri.startswith("models:/m-") else None
+        log_metrics(run.info.run_id, {f"test/{k}": v for k, v in figures.items()}, model_id=model_id, dataset=dataset)
+        text = evaluation_summary(figures, graphs.classes, threshold=classifier.threshold, model_uri=model_uri)
+        mlflow.log_text(text, "summary.txt")
+        print(text, flush=True)

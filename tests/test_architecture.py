@@ -1,0 +1,130 @@
+"""The import directions that docs/architecture.md promises."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import graphids
+import mlflow_graphids
+
+GRAPHIDS = Path(graphids.__file__).parent
+FLAVOR = Path(mlflow_graphids.__file__).parent
+
+# Left to right: a module imports only from its left.
+ORDER = [
+    "graphids._fs",
+    "graphids.options",
+    "graphids.core.data.frames",
+    "graphids.core.data.formats.byte_parsers",
+    "graphids.core.data.formats.line_records",
+    "graphids.core.data.formats.csv_lines",
+    "graphids.core.data.formats.candump_lines",
+    "graphids.core.data.formats.log_lines",
+    "graphids.core.data.formats.line_parsers",
+    "graphids.core.data.formats.text_formats",
+    "graphids.core.data.formats.text_parser",
+    "graphids.core.data.formats.python_can",
+    "graphids.core.data.labels",
+    "graphids.core.data.captures",
+    "graphids.core.data.simulation.drive",
+    "graphids.core.data.simulation.messages",
+    "graphids.core.data.simulation.bus",
+    "graphids.core.data.simulation.vehicle",
+    "graphids.core.data.simulation.attacks",
+    "graphids.core.data.simulation.text_writer",
+    "graphids.core.data.simulate",
+    "graphids.core.data.windows",
+    "graphids.core.data.links",
+    "graphids.core.data.features",
+    "graphids.core.data.graphs",
+    "graphids.core.data.preprocessing",
+    "graphids.core.data.splits",
+    "graphids.core.data.rules",
+    "graphids.core.data.batches",
+    "graphids.core.data.datamodule",
+    "graphids.core.evaluation",
+    "graphids.core.models.gat",
+    "graphids.core.models.losses",
+    "graphids.core.models.detector",
+    "graphids.core.classifier",
+    "graphids.core.callbacks",
+    "graphids._mlflow",
+    "graphids.config",
+    "graphids.assessment",
+    "graphids.summary",
+    "graphids.train",
+    "graphids.predict",
+    "mlflow_graphids",
+    "graphids.cli",
+]
+
+
+def _module_name(path: Path) -> str:
+    root = GRAPHIDS.parent if path.is_relative_to(GRAPHIDS) else FLAVOR.parent
+    return ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+
+
+def _rank(module: str) -> int | None:
+    names = [name for name in ORDER if module == name or module.startswith(name + ".")]
+    return ORDER.index(max(names, key=len)) if names else None
+
+
+def _imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in found if name.startswith(("graphids", "mlflow_graphids"))}
+
+
+def _sources() -> list[Path]:
+    return sorted([*GRAPHIDS.rglob("*.py"), *FLAVOR.rglob("*.py")])
+
+
+def test_every_module_has_its_place_in_the_order() -> None:
+    packages = {_module_name(p) for p in _sources() if p.name == "__init__.py"} | {"graphids._mlflow_plugin"}
+    without = [_module_name(p) for p in _sources() if _rank(_module_name(p)) is None]
+
+    assert set(without) <= packages, f"give these a place in ORDER: {sorted(set(without) - packages)}"
+
+
+def test_a_module_imports_only_from_its_left() -> None:
+    wrong = []
+    for path in _sources():
+        importer = _module_name(path)
+        for imported in _imports(path):
+            left, right = _rank(imported), _rank(importer)
+            if left is not None and right is not None and left > right:
+                wrong.append(f"{importer} imports {imported}")
+
+    assert wrong == []
+
+
+def test_fs_and_the_options_import_nothing_of_ours() -> None:
+    for name in ("_fs.py", "options.py"):
+        assert _imports(GRAPHIDS / name) == set()
+
+
+def test_the_flavor_is_imported_by_the_command_line_alone() -> None:
+    importers = {
+        _module_name(path)
+        for path in GRAPHIDS.rglob("*.py")
+        if any(name.startswith("mlflow_graphids") for name in _imports(path))
+    }
+
+    assert importers <= {"graphids.cli", "graphids._mlflow_plugin"}
+
+
+def test_the_light_doors_do_not_load_the_heavy_libraries() -> None:
+    for statement in ("import graphids._fs", "import graphids.cli; graphids.cli.main(['--help'])"):
+        program = (
+            "import contextlib, sys\n"
+            f"with contextlib.suppress(SystemExit): {statement}\n"
+            "print(sorted({'torch', 'lightning', 'mlflow', 'pandas', 'numba'} & set(sys.modules)))"
+        )
+        answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+        assert answer.stdout.splitlines()[-1] == "[]", statement

@@ -1,0 +1,381 @@
+"""The main job, end to end: `mlflow run . -P tau=0.5` trains, logs, verifies and serves."""
+
+import json
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from mlflow.entities import Run
+from safetensors.torch import load_file
+
+from graphids.core.data.simulate import simulate, simulate_vehicle
+from main_job import ROOT, Store
+
+KINDS = ("dos", "fuzzy", "masquerade", "replay", "spoof", "suppress")
+# Small enough for a test, large enough that every kind is in every split.
+SMALL = ("data.simulated_captures_per_kind=3", "data.simulated_duration_s=10", "max_epochs=2")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store(tmp_path_factory.mktemp("store")).create()
+
+
+@pytest.fixture(scope="module")
+def answer(store: Store) -> subprocess.CompletedProcess[str]:
+    """The literal command of the README."""
+    return store.mlflow_run("tau=0.5")
+
+
+@pytest.fixture(scope="module")
+def run(store: Store, answer: subprocess.CompletedProcess[str]) -> Run:
+    assert answer.returncode == 0, answer.stderr[-3000:]
+    (only,) = store.runs()
+    return only
+
+
+@pytest.fixture
+def model_uri(store: Store, run: Run) -> str:
+    store.select()
+    return store.model_uri(run)
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    """A drive that no run was trained on, with a spoofed message, as the model's input."""
+    frames = simulate_vehicle(seed=4711, duration_s=10.0, attack="spoof")
+    return pd.DataFrame(
+        {
+            "timestamp": frames.timestamp,
+            "arbitration_id": [f"{i:03X}" for i in frames.arbitration_id],
+            "data_field": [bytes(p[:n]).hex().upper() for p, n in zip(frames.payload, frames.dlc, strict=True)],
+        }
+    )
+
+
+def test_the_run_finishes_and_reports_each_attack_kind_beside_the_rules(run: Run) -> None:
+    assert run.info.status == "FINISHED"
+    for kind in (*KINDS, "all"):
+        for figure in ("auroc", "average_precision", "recall"):
+            assert 0.0 <= run.data.metrics[f"test/{kind}/{figure}"] <= 1.0
+        assert 0.0 <= run.data.metrics[f"rule/{kind}/auroc"] <= 1.0
+
+
+def test_the_default_data_are_learned_and_not_easy(run: Run) -> None:
+    assert run.data.metrics["test/macro/auroc"] >= 0.95
+    assert run.data.metrics["rule/masquerade/auroc"] < 0.7
+
+
+def test_the_summary_names_what_a_user_needs_next(
+    store: Store, run: Run, answer: subprocess.CompletedProcess[str]
+) -> None:
+    digest = store.client().get_logged_model(store.model_uri(run).removeprefix("models:/")).params["graphids.digest"]
+    for words in (
+        store.model_uri(run),
+        digest,
+        f"mlflow ui --backend-store-uri {store.uri}",
+        "mlflow.graphids.load_model",
+        f"graphids serve {store.model_uri(run)}",
+        "rule AUROC",
+        "tau-normalization with tau=0.5",
+    ):
+        assert words in answer.stdout
+
+
+def test_an_epoch_is_one_point_of_every_chart(store: Store, run: Run) -> None:
+    history = {
+        name: store.client().get_metric_history(run.info.run_id, name)
+        for name in ("train/loss", "val/loss", "val/macro_auroc", "learning_rate")
+    }
+
+    steps = [[point.step for point in points] for points in history.values()]
+
+    assert steps[0] == list(range(len(steps[0])))
+    assert all(of_metric == steps[0] for of_metric in steps)
+    # One batch: an epoch's metrics share their timestamp.
+    assert len({points[0].timestamp for points in history.values()}) == 1
+
+
+def test_parameters_are_logged_once_beside_those_of_mlproject(run: Run) -> None:
+    assert run.data.params["tau"] == "0.5"
+    assert run.data.params["model.size"] == "small"
+    assert run.data.params["data.window_size"] == "256"
+
+
+def test_tags_say_what_made_the_run(run: Run) -> None:
+    assert run.data.tags["graphids.tau"] == "0.5"
+    assert run.data.tags["graphids.seed"] == "0"
+    assert len(run.data.tags["graphids.dataset_digest"]) == 64
+    assert run.data.tags["graphids.version.torch"]
+    assert run.data.tags["graphids.device"]
+    assert "graphids.git_commit" in run.data.tags
+
+
+def test_the_model_is_linked_to_metrics_and_data_set(store: Store, run: Run) -> None:
+    model = store.client().get_logged_model(store.model_uri(run).removeprefix("models:/"))
+    linked = {metric.key: metric for metric in model.metrics or []}
+
+    assert run.inputs is not None
+    (data,) = [entry.dataset for entry in run.inputs.dataset_inputs]
+    assert linked["test/all/auroc"].dataset_digest == data.digest
+    assert run.data.tags["graphids.dataset_digest"].startswith(data.digest)
+
+
+def test_validation_is_logged_before_and_after_tau_normalization(run: Run) -> None:
+    for figure in ("macro/auroc", "balanced_accuracy"):
+        assert 0.0 <= run.data.metrics[f"val_before_tau/{figure}"] <= 1.0
+        assert 0.0 <= run.data.metrics[f"val_after_tau/{figure}"] <= 1.0
+
+
+def test_checkpoints_lie_in_a_folder_of_the_run_and_sha256sum_accepts_them(store: Store, run: Run) -> None:
+    checkpoints = store.folder / "runs" / run.info.run_id / "checkpoints"
+    sidecars = sorted(path.name for path in checkpoints.glob("*.sha256"))
+
+    assert len(sidecars) == 2  # best and last
+    for name in sidecars:
+        checked = subprocess.run(["sha256sum", "--check", "--strict", name], cwd=checkpoints, capture_output=True)
+        assert checked.returncode == 0, checked.stderr
+
+
+def test_the_model_holds_the_tau_normalized_head_of_the_best_checkpoint(store: Store, run: Run, model_uri: str) -> None:
+    (best,) = (store.folder / "runs" / run.info.run_id / "checkpoints").glob("epoch=*.ckpt")
+    weights = torch.load(best, weights_only=True)["state_dict"]
+    model = mlflow.graphids.load_model(model_uri)
+
+    assert model.tau_record["tau"] == 0.5
+    raw_head = model.tau_record["raw_head"]
+    by_hand = raw_head / raw_head.norm(dim=1, keepdim=True) ** 0.5
+    torch.testing.assert_close(model.gat.fc_layers[-1].weight, by_hand)
+    for name, weight in model.gat.state_dict().items():
+        assert torch.equal(weight, weights[f"gat.{name}"]), name
+
+
+def test_another_process_in_another_folder_gets_the_same_scores(
+    store: Store, model_uri: str, table: pd.DataFrame, tmp_path: Path
+) -> None:
+    table.to_csv(tmp_path / "frames.csv", index=False)
+    program = (
+        "import mlflow, pandas as pd\n"
+        "table = pd.read_csv('frames.csv', dtype={'arbitration_id': str, 'data_field': str})\n"
+        f"scores = mlflow.graphids.load_model('{model_uri}').predict(table)\n"
+        "scores.to_json('scores.json', orient='records', double_precision=15)\n"
+    )
+
+    done = store.command("python", "-c", program, cwd=tmp_path, MLFLOW_ALLOW_PICKLE_DESERIALIZATION="false")
+
+    assert done.returncode == 0, done.stderr[-2000:]
+    there = pd.read_json(tmp_path / "scores.json", orient="records")
+    here = mlflow.graphids.load_model(model_uri).predict(table)
+    np.testing.assert_allclose(there["score"], here["score"], rtol=0, atol=1e-12)
+    assert there["kind"].tolist() == here["kind"].tolist()
+
+
+def test_one_flipped_bit_is_refused(store: Store, model_uri: str, tmp_path: Path) -> None:
+    digest = store.client().get_logged_model(model_uri.removeprefix("models:/")).params["graphids.digest"]
+    folder = Path(mlflow.artifacts.download_artifacts(model_uri, dst_path=str(tmp_path)))
+    weights = folder / "weights.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 0x10
+    weights.write_bytes(content)
+    load_file(weights)  # the format itself notices nothing
+
+    with pytest.raises(mlflow.graphids.IntegrityError, match=r"weights\.safetensors"):
+        mlflow.graphids.load_model(str(folder), expected_digest=digest)
+
+
+@pytest.fixture
+def server(store: Store, model_uri: str) -> Iterator[str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    words = ["mlflow", "models", "serve", "-m", model_uri, "--env-manager", "local", "--port", str(port)]
+    with (store.folder / "server.log").open("w") as log:
+        process = store.start(*words, log=log)
+        address = f"http://127.0.0.1:{port}"
+        try:
+            _wait_until_healthy(process, address)
+            yield address
+        finally:
+            store.stop(process)
+
+
+def _wait_until_healthy(process: subprocess.Popen[str], address: str) -> None:
+    for _ in range(240):
+        assert process.poll() is None, "the scoring server ended"
+        try:
+            urllib.request.urlopen(f"{address}/ping", timeout=2)
+        except OSError:
+            time.sleep(0.5)
+        else:
+            return
+    pytest.fail("the scoring server did not become healthy")
+
+
+def test_the_scoring_server_answers_as_the_model_in_this_process(
+    server: str, model_uri: str, table: pd.DataFrame
+) -> None:
+    part = table.head(2000)
+    body = json.dumps({"dataframe_split": part.to_dict(orient="split", index=False)}).encode()
+    request = urllib.request.Request(f"{server}/invocations", body, {"Content-Type": "application/json"})
+
+    served = pd.DataFrame(json.loads(urllib.request.urlopen(request, timeout=60).read())["predictions"])
+
+    expected = mlflow.graphids.load_model(model_uri).predict(part)
+    np.testing.assert_allclose(served["score"], expected["score"], rtol=0, atol=1e-12)
+    assert served["arbitration_ids"].tolist() == expected["arbitration_ids"].tolist()
+
+
+def test_the_spoofed_id_ranks_first_in_nine_of_ten_alerted_windows(model_uri: str) -> None:
+    model = mlflow.graphids.load_model(model_uri)
+    first = []
+    for seed in range(9000, 9006):
+        victim = simulate(seed, 20.0, "spoof").targets[0]
+        drive = simulate(seed, 20.0, "spoof", target=victim)
+        scores = model.score(drive.frames, top_k=1)
+        hits = [
+            ids[0] == f"{victim:03X}"
+            for ids, alert, start in zip(scores.arbitration_ids, scores.alert, scores.start_s, strict=True)
+            if alert and any(begin <= start <= end for begin, end in drive.intervals)
+        ]
+        assert hits, f"no alert on drive {seed}"
+        first += hits
+
+    assert np.mean(first) >= 0.9
+
+
+def test_predict_streams_a_capture_to_alerts(store: Store, model_uri: str, tmp_path: Path) -> None:
+    made = store.command("graphids", "simulate", "drives", "--seed", "5", "--gzip", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    capture = "drives/spoof-1.csv.gz"
+
+    as_json = store.command("graphids", "predict", capture, "--model", model_uri, cwd=tmp_path)
+    as_csv = store.command(
+        "graphids", "predict", capture, "--model", model_uri, "--format", "csv", "--output", "a.csv", cwd=tmp_path
+    )
+
+    assert as_json.returncode == as_csv.returncode == 0, as_json.stderr + as_csv.stderr
+    alerts = [json.loads(line) for line in as_json.stdout.splitlines()]
+    rows = pd.read_csv(tmp_path / "a.csv")
+    assert alerts
+    assert rows["score"].tolist() == [alert["score"] for alert in alerts]
+    assert all(alert["alert"] for alert in alerts)
+
+
+def test_retau_logs_a_new_model_and_leaves_the_first(store: Store, run: Run, model_uri: str) -> None:
+    digest = store.client().get_logged_model(model_uri.removeprefix("models:/")).params["graphids.digest"]
+
+    answer = store.mlflow_run(f"run_id={run.info.run_id}", "tau=1.0", entry_point="retau")
+
+    assert answer.returncode == 0, answer.stderr[-3000:]
+    newest = store.runs()[0]
+    assert newest.data.tags["graphids.retau_of"] == run.info.run_id
+    assert store.model_uri(newest) != model_uri
+    norms = mlflow.graphids.load_model(store.model_uri(newest)).gat.fc_layers[-1].weight.norm(dim=1)
+    torch.testing.assert_close(norms, torch.ones_like(norms))
+    mlflow.graphids.load_model(model_uri, expected_digest=digest)
+
+
+def test_evaluate_measures_a_logged_model_on_other_captures(store: Store, model_uri: str, tmp_path: Path) -> None:
+    store.command("graphids", "simulate", "drives", "--seed", "6", cwd=tmp_path)
+
+    answer = store.mlflow_run(f"model_uri={model_uri}", f"data={tmp_path / 'drives'}", entry_point="evaluate")
+
+    assert answer.returncode == 0, answer.stderr[-3000:]
+    newest = store.runs()[0]
+    assert newest.data.metrics["test/spoof/auroc"] > 0.9
+    assert newest.data.tags["graphids.evaluated_model"] == model_uri
+
+
+def test_verify_says_that_every_file_matches(store: Store, model_uri: str) -> None:
+    answer = store.mlflow_run(f"model_uri={model_uri}", entry_point="verify")
+
+    assert answer.returncode == 0, answer.stderr[-3000:]
+    assert "every file matches" in answer.stdout
+
+
+@pytest.mark.parametrize(
+    ("parameters", "line"),
+    [
+        (["tau=abc"], "graphids train: --tau: given 'abc'; allowed is a finite number >= 0"),
+        (["stride=0"], "graphids train: --stride: given '0'; allowed is an integer >= 1"),
+        (["data=/no/such/capture.log"], "--data: given '/no/such/capture.log' (nothing lies at /no/such/capture.log)"),
+        (["tua=1"], "--tua: no such option; did you mean --tau?"),
+        (["model.haeds=8"], "--model.haeds: no such key; did you mean --model.heads?"),
+        (["model.heads=many"], "model.heads"),
+    ],
+)
+def test_a_wrong_value_ends_the_run_with_one_line(store: Store, parameters: list[str], line: str) -> None:
+    answer = store.mlflow_run(*parameters)
+
+    assert answer.returncode != 0
+    assert "Traceback" not in answer.stderr
+    assert "usage:" not in answer.stderr
+    (ours,) = [text for text in answer.stderr.splitlines() if text.startswith("graphids train:")]
+    assert line in ours
+    assert store.runs()[0].info.status == "FAILED"
+
+
+def test_the_same_command_twice_gives_the_same_run_and_so_does_its_config(store: Store) -> None:
+    for _ in range(2):
+        answer = store.mlflow_run("tau=0.5", *SMALL)
+        assert answer.returncode == 0, answer.stderr[-3000:]
+    second, first = store.runs()[:2]
+    store.select()
+    config = mlflow.artifacts.download_artifacts(f"runs:/{first.info.run_id}/config.json")
+    again = store.command("graphids", "train", "--config", config)
+    assert again.returncode == 0, again.stderr[-3000:]
+    third = store.runs()[0]
+
+    weights = [mlflow.graphids.load_model(store.model_uri(r)).digest for r in (first, second, third)]
+
+    assert len(set(weights)) == 1
+    assert first.data.metrics == second.data.metrics == third.data.metrics
+
+
+def test_an_interrupted_run_is_marked_killed(store: Store) -> None:
+    with (store.folder / "interrupted.log").open("w") as log:
+        process = store.start("graphids", "train", "--max_epochs=1000", "--patience=1000", log=log)
+        try:
+            _wait_for_an_epoch(store)
+        finally:
+            store.interrupt(process)
+
+    assert process.wait(timeout=120) != 0
+    assert store.runs()[0].info.status == "KILLED"
+
+
+def _wait_for_an_epoch(store: Store) -> None:
+    for _ in range(240):
+        newest = store.runs()[0]
+        if newest.info.status == "RUNNING" and "train/loss" in newest.data.metrics:
+            return
+        time.sleep(0.5)
+    pytest.fail("no epoch was logged")
+
+
+@pytest.mark.cuda
+def test_the_full_run_on_cuda(store: Store) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    answer = store.mlflow_run("tau=0.5", "accelerator=gpu", "precision=bf16-mixed", "max_epochs=3")
+
+    assert answer.returncode == 0, answer.stderr[-3000:]
+    newest = store.runs()[0]
+    assert newest.data.tags["graphids.device"].startswith("cuda")
+    assert newest.data.metrics["vram/free_gib"] > 0
+
+
+def test_the_repository_holds_no_capture() -> None:
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+
+    assert [name for name in tracked if name.endswith((".gz", ".blf", ".mf4", ".asc", ".trc", ".log"))] == []
+    assert shutil.which("mlflow")

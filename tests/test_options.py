@@ -1,0 +1,121 @@
+"""The project's parameters: one table, and errors of one line."""
+
+import argparse
+import math
+from pathlib import Path
+
+import pytest
+import yaml
+
+from graphids.options import OPTIONS, OneLineParser, OptionError, add_options, dotted_overrides, project_parameters
+
+ROOT = Path(__file__).parent.parent
+
+
+def _parse(*words: str) -> dict[str, object]:
+    parser = OneLineParser(prog="graphids train")
+    add_options(parser)
+    return project_parameters(parser.parse_args(words))
+
+
+def test_mlproject_declares_every_option_with_its_default() -> None:
+    main = yaml.safe_load((ROOT / "MLproject").read_text())["entry_points"]["main"]
+
+    assert {name: str(p["default"]) for name, p in main["parameters"].items()} == {
+        option.name: str(option.default) for option in OPTIONS
+    }
+    for option in OPTIONS:
+        assert f"--{option.name}={{{option.name}}}" in main["command"]
+
+
+def test_defaults_are_values_that_the_options_allow() -> None:
+    for option in OPTIONS:
+        assert option.parse(str(option.default)) == option.default
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("tau", "abc"),
+        ("tau", "-0.1"),
+        ("tau", "nan"),
+        ("tau", "inf"),
+        ("stride", "0"),
+        ("window", "1"),
+        ("batch_size", "2.5"),
+        ("lr", "0"),
+        ("precision", "fp8"),
+        ("devices", "0"),
+        ("vram_threshold", "1"),
+        ("data", ""),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(name: str, text: str) -> None:
+    allowed = next(option.allowed for option in OPTIONS if option.name == name)
+
+    with pytest.raises(OptionError) as caught:
+        _parse(f"--{name}={text}")
+
+    assert str(caught.value) == f"--{name}: given {text!r}; allowed is {allowed}."
+
+
+def test_a_missing_path_is_shown_in_full(tmp_path: Path) -> None:
+    missing = tmp_path / "drive.log"
+
+    with pytest.raises(OptionError, match=f"--data: given .*nothing lies at {missing}"):
+        _parse(f"--data={missing}")
+
+
+def test_a_folder_a_file_and_a_glob_are_data(tmp_path: Path) -> None:
+    (tmp_path / "drive one.log").touch()
+
+    for data in (tmp_path, tmp_path / "drive one.log", tmp_path / "*.log"):
+        assert _parse(f"--data={data}")["data"] == str(data)
+
+
+def test_dotted_words_become_overrides_of_the_configuration() -> None:
+    assert dotted_overrides(["--model.heads", "8"], known=[]) == ["--model.heads=8"]
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["--tua", "1"], "--tua: no such option; did you mean --tau?"),
+        (["--modle.heads", "8"], "--modle.heads: no such option"),
+        (["--model.heads"], "--model.heads: no value given; expected --model.heads=VALUE"),
+        (["stray"], "stray: no such option"),
+    ],
+)
+def test_a_word_that_nothing_knows_is_refused(extra: list[str], message: str) -> None:
+    with pytest.raises(OptionError) as caught:
+        dotted_overrides(extra, known=[option.name for option in OPTIONS])
+
+    assert message in str(caught.value)
+
+
+def test_the_parser_prints_one_line_without_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = OneLineParser(prog="graphids verify")
+    parser.add_argument("model")
+
+    with pytest.raises(SystemExit) as caught:
+        parser.parse_args([])
+
+    assert caught.value.code != 0
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_an_abbreviation_is_not_an_option() -> None:
+    parser = OneLineParser()
+    add_options(parser)
+
+    _, extra = parser.parse_known_args(["--wind", "8"])
+
+    assert extra == ["--wind", "8"]
+
+
+def test_numbers_arrive_as_numbers() -> None:
+    parameters = _parse("--tau=1e-1", "--window=64")
+
+    assert math.isclose(float(str(parameters["tau"])), 0.1)
+    assert parameters["window"] == 64
+    assert isinstance(argparse.Namespace(**parameters).lr, float)

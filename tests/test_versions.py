@@ -1,0 +1,65 @@
+"""One set of versions in conda.yaml, constraints.txt, pyproject.toml and the flavor's requirements."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import mlflow_graphids
+
+ROOT = Path(__file__).parent.parent
+
+
+def _constraints() -> dict[str, str]:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = (line.split("==") for line in lines if line and not line.startswith("#"))
+    return {canonicalize_name(name): pin for name, pin in pins}
+
+
+def _project_requirements() -> list[Requirement]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return [Requirement(text) for text in project["dependencies"]]
+
+
+def _conda_pins() -> dict[str, str]:
+    dependencies = yaml.safe_load((ROOT / "conda.yaml").read_text())["dependencies"]
+    pip = next(entry["pip"] for entry in dependencies if isinstance(entry, dict))
+    requirements = [Requirement(text) for text in pip if text != "."]
+    return {canonicalize_name(r.name): str(r.specifier).removeprefix("==") for r in requirements}
+
+
+def test_constraints_satisfy_every_requirement_of_the_project() -> None:
+    pins = _constraints()
+    for requirement in _project_requirements():
+        assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), requirement
+
+
+def test_conda_yaml_pins_every_dependency_of_the_project_to_the_constraint() -> None:
+    pins = _constraints()
+    names = {canonicalize_name(r.name) for r in _project_requirements()}
+
+    assert _conda_pins() == {name: pins[name] for name in names}
+
+
+def test_conda_yaml_installs_the_project_from_the_copy_that_mlflow_makes() -> None:
+    assert re.search(r"^      - \.$", (ROOT / "conda.yaml").read_text(), flags=re.MULTILINE)
+
+
+def test_the_flavor_requires_the_versions_of_the_constraints() -> None:
+    pins = _constraints()
+    for text in mlflow_graphids.get_default_pip_requirements():
+        requirement = Requirement(text)
+        if requirement.name == "graphids":
+            continue
+        assert str(requirement.specifier) == f"=={pins[canonicalize_name(requirement.name)]}", text
+
+
+@pytest.mark.parametrize("bad", ["2.6.2", "2.6.3"])
+def test_the_malicious_lightning_uploads_are_excluded(bad: str) -> None:
+    lightning = next(r for r in _project_requirements() if r.name == "lightning")
+
+    assert not lightning.specifier.contains(bad)
