@@ -4,6 +4,7 @@ import difflib
 import inspect
 import json
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import as_file, files
@@ -87,6 +88,8 @@ def wire(config: Mapping[str, Any], overrides: Sequence[str], run_id: str) -> Wi
         source = Path(folder) / "config.json"
         source.write_text(json.dumps(config))
         own_dir = f"--trainer.default_root_dir={Path(root_dir) / run_id}"
+        # Our own command line is read already; Lightning warns that it is not used.
+        warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
         try:
             cli = _CLI([f"--config={source}", *overrides, own_dir])
         except (ArgumentError, ValueError) as error:

@@ -119,3 +119,10 @@ def test_numbers_arrive_as_numbers() -> None:
     assert math.isclose(float(str(parameters["tau"])), 0.1)
     assert parameters["window"] == 64
     assert isinstance(argparse.Namespace(**parameters).lr, float)
+
+
+def test_the_readme_lists_every_option_with_its_default_and_what_is_allowed() -> None:
+    readme = (ROOT / "README.md").read_text()
+
+    for option in OPTIONS:
+        assert f"| `{option.name}` | {option.default} | {option.allowed} |" in readme
