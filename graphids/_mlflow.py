@@ -3,47 +3,99 @@
 import json
 import os
 import platform
+import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import mlflow
+import torch
+from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
 
 from graphids.core.callbacks import TauNormCallback, VRAMDriftCallback
+from graphids.failure import record_failure
 
 # MLflow's sql stores keep 36 characters of a data set's digest; the tag holds all of it.
 _DATASET_DIGEST_CHARACTERS = 36
 _MAX_PARAM_CHARACTERS = 6000
+_MLPROJECT_NAMES = {
+    "data.data": "data",
+    "data.seed": "seed",
+    "data.batch_size": "batch_size",
+    "data.window_size": "window",
+    "data.stride": "stride",
+    "model.lr": "lr",
+    "trainer.max_epochs": "max_epochs",
+    "trainer.precision": "precision",
+}
+_RUN_ID_OF_RANK_ZERO = "GRAPHIDS_RUN_ID"
 _VERSIONED = ("graphids", "torch", "torch-geometric", "lightning", "mlflow")
 
 
-@contextmanager
-def tracked_run() -> Iterator[mlflow.ActiveRun]:
-    """The MLflow run of this process: the one `mlflow run` prepared (MLFLOW_RUN_ID), else a new one.
+class Terminated(SystemExit):
+    """SIGTERM arrived; leaves with the code that a shell and a job scheduler expect of it."""
 
-    It ends FINISHED, KILLED after Ctrl-C or SIGTERM, and FAILED after anything else, unless the training callback
-    has ended it already.
+    def __init__(self) -> None:
+        super().__init__(128 + signal.SIGTERM)
+
+
+@contextmanager
+def tracked_run() -> Iterator[str]:
+    """The id of this process's MLflow run: the one `mlflow run` prepared (MLFLOW_RUN_ID), else a new one.
+
+    It ends FINISHED; KILLED after Ctrl-C or SIGTERM; FAILED after anything else, with the reason beside it; unless the
+    training callback has ended it already. Of the processes that Lightning starts for one run, the first alone has
+    the run, the others only its id.
     """
-    run = mlflow.start_run()
+    if rank_zero_only.rank:  # type: ignore[attr-defined]
+        yield os.environ.get(_RUN_ID_OF_RANK_ZERO, "other-ranks")
+        return
+    before = signal.signal(signal.SIGTERM, _raise_terminated)
     try:
-        yield run
+        run_id = mlflow.start_run().info.run_id
+        os.environ[_RUN_ID_OF_RANK_ZERO] = run_id
+        yield run_id
     except BaseException as error:
+        if isinstance(error, Exception):
+            record_failure(run_id, f"{type(error).__name__}: {error}")
         if mlflow.active_run() is not None:
             mlflow.end_run(_status_after(error))
+        if isinstance(error, SIGTERMException):
+            raise Terminated from None
         raise
-    mlflow.end_run("FINISHED")
+    else:
+        mlflow.end_run("FINISHED")
+    finally:
+        os.environ.pop(_RUN_ID_OF_RANK_ZERO, None)
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def sigterm_left_to_lightning() -> Iterator[None]:
+    """During a fit Lightning stops at the end of the batch; it would call a handler of ours first."""
+    ours = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, ours)
+
+
+def _raise_terminated(*_signal_and_frame: object) -> None:
+    print("graphids: SIGTERM; the run ends as KILLED", file=sys.stderr)
+    raise Terminated
 
 
 def _status_after(error: BaseException) -> str:
-    return "KILLED" if isinstance(error, KeyboardInterrupt | SIGTERMException) else "FAILED"
+    return "KILLED" if isinstance(error, KeyboardInterrupt | SIGTERMException | Terminated) else "FAILED"
 
 
 def log_metrics(
@@ -86,7 +138,9 @@ def log_new_params(run_id: str, params: Mapping[str, Any]) -> None:
         client.log_batch(run_id, params=new[first : first + 100])
 
 
-def log_dataset(run_id: str, *, name: str, digest: str, source: str, profile: Mapping[str, Any]) -> Dataset:
+def log_dataset(
+    run_id: str, *, name: str, digest: str, source: str, profile: Mapping[str, Any], context: str = "training"
+) -> Dataset:
     """Record the captures as an input of the run; the returned entity links metrics to them."""
     dataset = Dataset(
         name=name,
@@ -95,20 +149,49 @@ def log_dataset(run_id: str, *, name: str, digest: str, source: str, profile: Ma
         source=json.dumps({"uri": source}),
         profile=json.dumps(profile),
     )
-    context = [InputTag(key="mlflow.data.context", value="training")]
-    MlflowClient().log_inputs(run_id, [DatasetInput(dataset=dataset, tags=context)])
+    tags = [InputTag(key="mlflow.data.context", value=context)]
+    MlflowClient().log_inputs(run_id, [DatasetInput(dataset=dataset, tags=tags)])
     return dataset
 
 
+def tag_run(run_id: str, *, tau: Any, seed: Any, dataset_digest: str, device: torch.device) -> None:
+    """Say what made the run: tau, seed, data, code, versions and device."""
+    tags = {
+        "graphids.tau": tau,
+        "graphids.seed": seed,
+        "graphids.dataset_digest": dataset_digest,
+        "graphids.git_commit": _git_commit(),
+        "graphids.device": _device_name(device),
+        **{f"graphids.version.{name}": version(name) for name in _VERSIONED},
+    }
+    MlflowClient().log_batch(run_id, tags=[RunTag(key, str(value)) for key, value in tags.items()])
+
+
+def _parameters(trainer: pl.Trainer, pl_module: pl.LightningModule, datamodule: Any) -> dict[str, Any]:
+    """The settings of a fit, those of MLproject under the names that it has for them."""
+    network: dict[str, Any] = pl_module.gat.architecture()  # type: ignore[operator, union-attr]
+    settings = {
+        # The network says what the named size decided where the configuration says None.
+        **{f"model.{key}": value for key, value in {**pl_module.hparams_initial, **network}.items()},
+        **{f"data.{key}": value for key, value in datamodule.hparams_initial.items()},
+        "trainer.max_epochs": trainer.max_epochs,
+        "trainer.precision": trainer.precision,
+        "trainer.gradient_clip_val": trainer.gradient_clip_val,
+    }
+    return {_MLPROJECT_NAMES.get(key, key): value for key, value in settings.items()}
+
+
 def _git_commit() -> str:
-    answer = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return answer.stdout.strip() if answer.returncode == 0 else "unknown"
+    # MLflow notes the commit of the project that it ran; a program run by itself asks git, which may not be there.
+    with suppress(OSError):
+        answer = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+        if answer.returncode == 0:
+            return answer.stdout.strip()
+    return "unknown"
 
 
-def _device_name(device: Any) -> str:
+def _device_name(device: torch.device) -> str:
     if device.type == "cuda":
-        import torch
-
         return f"cuda: {torch.cuda.get_device_name(device)}"
     return f"{device.type}: {platform.processor() or platform.machine()}"
 
@@ -147,8 +230,10 @@ class MLflowTrainingCallback(pl.Callback):
             )
         self.run_id = run.info.run_id
         datamodule = trainer.datamodule  # type: ignore[attr-defined]
-        log_new_params(self.run_id, self._parameters(trainer, pl_module, datamodule))
-        MlflowClient().log_batch(self.run_id, tags=self._tags(trainer, pl_module, datamodule))
+        log_new_params(self.run_id, _parameters(trainer, pl_module, datamodule))
+        tau = next((c.tau for c in trainer.callbacks if isinstance(c, TauNormCallback)), None)  # type: ignore[attr-defined]
+        seed = os.environ.get("PL_GLOBAL_SEED")
+        tag_run(self.run_id, tau=tau, seed=seed, dataset_digest=datamodule.dataset_digest, device=pl_module.device)
         self.dataset = log_dataset(
             self.run_id,
             name=Path(datamodule.hparams["data"]).name,
@@ -156,29 +241,6 @@ class MLflowTrainingCallback(pl.Callback):
             source=str(datamodule.hparams["data"]),
             profile=datamodule.summary,
         )
-
-    @staticmethod
-    def _parameters(trainer: pl.Trainer, pl_module: pl.LightningModule, datamodule: Any) -> dict[str, Any]:
-        return {
-            **{f"model.{key}": value for key, value in pl_module.hparams_initial.items()},
-            **{f"data.{key}": value for key, value in datamodule.hparams_initial.items()},
-            "trainer.max_epochs": trainer.max_epochs,
-            "trainer.precision": trainer.precision,
-            "trainer.gradient_clip_val": trainer.gradient_clip_val,
-        }
-
-    @staticmethod
-    def _tags(trainer: pl.Trainer, pl_module: pl.LightningModule, datamodule: Any) -> list[RunTag]:
-        tau_norm = [c.tau for c in trainer.callbacks if isinstance(c, TauNormCallback)]  # type: ignore[attr-defined]
-        tags = {
-            "graphids.tau": tau_norm[0] if tau_norm else "none",
-            "graphids.seed": os.environ.get("PL_GLOBAL_SEED", "none"),
-            "graphids.dataset_digest": datamodule.dataset_digest,
-            "graphids.git_commit": _git_commit(),
-            "graphids.device": _device_name(pl_module.device),
-            **{f"graphids.version.{name}": version(name) for name in _VERSIONED},
-        }
-        return [RunTag(key, str(value)) for key, value in tags.items()]
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Remember that this epoch has validation values of its own."""

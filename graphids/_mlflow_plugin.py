@@ -1,4 +1,6 @@
-"""Makes `mlflow.graphids` exist after `import mlflow`, and `mlflow run` work where there is no conda.
+"""Makes `mlflow.graphids` exist after `import mlflow`, and mends `mlflow run` in two places.
+
+It runs a project where there is no conda, and it leaves a run KILLED or FAILED that the project ended so.
 
 MLflow loads the entry points of `mlflow.run_context_provider` while it is being imported; ours names this module.
 Registering on import is therefore the module's whole purpose, and the one import-time effect of the package. It
@@ -24,10 +26,17 @@ ALIAS = "mlflow.graphids"
 FLAVOR_MODULE = "mlflow_graphids"
 PROJECT_NAME = "graphids"
 LOCAL_BACKEND_MODULE = "mlflow.projects.backend.local"
+PROJECTS_MODULE = "mlflow.projects"
 
 _UNKNOWN_MLFLOW = (
     "graphids cannot extend this version of MLflow (%s). Without conda, give `mlflow run` --env-manager local."
 )
+_UNKNOWN_STATUS = (
+    "graphids cannot extend this version of MLflow (%s). "
+    "`mlflow run` may show an interrupted run as FAILED or FINISHED."
+)
+# FINISHED is not among them: a command that fails after it ended its run has failed.
+_ENDS_THAT_STAND = ("KILLED", "FAILED")
 _logger = logging.getLogger(__name__)
 
 
@@ -57,23 +66,24 @@ class _AliasLoader(Loader):
 
 
 class _PatchingLoader(Loader):
-    """Runs the module's own loader, then the environment fallback's patch."""
+    """Runs the module's own loader, then a patch."""
 
-    def __init__(self, loader: Loader) -> None:
+    def __init__(self, loader: Loader, patch: Callable[[ModuleType], None]) -> None:
         self._loader = loader
+        self._patch = patch
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return self._loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
         self._loader.exec_module(module)
-        _install_environment_fallback(module)
+        self._patch(module)
 
 
 class _Finder(MetaPathFinder):
-    """Answers for two names: the alias, and MLflow's local project backend once it is imported.
+    """Answers for the alias, and for the modules of MLflow that are patched once they are imported.
 
-    The backend cannot be imported from here: MLflow is half imported when this module runs.
+    They cannot be imported from here: MLflow is half imported when this module runs.
     """
 
     def find_spec(
@@ -84,10 +94,10 @@ class _Finder(MetaPathFinder):
     ) -> ModuleSpec | None:
         if fullname == ALIAS:
             return ModuleSpec(ALIAS, _AliasLoader(), is_package=True)
-        if fullname == LOCAL_BACKEND_MODULE:
+        if patch := _patches().get(fullname):
             spec = PathFinder.find_spec(fullname, path)
             if spec is not None and spec.loader is not None:
-                spec.loader = _PatchingLoader(spec.loader)
+                spec.loader = _PatchingLoader(spec.loader, patch)
             return spec
         return None
 
@@ -103,8 +113,49 @@ def _register() -> None:
     )
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
-    if backend := sys.modules.get(LOCAL_BACKEND_MODULE):
-        _install_environment_fallback(backend)
+    for name, patch in _patches().items():
+        if module := sys.modules.get(name):
+            patch(module)
+
+
+def _patches() -> dict[str, Callable[[ModuleType], None]]:
+    return {LOCAL_BACKEND_MODULE: _install_environment_fallback, PROJECTS_MODULE: _install_status_guard}
+
+
+def _install_status_guard(projects: ModuleType) -> None:
+    """Let `mlflow run` keep the status that the project's own run ended with; on any surprise leave MLflow as it is.
+
+    MLflow means to keep it, but compares the stored name, such as "KILLED", with the numbers of `RunStatus`.
+    """
+    try:
+        original = projects._maybe_set_run_terminated
+        if not hasattr(original, "__wrapped__"):
+            vars(projects)["_maybe_set_run_terminated"] = _with_status_guard(original, projects)
+    except Exception as error:
+        _logger.warning(_UNKNOWN_STATUS, error)
+
+
+def _with_status_guard(set_terminated: Callable[..., Any], projects: ModuleType) -> Callable[..., Any]:
+    if (parameters := list(inspect.signature(set_terminated).parameters)) != ["active_run", "status"]:
+        raise TypeError(f"_maybe_set_run_terminated has the parameters {parameters}")
+
+    @functools.wraps(set_terminated)
+    def set_unless_ended(active_run: Any, status: str) -> Any:
+        if active_run is None or not _end_stands(active_run, projects):
+            return set_terminated(active_run, status)
+        return None
+
+    return set_unless_ended
+
+
+def _end_stands(active_run: Any, projects: ModuleType) -> bool:
+    """Whether the project itself has ended the run as KILLED or FAILED; a store that cannot say is asked by MLflow."""
+    try:
+        now = projects.tracking.MlflowClient().get_run(active_run.info.run_id)
+        return now.info.status in _ENDS_THAT_STAND
+    except (AttributeError, TypeError) as error:
+        _logger.warning(_UNKNOWN_STATUS, error)
+        return False
 
 
 def _install_environment_fallback(backend: ModuleType) -> None:

@@ -15,11 +15,12 @@ from typing import Any
 import _jsonnet
 import lightning.pytorch as pl
 from jsonargparse import ArgumentError
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningCLI
 
 from graphids.core.data.datamodule import CANDataModule
 from graphids.core.models.detector import Detector
-from graphids.options import OptionError
+from graphids.options import NAMESPACES, OptionError
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +48,12 @@ def read_config(path: Path) -> dict[str, Any]:
         OptionError: If the file does not hold one.
     """
     try:
-        config = json.loads(path.read_text())
+        config: dict[str, Any] = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise OptionError(f"--config: cannot read {path}: {error}; expected the config.json of a run.") from None
-    if not isinstance(config, dict) or not {"trainer", "model", "data"} <= set(config):
-        raise OptionError(f"--config: {path} has no trainer, model and data; expected the config.json of a run.")
+    sections = [config.get(name) for name in NAMESPACES] if isinstance(config, dict) else [None]
+    if not all(isinstance(section, dict) and section for section in sections):
+        raise OptionError(f"--config: {path} lacks one of {', '.join(NAMESPACES)}; expected the config.json of a run.")
     return config
 
 
@@ -83,7 +85,7 @@ def wire(config: Mapping[str, Any], overrides: Sequence[str], run_id: str) -> Wi
         OptionError: For a key or a value that the configuration's types refuse, in one line.
     """
     roots = [word.partition("=")[2] for word in overrides if word.startswith("--trainer.default_root_dir=")]
-    root_dir = roots[-1] if roots else config["trainer"]["default_root_dir"]
+    root_dir = roots[-1] if roots else config["trainer"].get("default_root_dir", ".")
     with TemporaryDirectory() as folder:
         source = Path(folder) / "config.json"
         source.write_text(json.dumps(config))
@@ -92,16 +94,18 @@ def wire(config: Mapping[str, Any], overrides: Sequence[str], run_id: str) -> Wi
         warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
         try:
             cli = _CLI([f"--config={source}", *overrides, own_dir])
-        except (ArgumentError, ValueError) as error:
+        except (ArgumentError, ValueError, MisconfigurationException) as error:
             raise OptionError(_one_line(str(error))) from None
-    effective = json.loads(cli.parser.dump(cli.config, format="json", skip_none=False))
+    effective = json.loads(cli.parser.dump(cli.config, format="json", skip_unset=False))
     effective.pop("config", None)
     effective["trainer"]["default_root_dir"] = root_dir
     return Wiring(cli.trainer, cli.model, cli.datamodule, effective)
 
 
 def _one_line(message: str) -> str:
-    """The complaint of jsonargparse, on one line, with the keys that exist where one was misspelled."""
+    """The complaint of jsonargparse or Lightning, on one line, with the keys that exist where one was misspelled."""
+    if "No supported gpu backend" in message:
+        return "--accelerator: given 'gpu', but torch finds no GPU on this machine; use auto or cpu."
     unknown = re.match(r"unrecognized arguments: --(\w+)\.(\S+?)=", message)
     if unknown is None:
         return " ".join(message.split())

@@ -31,20 +31,17 @@ class Option:
     allowed: str
 
 
-def _number(lowest: float, *, exclusive: bool = False) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        value = float(text)
-        if not math.isfinite(value) or value < lowest or (exclusive and value == lowest):
-            raise ValueError
-        return value
-
-    return parse
+def _tau(text: str) -> float:
+    value = float(text)
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError
+    return value
 
 
-def _integer(lowest: int) -> Callable[[str], int]:
+def _integer(lowest: int, highest: float = math.inf) -> Callable[[str], int]:
     def parse(text: str) -> int:
         value = int(text)
-        if value < lowest:
+        if not lowest <= value <= highest:
             raise ValueError
         return value
 
@@ -65,8 +62,15 @@ def _devices(text: str) -> int | str:
 
 
 def _share(text: str) -> float:
-    value = _number(0.0, exclusive=True)(text)
-    if value >= 1:
+    value = float(text)
+    if not 0 < value < 1:
+        raise ValueError
+    return value
+
+
+def _learning_rate(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 1:
         raise ValueError
     return value
 
@@ -89,16 +93,17 @@ def existing_captures(text: str) -> str:
 
 
 _ACCELERATORS = ("auto", "cpu", "gpu")
-_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true")
+_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+_MAX_SEED = 2**32 - 1  # what numpy takes
 
 OPTIONS = (
     Option("data", SIMULATED, existing_captures, "'simulated', or a capture file, a folder of captures or a glob"),
-    Option("tau", 0.5, _number(0.0), "a finite number >= 0 (0 keeps the trained head, 1 gives it unit rows)"),
-    Option("seed", 0, _integer(0), "an integer >= 0"),
+    Option("tau", 0.5, _tau, "a finite number >= 0 (0 keeps the trained head, 1 gives it unit rows)"),
+    Option("seed", 0, _integer(0, _MAX_SEED), f"an integer from 0 to {_MAX_SEED}"),
     Option("max_epochs", 20, _integer(1), "an integer >= 1 (epochs)"),
     Option("patience", 5, _integer(1), "an integer >= 1 (epochs without a better validation metric)"),
     Option("batch_size", 64, _integer(1), "an integer >= 1 (windows per batch)"),
-    Option("lr", 0.003, _number(0.0, exclusive=True), "a finite number > 0"),
+    Option("lr", 0.003, _learning_rate, "a number > 0, at most 1"),
     Option("window", 256, _integer(2), "an integer >= 2 (frames per window)"),
     Option("stride", 128, _integer(1), "an integer >= 1 (frames between window starts)"),
     Option("accelerator", "auto", _one_of(*_ACCELERATORS), "one of " + ", ".join(_ACCELERATORS)),
@@ -150,12 +155,13 @@ def project_parameters(arguments: argparse.Namespace) -> dict[str, Any]:
     return {o.name: o.default if given[o.name] is None else parse_option(o, given[o.name]) for o in OPTIONS}
 
 
-def dotted_overrides(extra: Sequence[str], known: Sequence[str]) -> list[str]:
+def dotted_overrides(extra: Sequence[str], known: Sequence[str], *, allowed: bool = True) -> list[str]:
     """Arguments that the parser does not know, as `--model.heads=8` for the configuration.
 
     Args:
         extra: What argparse left over; MLflow appends `-P model.heads=8` as `--model.heads 8`.
         known: Option names of the command, to suggest the one that was meant.
+        allowed: Whether the command has a configuration to override.
 
     Raises:
         OptionError: For anything that is not `--trainer.*`, `--model.*` or `--data.*` with a value.
@@ -168,12 +174,12 @@ def dotted_overrides(extra: Sequence[str], known: Sequence[str]) -> list[str]:
     for word in words:
         name, has_value, value = word.partition("=")
         bare = name.removeprefix("--")
-        if not name.startswith("--") or "." not in bare or bare.split(".")[0] not in NAMESPACES:
+        if not allowed or not name.startswith("--") or "." not in bare or bare.split(".")[0] not in NAMESPACES:
             near = difflib.get_close_matches(bare, known, n=1)
             hint = f"did you mean --{near[0]}? " if near else ""
+            overridable = " and overrides of the configuration (--model.X, --data.X, --trainer.X)" if allowed else ""
             raise OptionError(
-                f"{name}: no such option; {hint}allowed are {', '.join('--' + n for n in known)} "
-                f"and overrides of the configuration (--model.X, --data.X, --trainer.X)."
+                f"{name}: no such option; {hint}allowed are {', '.join('--' + n for n in known)}{overridable}."
             )
         if not has_value:
             value = next(words, None)  # type: ignore[assignment]

@@ -1,16 +1,26 @@
 """Alerts from a capture of any size, streamed: JSON lines or csv."""
 
+import contextlib
 import csv
 import json
+import math
+import os
+import secrets
+import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TextIO
 
+import numpy as np
+from numpy.typing import NDArray
+
 from graphids.core.classifier import WindowClassifier, WindowScores
-from graphids.core.data.captures import stream_frames
-from graphids.core.data.frames import DataError
+from graphids.core.data.captures import OnBadLine, stream_frames
+from graphids.core.data.frames import DataError, Frames
+from graphids.core.data.preprocessing import UNK, Preprocessing
 
 FIELDS = ("channel", "start_s", "end_s", "score", "alert", "kind", "arbitration_ids")
 # A chunk of text is about 600,000 frames; their graphs and activations stay well below 1 GiB.
@@ -29,40 +39,105 @@ def predict(
     output_format: str,
     alerts_only: bool,
     threshold: float | None,
+    on_bad_line: OnBadLine = "raise",
 ) -> None:
-    """Score a capture chunk by chunk; a closing line on standard error counts windows and alerts.
+    """Score a capture chunk by chunk; a closing line on standard error counts windows, alerts and unknown IDs.
+
+    A reader that closes standard output (`| head -1`) ends it early, without an error and without the closing line.
 
     Args:
         classifier: A verified model.
-        capture: Any format that `read_captures` knows.
-        output: File to write, replaced if it exists; None for standard output.
+        capture: One file, in any format that `read_captures` knows.
+        output: File that takes its place, whole, once the last window is scored; until then, and after an error, it
+            is what it was. None for standard output.
         output_format: `jsonl` or `csv`, one row per window with `FIELDS`.
         alerts_only: Leave out windows without an alert.
         threshold: Score from which a window alerts; the model's own for None.
+        on_bad_line: As in `read_captures`.
 
     Raises:
         LogFormatError: If the capture cannot be read.
-        DataError: If the capture has fewer frames than one window.
+        DataError: If the capture has fewer frames than one window or is a folder, `output` is a folder or the capture
+            itself, or the threshold is not a finite number of at least 0.
+        OSError: If a file cannot be read or written.
     """
-    windows = alerts = 0
-    unscored: dict[str, int] = {}
-    with _opened(output) as stream:
-        write = _writer(stream, output_format)
-        for scores in classifier.score_stream(stream_frames(capture, chunk_bytes=_CHUNK_BYTES), threshold=threshold):
-            windows += len(scores)
-            alerts += int(scores.alert.sum())
-            unscored |= scores.unscored_frames
-            for row in _rows(scores, alerts_only):
-                write(row)
-    if not windows:
-        raise DataError(
-            f"{capture}: {sum(unscored.values())} frames make no window of {classifier.preprocessing.window_size}; "
-            "expected at least one window of frames on a bus."
+    _check(capture, output, threshold)
+    tally = _Tally(classifier.preprocessing)
+    frames = tally.count_ids(stream_frames(capture, chunk_bytes=_CHUNK_BYTES, on_bad_line=on_bad_line))
+    try:
+        with _opened(output) as stream:
+            write = _writer(stream, output_format)
+            for scores in tally.count_windows(classifier.score_stream(frames, threshold=threshold)):
+                for row in _rows(scores, alerts_only):
+                    write(row)
+            if not tally.windows:
+                raise DataError(
+                    f"{capture}: {tally.waiting} frames make no window of {classifier.preprocessing.window_size}; "
+                    "expected at least one window of frames on a bus."
+                )
+    except BrokenPipeError:
+        if output is not None:
+            raise
+        return
+    print(f"{capture}: {tally.sentence()}", file=sys.stderr)
+
+
+def _check(capture: Path, output: Path | None, threshold: float | None) -> None:
+    if capture.is_dir():
+        raise DataError(f"{capture}: is a folder; name one capture file.")
+    if threshold is not None and not (math.isfinite(threshold) and threshold >= 0):
+        raise DataError(f"threshold is {threshold}, expected a finite number >= 0; scores lie between 0 and 1.")
+    if output is None:
+        return
+    if output.is_dir():
+        raise DataError(f"{output}: is a folder; name the file to write.")
+    if output.exists() and capture.exists() and output.samefile(capture):
+        raise DataError(f"{output}: is the capture itself, which the output would replace; name another file.")
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What the closing line says, counted while chunks pass by; it grows with the distinct IDs alone."""
+
+    preprocessing: Preprocessing
+    windows: int = 0
+    alerts: int = 0
+    unscored: dict[str, int] = field(default_factory=dict)
+    frames: int = 0
+    unknown_frames: int = 0
+    ids: NDArray[np.uint32] = field(default_factory=lambda: np.empty(0, np.uint32))  # node keys, distinct
+
+    @property
+    def waiting(self) -> int:
+        """Frames, over all buses, that still wait for the rest of their window."""
+        return sum(self.unscored.values())
+
+    def count_ids(self, chunks: Iterable[Frames]) -> Iterator[Frames]:
+        for frames in chunks:
+            keys, counts = np.unique(frames.node_key(), return_counts=True)
+            self.frames += len(frames)
+            self.unknown_frames += int(counts[self._is_unknown(keys)].sum())
+            self.ids = np.union1d(self.ids, keys)
+            yield frames
+
+    def count_windows(self, parts: Iterable[WindowScores]) -> Iterator[WindowScores]:
+        for scores in parts:
+            self.windows += len(scores)
+            self.alerts += int(scores.alert.sum())
+            self.unscored |= scores.unscored_frames
+            yield scores
+
+    def sentence(self) -> str:
+        """The counts. A model calls everything on another vehicle an attack, and unknown IDs give that away."""
+        unknown = int(np.count_nonzero(self._is_unknown(self.ids)))
+        return (
+            f"{self.windows} windows, {self.alerts} alerts; {self.waiting} frames at the end made no window; "
+            f"{unknown} of {len(self.ids)} arbitration IDs unknown to the model "
+            f"({self.unknown_frames / self.frames:.1%} of the frames)"
         )
-    print(
-        f"{capture}: {windows} windows, {alerts} alerts; {sum(unscored.values())} frames at the end made no window",
-        file=sys.stderr,
-    )
+
+    def _is_unknown(self, keys: NDArray[np.uint32]) -> NDArray[np.bool_]:
+        return np.equal(self.preprocessing.tokens(keys), UNK)
 
 
 def _rows(scores: WindowScores, alerts_only: bool) -> Iterator[dict[str, object]]:
@@ -88,10 +163,45 @@ def _writer(stream: TextIO, output_format: str) -> _Writer:
     return lambda row: table.writerow({**row, "arbitration_ids": " ".join(row["arbitration_ids"])})
 
 
-@contextmanager
-def _opened(output: Path | None) -> Iterator[TextIO]:
+def _opened(output: Path | None) -> AbstractContextManager[TextIO]:
     if output is None:
+        return _standard_output()
+    # A pipe or a device (/dev/stdout) is written to; a rename would put a file in its place.
+    if output.exists() and not output.is_file():
+        return output.open("w", encoding="utf-8", newline="")
+    return _replacing(output.resolve())  # a link keeps pointing at the file
+
+
+@contextmanager
+def _standard_output() -> Iterator[TextIO]:
+    try:
         yield sys.stdout
-        return
-    with output.open("w", encoding="utf-8", newline="") as stream:
-        yield stream
+    finally:
+        try:
+            sys.stdout.flush()
+        except OSError:
+            # What could not be written stays in the buffer, and the interpreter would fail on it again at exit.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
+            raise
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[TextIO]:
+    """A file beside `path` that takes its place if the block ends well, and is gone if it does not."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: no such folder as {path.parent}; make it, or name another file.")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        with temporary.open("x", encoding="utf-8", newline="") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        if path.exists():
+            shutil.copymode(path, temporary)
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+        raise

@@ -8,13 +8,21 @@ _NAMES = {
     "windows": "windows",
     "prevalence": "prevalence",
     "auroc": "AUROC",
-    "average_precision": "avg precision",
+    "average_precision": "AP",
     "recall": "recall",
 }
 
 
 def training_summary(
-    assessment: Assessment, *, tau: float, split_note: str, model_uri: str, digest: str, run_id: str, tracking_uri: str
+    assessment: Assessment,
+    *,
+    tau: float,
+    split_note: str,
+    model_uri: str,
+    digest: str,
+    run_id: str,
+    experiment_id: str,
+    tracking_uri: str,
 ) -> str:
     """What was detected, what tau-normalization changed, which model it is, and what to type next."""
     test, rule = assessment.test, assessment.rule
@@ -27,21 +35,25 @@ def training_summary(
             ("all/recall", "recall"),
         )
     )
-    alarms, rule_alarms = (_figure(figures.get("false_alarms_per_hour"), 1) for figures in (test, rule))
+    alarms, rule_alarms = (
+        _figure(figures.get("false_alarms_per_hour", 0.0) * assessment.normal_hours, 0) for figures in (test, rule)
+    )
     return f"""
-Test split: {assessment.normal_windows:,} normal windows, {assessment.normal_hours * 60:.1f} minutes. {split_note}
+{split_note}
 
 {detection_table(assessment.kinds, {"": test, "rule ": rule})}
 {undefined}
-threshold {assessment.threshold:.6g}, chosen on validation for at most \
-{assessment.false_alarms_per_hour:g} false alarms per hour; on test {alarms} per hour (rules {rule_alarms})
-tau-normalization with tau={tau:g}, on validation: {changed}
+false alarms: {alarms} in the test split's {assessment.normal_windows:,} normal windows, \
+{assessment.normal_hours * 60:.1f} minutes (rules {rule_alarms})
+threshold: {assessment.threshold:.6g}, chosen on validation for at most {assessment.false_alarms_per_hour:g} an hour
+tau-normalization with tau={tau:g}, on validation:
+  {changed}
 
 run     {run_id}
 model   {model_uri}
 digest  {digest}
 
-look    {_look(tracking_uri)}
+look    {_look(tracking_uri, experiment_id, run_id)}
 load    python -c "import mlflow; print(mlflow.graphids.load_model('{model_uri}'))"
 serve   graphids serve {model_uri}"""
 
@@ -52,7 +64,7 @@ def evaluation_summary(
     """What a finished model detects on captures that it was given."""
     return f"""
 {detection_table(classes[1:], {"": figures})}
-threshold {threshold:.6g} of {model_uri}: {_figure(figures.get("false_alarms_per_hour"), 1)} false alarms per hour"""
+threshold {threshold:.6g} of {model_uri}: {_figure(figures.get("false_alarms_per_hour"), 1)} false alarms an hour"""
 
 
 def detection_table(kinds: Iterable[str], detectors: Mapping[str, Mapping[str, float]]) -> str:
@@ -81,5 +93,9 @@ def _figure(value: float | None, digits: int = 3) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
-def _look(tracking_uri: str) -> str:
-    return tracking_uri if tracking_uri.startswith("http") else f"mlflow ui --backend-store-uri {tracking_uri}"
+def _look(tracking_uri: str, experiment_id: str, run_id: str) -> str:
+    """How to open the run's page; the UI's own front page shows another kind of experiment."""
+    page = f"#/experiments/{experiment_id}/runs/{run_id}"
+    if tracking_uri.startswith("http"):
+        return f"{tracking_uri.rstrip('/')}/{page}"
+    return f"mlflow ui --backend-store-uri {tracking_uri}\n        and open http://127.0.0.1:5000/{page}"

@@ -8,26 +8,35 @@ from typing import Any
 
 import mlflow
 import torch
-from mlflow.entities import Dataset
+from mlflow.entities import Dataset, LoggedModelInput
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from torch import Tensor
 
 from graphids._fs import IntegrityError
-from graphids._mlflow import MLflowTrainingCallback, log_dataset, log_metrics, tracked_run
+from graphids._mlflow import (
+    MLflowTrainingCallback,
+    log_dataset,
+    log_metrics,
+    sigterm_left_to_lightning,
+    tag_run,
+    tracked_run,
+)
 from graphids.assessment import Assessment, assess, measure
 from graphids.config import wire
 from graphids.core.callbacks import TauNormCallback, TauNormRecord, apply_tau_norm, head_key
 from graphids.core.classifier import WindowClassifier
-from graphids.core.data.datamodule import CANDataModule, dataset_digest, load_captures, require_labels
-from graphids.core.data.graphs import build_graphs, concat_graphs
+from graphids.core.data.datamodule import CANDataModule
+from graphids.core.data.dataset import dataset_digest, labelled_windows, load_captures
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.models.gat import GAT
-from graphids.options import OptionError
+from graphids.options import SIMULATED, OptionError
 from graphids.summary import evaluation_summary, training_summary
 
 CONFIG_ARTIFACT = "config.json"
 MODEL_NAME = "model"
+# Validation figures that the UI compares before and after tau-normalization.
+CHANGED_BY_TAU = ("macro/auroc", "all/auroc", "all/recall", "accuracy", "balanced_accuracy", "false_alarms_per_hour")
 # Seed of simulated drives that no run with the default data has seen.
 UNSEEN_DRIVES = 1_000_003
 
@@ -42,11 +51,13 @@ def train(config: Mapping[str, Any], overrides: Sequence[str]) -> None:
     Raises:
         OptionError: For a configuration that cannot be.
     """
-    with tracked_run() as run:
-        wiring = wire(config, overrides, run.info.run_id)
-        # Logged before the first step: a run that fails has to be repeatable too.
-        mlflow.log_dict(wiring.config, CONFIG_ARTIFACT)
-        wiring.trainer.fit(wiring.detector, datamodule=wiring.datamodule)
+    with tracked_run() as run_id:
+        wiring = wire(config, overrides, run_id)
+        if wiring.trainer.is_global_zero:
+            # Logged before the first step: a run that fails has to be repeatable too.
+            mlflow.log_dict(wiring.config, CONFIG_ARTIFACT)
+        with sigterm_left_to_lightning():
+            wiring.trainer.fit(wiring.detector, datamodule=wiring.datamodule)
         if not wiring.trainer.is_global_zero:
             return
         callbacks = wiring.trainer.callbacks  # type: ignore[attr-defined]
@@ -55,7 +66,7 @@ def train(config: Mapping[str, Any], overrides: Sequence[str]) -> None:
         if tau_norm.record is None or forward.dataset is None:
             raise RuntimeError("The fit ended before it began: expected a tau-normalized head and a logged data set.")
         publish(
-            run.info.run_id,
+            run_id,
             wiring.detector.gat,
             record=tau_norm.record,
             preprocessing=wiring.datamodule.preprocessing,
@@ -63,6 +74,7 @@ def train(config: Mapping[str, Any], overrides: Sequence[str]) -> None:
             false_alarms_per_hour=wiring.detector.hparams["false_alarms_per_hour"],
             log_model=forward.log_model,
             dataset=forward.dataset,
+            epoch=tau_norm.best_epoch,
         )
 
 
@@ -76,6 +88,7 @@ def publish(
     false_alarms_per_hour: float,
     log_model: Callable[..., Any],
     dataset: Dataset,
+    epoch: int | None = None,
 ) -> None:
     """Measure a tau-normalized network, log it as a model and write the run's closing words.
 
@@ -88,6 +101,7 @@ def publish(
         false_alarms_per_hour: Budget for the threshold.
         log_model: `mlflow_graphids.log_model`.
         dataset: The captures as MLflow knows them; metrics are linked to it.
+        epoch: Epoch of the weights, where this run trained them: MLflow shows the metrics of that step with the model.
     """
     assessment = assess(
         gat, record.raw_head, preprocessing, datamodule.graphs, datamodule.rule_scores, false_alarms_per_hour
@@ -100,8 +114,9 @@ def publish(
         "row_norms": before,
     }
     classifier = WindowClassifier(gat.cpu(), preprocessing, assessment.threshold, tau_record)
-    info = log_model(classifier, name=MODEL_NAME)
-    log_metrics(run_id, _metrics(assessment), model_id=info.model_id, dataset=dataset)
+    info = log_model(classifier, name=MODEL_NAME, step=epoch or 0, tags={"graphids.tau": str(record.tau)})
+    metrics = _metrics(assessment) if epoch is None else {**_metrics(assessment), "best_epoch": epoch}
+    log_metrics(run_id, metrics, model_id=info.model_id, dataset=dataset)
     head = {name: {"before": b, "after": a} for name, b, a in zip(preprocessing.classes, before, after, strict=True)}
     mlflow.log_dict({**asdict(assessment), "head_row_norms": head}, "assessment.json")
     text = training_summary(
@@ -111,46 +126,60 @@ def publish(
         model_uri=f"models:/{info.model_id}",
         digest=info.metadata["graphids.digest"],
         run_id=run_id,
+        experiment_id=mlflow.get_run(run_id).info.experiment_id,
         tracking_uri=mlflow.get_tracking_uri(),
     )
-    mlflow.log_text(text, "summary.txt")
-    print(text, flush=True)
+    _close_with(run_id, text)
 
 
 def _metrics(assessment: Assessment) -> dict[str, float]:
-    """Metric names as the UI groups them: test/, rule/, and validation around tau-normalization."""
+    """Metric names as the UI groups them: test/, rule/, and validation around tau-normalization.
+
+    What is the same for every detector stands under test/ alone; assessment.json has all of it.
+    """
     return {
         **{f"test/{name}": value for name, value in assessment.test.items()},
-        **{f"rule/{name}": value for name, value in assessment.rule.items()},
-        **{f"val_before_tau/{name}": value for name, value in assessment.before.items()},
-        **{f"val_after_tau/{name}": value for name, value in assessment.after.items()},
+        **{
+            f"rule/{name}": value
+            for name, value in assessment.rule.items()
+            if not name.endswith(("/windows", "/prevalence"))
+        },
+        **{f"val_before_tau/{name}": assessment.before[name] for name in CHANGED_BY_TAU if name in assessment.before},
+        **{f"val_after_tau/{name}": assessment.after[name] for name in CHANGED_BY_TAU if name in assessment.after},
         "threshold": assessment.threshold,
     }
 
 
-def retau(run_id: str, tau: float, *, load_model: Callable[..., Any], log_model: Callable[..., Any]) -> None:
-    """Log the model of `run_id` again with another tau, from its raw head; threshold and figures are made anew.
+def _close_with(run_id: str, text: str) -> None:
+    """Say it on the terminal, and where the run's page in the UI begins."""
+    mlflow.log_text(text, "summary.txt")
+    MlflowClient().set_tag(run_id, "mlflow.note.content", f"```\n{text.strip()}\n```")
+    print(text, flush=True)
+
+
+def retau(source_run_id: str, tau: float, *, load_model: Callable[..., Any], log_model: Callable[..., Any]) -> None:
+    """Log the model of `source_run_id` again with another tau, from its raw head; threshold and figures are made anew.
 
     The captures are read again and have to be the ones that the run was trained on: their digest is compared.
 
     Raises:
         OptionError: If the run is unknown, has no model or trained on captures that have changed since.
     """
-    with tracked_run() as run:
-        source = _trained_run(run_id)
+    with tracked_run() as run_id:
+        source = _trained_run(source_run_id)
         model_uri = _model_uri(source)
         classifier = load_model(model_uri)
-        config = json.loads(mlflow.artifacts.load_text(f"runs:/{run_id}/{CONFIG_ARTIFACT}"))
+        config = json.loads(mlflow.artifacts.load_text(f"runs:/{source_run_id}/{CONFIG_ARTIFACT}"))
         datamodule = CANDataModule(**config["data"])
         datamodule.setup("fit")
         trained_on = source.data.tags["graphids.dataset_digest"]
         if datamodule.dataset_digest != trained_on:
             raise IntegrityError(
-                f"{config['data']['data']}: the captures have digest {datamodule.dataset_digest}, but run {run_id} "
-                f"was trained on {trained_on}. Put those captures back, or train anew."
+                f"{config['data']['data']}: the captures have digest {datamodule.dataset_digest}, but run "
+                f"{source_run_id} was trained on {trained_on}. Put those captures back, or train anew."
             )
         dataset = log_dataset(
-            run.info.run_id,
+            run_id,
             name=Path(config["data"]["data"]).name,
             digest=datamodule.dataset_digest,
             source=str(config["data"]["data"]),
@@ -160,10 +189,15 @@ def retau(run_id: str, tau: float, *, load_model: Callable[..., Any], log_model:
         gat: GAT = classifier.gat
         with torch.no_grad():
             gat.head.weight.copy_(apply_tau_norm(raw_head.clone(), tau))
-        mlflow.set_tags({"graphids.tau": tau, "graphids.retau_of": run_id, "graphids.source_model": model_uri})
+        seed = config["seed_everything"]
+        tag_run(run_id, tau=tau, seed=seed, dataset_digest=trained_on, device=gat.head.weight.device)
+        mlflow.set_tags({"graphids.retau_of": source_run_id, "graphids.source_model": model_uri})
+        for callback in config["trainer"]["callbacks"]:
+            if callback["class_path"].endswith(".TauNormCallback"):
+                callback["init_args"]["tau"] = tau
         mlflow.log_dict(config, CONFIG_ARTIFACT)
         publish(
-            run.info.run_id,
+            run_id,
             gat,
             record=TauNormRecord(tau, head_key(gat.state_dict()), raw_head),
             preprocessing=classifier.preprocessing,
@@ -193,31 +227,32 @@ def _model_uri(run: mlflow.entities.Run) -> str:
     return f"models:/{outputs[0].model_id}"
 
 
-def evaluate(classifier: WindowClassifier, model_uri: str, data: str) -> None:
+def evaluate(classifier: WindowClassifier, model_uri: str, data: str, *, model_id: str | None = None) -> None:
     """Measure a model on captures that it may never have seen, at its own threshold; log and print the figures.
 
     Args:
         classifier: A verified model.
         model_uri: Where it came from.
         data: Captures with labels; `simulated` stands for drives that no default run was trained on.
+        model_id: LoggedModel that the figures belong to.
     """
-    with tracked_run() as run:
+    with tracked_run() as run_id:
         captures = load_captures(data, data_seed=UNSEEN_DRIVES)
-        require_labels(captures)
-        window_size, stride = classifier.preprocessing.window_size, classifier.preprocessing.stride
-        graphs = concat_graphs([build_graphs(c.frames, window_size, stride, capture_name=c.name) for c in captures])
+        graphs = labelled_windows(captures, classifier.preprocessing.window_size, classifier.preprocessing.stride)
         digest = dataset_digest(captures)
         figures = measure(classifier, graphs)
         dataset = log_dataset(
-            run.info.run_id,
-            name=Path(data).name,
+            run_id,
+            name=f"{SIMULATED}-unseen" if data == SIMULATED else Path(data).name,
             digest=digest,
             source=data,
             profile={"captures": len(captures), "frames": sum(len(c.frames) for c in captures)},
+            context="evaluation",
         )
         mlflow.set_tags({"graphids.evaluated_model": model_uri, "graphids.dataset_digest": digest})
-        model_id = model_uri.removeprefix("models:/") if model_uri.startswith("models:/m-") else None
-        log_metrics(run.info.run_id, {f"test/{k}": v for k, v in figures.items()}, model_id=model_id, dataset=dataset)
+        if model_id is not None:
+            MlflowClient().log_inputs(run_id, models=[LoggedModelInput(model_id)])
+        mlflow.log_dict(figures, "assessment.json")
+        log_metrics(run_id, {f"test/{k}": v for k, v in figures.items()}, model_id=model_id, dataset=dataset)
         text = evaluation_summary(figures, graphs.classes, threshold=classifier.threshold, model_uri=model_uri)
-        mlflow.log_text(text, "summary.txt")
-        print(text, flush=True)
+        _close_with(run_id, text)

@@ -43,7 +43,9 @@ class Store:
             **variables,
         }
 
-    def command(self, *words: str, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+    def command(
+        self, *words: str, cwd: Path | None = None, timeout_s: float = 600, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run one of the environment's commands to its end."""
         return subprocess.run(
             words,
@@ -52,7 +54,7 @@ class Store:
             check=False,
             env=self.environment(**variables),
             cwd=cwd or self.folder,
-            timeout=600,
+            timeout=timeout_s,
         )
 
     def start(self, *words: str, log: TextIO) -> "subprocess.Popen[str]":
@@ -66,11 +68,6 @@ class Store:
             cwd=self.folder,
             start_new_session=True,
         )
-
-    @staticmethod
-    def interrupt(process: "subprocess.Popen[str]") -> None:
-        """What Ctrl-C does to the process."""
-        process.send_signal(signal.SIGINT)
 
     @staticmethod
     def stop(process: "subprocess.Popen[str]") -> None:

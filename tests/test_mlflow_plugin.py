@@ -8,6 +8,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 MLFLOW = (sys.executable, "-m", "mlflow")
 MARKER = "the command ran in"
@@ -165,6 +166,61 @@ def test_other_projects_are_left_to_mlflow(project: Path, environment: dict[str,
 
     assert done.returncode != 0
     assert MARKER not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("ended_as", "exit_code", "status"),
+    [
+        ("KILLED", 0, "KILLED"),
+        ("KILLED", 1, "KILLED"),
+        ("FAILED", 0, "FAILED"),
+        ("FINISHED", 1, "FAILED"),
+        (None, 0, "FINISHED"),
+        (None, 1, "FAILED"),
+    ],
+)
+def test_mlflow_run_leaves_a_run_killed_or_failed_that_the_project_ended_so(
+    project: Path, environment: dict[str, str], ended_as: str | None, exit_code: int, status: str
+) -> None:
+    end = f"MlflowClient().set_terminated(os.environ['MLFLOW_RUN_ID'], '{ended_as}')" if ended_as else "None"
+    (project / "end.py").write_text(
+        f"import os, sys\nfrom mlflow import MlflowClient\n{end}\nprint(os.environ['MLFLOW_RUN_ID'])\n"
+        f"sys.exit({exit_code})\n"
+    )
+    command = f"{sys.executable} end.py"
+    (project / "MLproject").write_text(f"name: graphids\nentry_points:\n  main:\n    command: {command}\n")
+
+    done = run_project(project, environment, "--env-manager", "local")
+
+    assert (done.returncode != 0) == (exit_code != 0), done.stderr
+    run_id = done.stdout.split()[-1]
+    assert MlflowClient(environment["MLFLOW_TRACKING_URI"]).get_run(run_id).info.status == status
+
+
+def test_a_change_in_mlflow_costs_the_status_guard_and_neither_the_import_nor_the_run() -> None:
+    done = python("""
+        import types
+        import mlflow.projects as projects
+        from graphids import _mlflow_plugin
+        def set_terminated(everything):
+            pass
+        changed = types.ModuleType("changed")
+        _mlflow_plugin._install_status_guard(changed)
+        changed._maybe_set_run_terminated = set_terminated
+        _mlflow_plugin._install_status_guard(changed)
+        assert changed._maybe_set_run_terminated is set_terminated
+        calls = []
+        def set_terminated(active_run, status):
+            calls.append(status)
+        changed._maybe_set_run_terminated = set_terminated
+        _mlflow_plugin._install_status_guard(changed)
+        changed._maybe_set_run_terminated(object(), "FINISHED")
+        assert calls == ["FINISHED"]
+        """)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("graphids cannot extend this version of MLflow") == 3
+    assert "`mlflow run` may show an interrupted run as FAILED or FINISHED" in done.stderr
 
 
 def test_a_change_in_mlflow_costs_the_fallback_and_not_the_import() -> None:

@@ -44,6 +44,8 @@ def test_defaults_are_values_that_the_options_allow() -> None:
         ("window", "1"),
         ("batch_size", "2.5"),
         ("lr", "0"),
+        ("lr", "1e30"),
+        ("seed", "99999999999"),
         ("precision", "fp8"),
         ("devices", "0"),
         ("vram_threshold", "1"),

@@ -31,11 +31,13 @@ class Anchor:
         uri: Where to download the model; an alias, stage or run is replaced by what it meant when it was looked up.
         digest: The anchored root digest; None where the URI leads to no LoggedModel, or that one has no digest.
         origin: Where the digest stands, or why there is none; for messages.
+        model_id: The LoggedModel behind the URI, if there is one.
     """
 
     uri: str
     digest: str | None
     origin: str
+    model_id: str | None = None
 
 
 def resolve_anchor(model_uri: str) -> Anchor:
@@ -88,11 +90,11 @@ def _from_models_uri(client: MlflowClient, model_uri: str) -> Anchor:
     if model is None:
         return Anchor(uri, None, f"version {version} of {name} leads to no LoggedModel")
     # The version's own bytes are downloaded: a copy may lie elsewhere than the LoggedModel that it was made from.
-    return Anchor(uri, model.params.get(DIGEST_KEY), _origin(model))
+    return Anchor(uri, model.params.get(DIGEST_KEY), _origin(model), model.model_id)
 
 
 def _from_logged_model(model: LoggedModel) -> Anchor:
-    return Anchor(f"models:/{model.model_id}", model.params.get(DIGEST_KEY), _origin(model))
+    return Anchor(f"models:/{model.model_id}", model.params.get(DIGEST_KEY), _origin(model), model.model_id)
 
 
 def _origin(model: LoggedModel) -> str:

@@ -1,7 +1,8 @@
 """The tables at the door: a DataFrame of frames in, a DataFrame of scored windows out, and MLflow's signature for both.
 
 Identifiers and payloads are strings of hex. MLflow has no union types, and a numeric column would turn the
-identifier `1E5` into 100000; integers are accepted where no signature stands in between.
+identifier `1E5` into 100000; integers are accepted where no signature stands in between. JSON lets them past the
+signature, so `mlflow.pyfunc` refuses them: the csv that holds 420 means 0x420, the integer 420 is 0x1A4.
 """
 
 import re
@@ -56,13 +57,14 @@ def default_signature() -> ModelSignature:
     )
 
 
-def frames_from_table(table: pd.DataFrame) -> Frames:
+def frames_from_table(table: pd.DataFrame, *, integer_ids: bool = True) -> Frames:
     """Frames of one capture, in the order of the rows.
 
     Args:
         table: `timestamp` (s), `arbitration_id` (hex such as "1A4" or "0x18FEF100", or integers), `data_field` (hex,
             two digits per byte, "" for no payload), optionally `channel` (str). An identifier above 0x7FF, or written
             with eight digits, has 29 bits. Other columns are ignored.
+        integer_ids: False refuses integers as identifiers.
 
     Raises:
         TypeError: If `table` is not a DataFrame.
@@ -76,7 +78,7 @@ def frames_from_table(table: pd.DataFrame) -> Frames:
             f"The table has no column {', '.join(map(repr, missing))}; found {list(table.columns)}, "
             f"expected {list(REQUIRED_COLUMNS)} and optionally 'channel'."
         )
-    arbitration_id, is_extended = _identifiers(table["arbitration_id"])
+    arbitration_id, is_extended = _identifiers(table["arbitration_id"], integer_ids)
     payload, dlc = _payloads(table["data_field"].tolist())
     channel, channels = _channels(table)
     return Frames(
@@ -114,21 +116,25 @@ def _timestamps(column: "pd.Series[Any]") -> NDArray[np.float64]:
     return seconds
 
 
-def _identifiers(column: "pd.Series[Any]") -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
+def _identifiers(column: "pd.Series[Any]", integer_ids: bool) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
+    expected = "hex such as '1A4' or '0x18FEF100', or an integer, from 0 to 0x1FFFFFFF"
+    if not integer_ids:
+        expected = (
+            "a string of hex such as '1A4' or '0x18FEF100', from 0 to 0x1FFFFFFF: a bare number does not say whether "
+            "it is hex, as in csv. Only the model that mlflow.graphids.load_model returns takes integers"
+        )
     values = column.tolist()
     parsed = np.empty(len(values), np.int64)
     is_extended = np.empty(len(values), np.bool_)
     for row, value in enumerate(values):
         if isinstance(value, str) and (match := _HEX_ID.fullmatch(value)):
             number, digits = int(match[1], 16), len(match[1])
-        elif isinstance(value, int) and not isinstance(value, bool):
+        elif integer_ids and isinstance(value, int) and not isinstance(value, bool):
             number, digits = value, 0
         else:
             number, digits = -1, 0
         if not 0 <= number <= MAX_EXTENDED_ID:
-            raise _value_error(
-                row, "arbitration_id", value, "hex such as '1A4' or '0x18FEF100', or an integer, from 0 to 0x1FFFFFFF"
-            )
+            raise _value_error(row, "arbitration_id", value, expected)
         parsed[row] = number
         is_extended[row] = number > MAX_STANDARD_ID or digits == 8
     return parsed.astype(np.uint32), is_extended

@@ -21,6 +21,7 @@ class VerifiedClassifier(WindowClassifier):
         digest: sha256 of the manifest that its bytes were compared with, the `graphids.digest`.
         anchored: True if that digest came from outside the artifact (caller, LoggedModel or environment). False means
             that only the absence of accidental damage is known.
+        model_id: LoggedModel that the URI led to; None where it led to none.
         model_config: Defaults of `predict`'s params where they differ from the classifier's own.
 
     Raises:
@@ -31,6 +32,7 @@ class VerifiedClassifier(WindowClassifier):
     # Not arguments, so that a copy by `dataclasses.replace` with other parts does not claim to be verified.
     digest: str = field(default="", init=False)
     anchored: bool = field(default=False, init=False)
+    model_id: str | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         # Not super(): a dataclass with slots is a new class, which the zero-argument form does not know.
@@ -39,7 +41,13 @@ class VerifiedClassifier(WindowClassifier):
 
     @classmethod
     def of(
-        cls, classifier: WindowClassifier, *, digest: str, anchored: bool, model_config: Mapping[str, Any]
+        cls,
+        classifier: WindowClassifier,
+        *,
+        digest: str,
+        anchored: bool,
+        model_config: Mapping[str, Any],
+        model_id: str | None = None,
     ) -> "VerifiedClassifier":
         """The same classifier, with what verification found."""
         own = own_settings(classifier)
@@ -49,6 +57,7 @@ class VerifiedClassifier(WindowClassifier):
         )
         object.__setattr__(verified, "digest", digest)
         object.__setattr__(verified, "anchored", anchored)
+        object.__setattr__(verified, "model_id", model_id)
         return verified
 
     def predict(self, model_input: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
@@ -65,13 +74,38 @@ class VerifiedClassifier(WindowClassifier):
             ValueError: If a value is not what its column holds, a parameter is unknown, or a channel has fewer frames
                 than a window: no row would read as no attack.
         """
-        require_known(params or {}, "params")
-        # MLflow passes None for every param that the caller did not set.
-        given = {name: value for name, value in (params or {}).items() if value is not None}
-        frames = frames_from_table(model_input)
-        scores = self.score(frames, **{**self.model_config, **given})
-        _require_a_window_per_channel(frames, scores, self.preprocessing.window_size)
-        return table_from_scores(scores)
+        return _predict(self, model_input, params)
+
+
+@dataclass(frozen=True, slots=True)
+class ServedClassifier:
+    """What `mlflow.pyfunc` and MLflow's servers call: a verified model that takes what its signature says.
+
+    Identifiers are strings here. MLflow checks a DataFrame against the signature, but lets integers of a JSON request
+    pass for strings.
+    """
+
+    model: VerifiedClassifier
+
+    def predict(self, model_input: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
+        """As `VerifiedClassifier.predict`, but an integer as `arbitration_id` is a ValueError."""
+        return _predict(self.model, model_input, params, integer_ids=False)
+
+    def get_raw_model(self) -> VerifiedClassifier:
+        """The model itself; the name is MLflow's."""
+        return self.model
+
+
+def _predict(
+    model: VerifiedClassifier, table: pd.DataFrame, params: Mapping[str, Any] | None, *, integer_ids: bool = True
+) -> pd.DataFrame:
+    require_known(params or {}, "params")
+    # MLflow passes None for every param that the caller did not set.
+    given = {name: value for name, value in (params or {}).items() if value is not None}
+    frames = frames_from_table(table, integer_ids=integer_ids)
+    scores = model.score(frames, **{**model.model_config, **given})
+    _require_a_window_per_channel(frames, scores, model.preprocessing.window_size)
+    return table_from_scores(scores)
 
 
 def own_settings(classifier: WindowClassifier) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torchmetrics.functional.classification import binary_auroc, binary_average_precision
 
 ALL = "all"
 MACRO = "macro"
@@ -40,29 +39,36 @@ def attack_margin(logits: torch.Tensor) -> torch.Tensor:
 
 
 def auroc(scores: ArrayLike, is_attack: ArrayLike) -> float | None:
-    """Area under the ROC curve, exact, ties counted half; None unless both classes occur.
+    """Area under the ROC curve, ties counted half; None unless both classes occur.
+
+    It is the share of pairs of an attack and a normal window in which the attack scores higher (Mann-Whitney U),
+    from counts in float64. torchmetrics computes in float32 and puts values outside [0, 1] through a sigmoid, which
+    ties margins that differ.
 
     Args:
-        scores: float [G].
+        scores: float [G], finite.
         is_attack: bool [G].
     """
-    rank, target = _ranked(scores, is_attack)
-    if not 0 < int(target.sum()) < len(target):
+    attacks, normals = _counted(scores, is_attack)
+    if not (attacks.any() and normals.any()):
         return None
-    return float(binary_auroc(rank, target, thresholds=None))
+    below = np.cumsum(normals) - normals
+    return float((attacks * (below + normals / 2)).sum() / attacks.sum() / normals.sum())
 
 
 def average_precision(scores: ArrayLike, is_attack: ArrayLike) -> float | None:
     """Mean precision over recall (step-wise, as in scikit-learn); None unless both classes occur.
 
     Args:
-        scores: float [G].
+        scores: float [G], finite.
         is_attack: bool [G].
     """
-    rank, target = _ranked(scores, is_attack)
-    if not 0 < int(target.sum()) < len(target):
+    attacks, normals = _counted(scores, is_attack)
+    if not (attacks.any() and normals.any()):
         return None
-    return float(binary_average_precision(rank, target, thresholds=None))
+    found = np.cumsum(attacks[::-1])
+    alerts = np.cumsum((attacks + normals)[::-1])
+    return float((attacks[::-1] * found / alerts).sum() / attacks.sum())
 
 
 def choose_threshold(
@@ -161,15 +167,13 @@ def _kind_metrics(
     return [(key, value) for key, value in figures.items() if value is not None]
 
 
-def _ranked(scores: ArrayLike, is_attack: ArrayLike) -> tuple[torch.Tensor, torch.Tensor]:
-    """Dense ranks in [0, 1] and targets.
-
-    torchmetrics puts values outside [0, 1] through a sigmoid, which ties all margins above about 37 in float64;
-    ranks keep order and ties exactly.
-    """
+def _counted(scores: ArrayLike, is_attack: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Attack and normal windows at each distinct score, from the lowest on."""
     _, rank = np.unique(np.asarray(scores, dtype=np.float64), return_inverse=True)
-    scale = max(int(rank.max(initial=0)), 1)
-    return torch.from_numpy(rank / scale), torch.from_numpy(np.asarray(is_attack).astype(np.int64))
+    attack = np.asarray(is_attack, dtype=np.bool_)
+    levels = int(rank.max(initial=-1)) + 1
+    attacks, normals = (np.bincount(rank[chosen], minlength=levels) for chosen in (attack, ~attack))
+    return attacks.astype(np.float64), normals.astype(np.float64)
 
 
 def _checked(

@@ -39,8 +39,8 @@ def test_auroc_and_average_precision_agree_with_scikit_learn(decimals: int, scal
     is_attack = rng.random(3000) < 0.1
     scores = scale * np.round(rng.normal(size=3000) + is_attack, decimals)
 
-    assert auroc(scores, is_attack) == pytest.approx(roc_auc_score(is_attack, scores), abs=1e-6)
-    assert average_precision(scores, is_attack) == pytest.approx(average_precision_score(is_attack, scores), abs=1e-6)
+    assert auroc(scores, is_attack) == pytest.approx(roc_auc_score(is_attack, scores), abs=1e-14)
+    assert average_precision(scores, is_attack) == pytest.approx(average_precision_score(is_attack, scores), abs=1e-14)
 
 
 def test_a_constant_score_ranks_like_a_coin() -> None:

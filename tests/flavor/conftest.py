@@ -1,39 +1,17 @@
-"""A tiny untrained model and a readable table of frames; training is not what the flavor's tests are about."""
+"""The tiny model as a saved one, a table of frames, and a tracking store."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
-import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from graphids.core.classifier import WindowClassifier
-from graphids.core.data.features import EDGE_FEATURES, NODE_FEATURES
 from graphids.core.data.frames import Frames
-from graphids.core.data.graphs import build_graphs
-from graphids.core.data.preprocessing import Preprocessing
-from graphids.core.models.gat import GAT
 from mlflow_graphids import save_model
-
-WINDOW, STRIDE = 4, 2
-CLASSES = ("normal", "dos", "spoof")
-
-
-def three_ids(num_frames: int, *, seed: int = 0) -> Frames:
-    """Three identifiers, one of them with 29 bits, in turn every millisecond, with seeded payloads."""
-    generator = np.random.default_rng(seed)
-    ids = np.array([0x1A4, 0x2B0, 0x18FEF100], np.uint32)[generator.integers(0, 3, num_frames)]
-    return Frames(
-        timestamp=np.arange(num_frames) * 1e-3,
-        arbitration_id=ids,
-        dlc=np.full(num_frames, 8, np.uint8),
-        payload=generator.integers(0, 256, (num_frames, 8), dtype=np.uint8),
-        is_extended=ids > 0x7FF,
-        channel=np.zeros(num_frames, np.uint8),
-    )
+from tiny_model import three_ids, tiny_classifier
 
 
 def as_table(frames: Frames) -> pd.DataFrame:
@@ -44,25 +22,6 @@ def as_table(frames: Frames) -> pd.DataFrame:
             "data_field": [bytes(row[:dlc]).hex().upper() for row, dlc in zip(frames.payload, frames.dlc, strict=True)],
         }
     )
-
-
-def tiny_classifier(seed: int = 0) -> WindowClassifier:
-    torch.manual_seed(seed)
-    frames = three_ids(64)
-    fitted = Preprocessing.fit(build_graphs(frames, WINDOW, STRIDE), window_size=WINDOW, stride=STRIDE)
-    preprocessing = Preprocessing.from_dict({**fitted.to_dict(), "classes": list(CLASSES)})
-    gat = GAT(
-        num_tokens=preprocessing.num_tokens,
-        num_node_features=len(NODE_FEATURES),
-        num_edge_features=len(EDGE_FEATURES),
-        num_classes=len(CLASSES),
-        hidden=8,
-        layers=1,
-        heads=2,
-    )
-    head = gat.state_dict()["fc_layers.3.weight"]
-    record = {"tau": 0.5, "key": "fc_layers.3.weight", "raw_head": head * 2, "row_norms": (head * 2).norm(dim=1)}
-    return WindowClassifier(gat, preprocessing, threshold=0.5, tau_record=record)
 
 
 @pytest.fixture(scope="session")

@@ -41,6 +41,15 @@ def test_an_identifier_has_29_bits_if_it_needs_them_or_is_written_with_eight_dig
     assert (frames.arbitration_id[0], frames.is_extended[0]) == (number, is_extended)
 
 
+@pytest.mark.parametrize("value", [420, 0x18FEF100])
+def test_integers_are_refused_as_identifiers_where_only_strings_are_expected(value: int) -> None:
+    table = pd.DataFrame({**ONE, "arbitration_id": pd.Series([value], dtype=object)})
+
+    with pytest.raises(ValueError, match=rf"Row 0: arbitration_id is {value}, expected a string of hex such as '1A4'"):
+        frames_from_table(table, integer_ids=False)
+    assert frames_from_table(pd.DataFrame(ONE), integer_ids=False).arbitration_id.tolist() == [0x1A4]
+
+
 def test_an_empty_payload_is_a_frame_of_zero_bytes() -> None:
     frames = frames_from_table(pd.DataFrame({**ONE, "data_field": [""]}))
 

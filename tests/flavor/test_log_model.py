@@ -142,6 +142,21 @@ def test_a_run_uri_that_names_no_model_says_so(logged: ModelInfo) -> None:
         load_model(f"runs:/{logged.run_id}/other")
 
 
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("models:/m-0", "Logged model with ID 'm-0' not found"),
+        ("runs:/abc/model", "Run with id=abc not found"),
+        ("models:/nobody/1", r"name=nobody.* not found"),
+        ("models:/nobody@champion", "name=nobody not found"),
+        ("models:/", "Not a proper models:/ URI"),
+    ],
+)
+def test_a_uri_that_leads_nowhere_is_told_from_a_model_that_does_not_verify(uri: str, message: str) -> None:
+    with pytest.raises(mlflow.MlflowException, match=message):
+        verify_model(uri)
+
+
 def test_a_run_uri_means_the_model_of_the_last_step_and_is_refused_between_equals(
     classifier: WindowClassifier,
 ) -> None:
@@ -184,7 +199,8 @@ def test_pyfunc_gives_the_same_rows_and_obeys_the_pinned_digest(
     pd.testing.assert_frame_equal(found, expected)
 
     monkeypatch.setenv("GRAPHIDS_EXPECTED_DIGEST", anchor_of(logged.model_id) or "")
-    assert mlflow.pyfunc.load_model(logged.model_uri).unwrap_python_model
+    pinned = mlflow.pyfunc.load_model(logged.model_uri).get_raw_model()
+    assert (pinned.digest, pinned.anchored) == (anchor_of(logged.model_id), True)
     monkeypatch.setenv("GRAPHIDS_EXPECTED_DIGEST", "0" * 64)
     with pytest.raises(IntegrityError, match="from GRAPHIDS_EXPECTED_DIGEST"):
         mlflow.pyfunc.load_model(logged.model_uri)

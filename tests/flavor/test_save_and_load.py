@@ -15,7 +15,8 @@ import yaml
 
 from graphids._fs import digest_file
 from graphids.core.classifier import WindowClassifier
-from mlflow_graphids import IntegrityError, load_model, save_model, verify_model
+from graphids.options import OptionError
+from mlflow_graphids import IntegrityError, _load_pyfunc, load_model, save_model, verify_model
 
 Saved = tuple[Path, str]
 
@@ -209,8 +210,18 @@ def test_tampering_that_repairs_every_digest_in_the_folder_passes_for_undamaged_
 
 
 def test_a_folder_has_no_anchor_and_is_refused_without_a_digest(saved: Saved) -> None:
-    with pytest.raises(IntegrityError, match="Pass the expected_digest that save_model returned"):
+    message = r"Give the digest that saving it returned \(--expected-digest, in Python expected_digest=\)"
+    with pytest.raises(IntegrityError, match=message):
         load_model(saved[0])
+
+
+@pytest.mark.parametrize("name", ["nowhere", "saved/MLmodel"])
+def test_a_path_where_no_folder_lies_is_not_taken_for_a_model_without_an_anchor(saved: Saved, name: str) -> None:
+    path = saved[0].parent / name
+
+    for expected_digest in (None, saved[1]):
+        with pytest.raises(FileNotFoundError, match=rf"{name}: no folder lies there. Expected .* models:/name/version"):
+            verify_model(path, expected_digest=expected_digest)
 
 
 def test_what_mlflow_says_about_a_folder_that_is_no_model_is_no_crash(tmp_path: Path) -> None:
@@ -232,12 +243,12 @@ def test_verifying_a_folder_opens_no_tracking_store(
 
 @pytest.mark.parametrize("digest", ["", "abc", "A" * 64])
 def test_a_malformed_expected_digest_is_refused(saved: Saved, digest: str) -> None:
-    with pytest.raises(ValueError, match=r"expected_digest is .*, expected a sha256: 64 hex digits in lower case"):
+    with pytest.raises(OptionError, match=r"expected_digest is .*, expected a sha256: 64 hex digits in lower case"):
         load_model(saved[0], expected_digest=digest)
 
 
 def test_an_unknown_policy_is_refused(saved: Saved) -> None:
-    with pytest.raises(ValueError, match="policy is 'none', expected one of"):
+    with pytest.raises(OptionError, match="policy is 'none', expected one of"):
         load_model(saved[0], policy="none")  # type: ignore[arg-type]
 
 
@@ -309,11 +320,16 @@ def test_code_that_travels_with_a_model_is_part_of_its_digest(
         load_model(tmp_path / "m", expected_digest=digest)
 
 
-def test_predict_takes_integer_identifiers_too(saved: Saved, table: pd.DataFrame) -> None:
+def test_predict_takes_integer_identifiers_too_but_not_through_pyfunc(saved: Saved, table: pd.DataFrame) -> None:
     loaded = load_model(saved[0], expected_digest=saved[1])
     numbers = table.assign(arbitration_id=[int(text, 16) for text in table["arbitration_id"]])
 
+    served = _load_pyfunc(str(saved[0]))
+
     pd.testing.assert_frame_equal(loaded.predict(numbers), loaded.predict(table))
+    pd.testing.assert_frame_equal(served.predict(table), loaded.predict(table))
+    with pytest.raises(ValueError, match=r"Row 0: arbitration_id is .*, expected a string of hex .*takes integers"):
+        served.predict(numbers)
 
 
 def test_predict_refuses_too_few_frames_instead_of_answering_nothing(saved: Saved, table: pd.DataFrame) -> None:

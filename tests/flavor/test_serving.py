@@ -16,10 +16,12 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 import pytest
+from mlflow import MlflowClient
 from mlflow.models import validate_serving_input
 
 from graphids.core.classifier import WindowClassifier
-from mlflow_graphids import load_model, log_model, save_model
+from graphids.options import OptionError
+from mlflow_graphids import load_model, log_model, save_model, serve
 
 STARTUP_S = 90
 # `mlflow models serve` finds uvicorn by PATH.
@@ -84,23 +86,34 @@ def answer_of(text: str) -> pd.DataFrame:
     return pd.DataFrame(json.loads(text)["predictions"])
 
 
-def test_the_server_gives_the_answers_of_the_process_and_refuses_bad_frames(
-    saved: tuple[Path, str], table: pd.DataFrame
+def test_the_server_of_an_alias_gives_the_answers_of_the_process_and_refuses_bad_frames(
+    classifier: WindowClassifier, table: pd.DataFrame, store: str
 ) -> None:
-    folder, digest = saved
-    model = load_model(folder, expected_digest=digest)
+    with mlflow.start_run():
+        version = log_model(classifier, registered_model_name="served").registered_model_version
+    MlflowClient().set_registered_model_alias("served", "champion", version)
+    uri = "models:/served@champion"
+    model = load_model(uri)
+    numbers = table.assign(arbitration_id=[int(text, 16) for text in table["arbitration_id"]])
     settings = {"threshold": 0.65, "stride": 1, "top_k": 2}
-    environment = {**ACTIVATED, "GRAPHIDS_EXPECTED_DIGEST": digest, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+    environment = {
+        **ACTIVATED,
+        "MLFLOW_TRACKING_URI": store,
+        "GRAPHIDS_EXPECTED_DIGEST": model.digest,
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    }
 
-    with server(*SERVE_BY_MLFLOW, str(folder), environment=environment) as url:
+    with server(*SERVE_BY_MLFLOW, uri, environment=environment) as url:
         status, text = ask(url, as_request(table))
         status_of_params, text_of_params = ask(url, as_request(table, **settings))
         status_of_bad, text_of_bad = ask(url, as_request(table.assign(data_field="XY")))
+        status_of_numbers, text_of_numbers = ask(url, as_request(numbers))
 
-    assert (status, status_of_params, status_of_bad) == (200, 200, 400)
+    assert (status, status_of_params, status_of_bad, status_of_numbers) == (200, 200, 400, 400)
     pd.testing.assert_frame_equal(answer_of(text), model.predict(table), rtol=1e-6)
     pd.testing.assert_frame_equal(answer_of(text_of_params), model.predict(table, settings), rtol=1e-6)
     assert "Row 0: data_field is 'XY', expected hex" in text_of_bad
+    assert f"Row 0: arbitration_id is {numbers['arbitration_id'][0]}, expected a string of hex" in text_of_numbers
 
 
 def test_a_model_whose_bytes_changed_does_not_start_serving(saved: tuple[Path, str]) -> None:
@@ -139,6 +152,34 @@ def test_serve_verifies_by_the_anchor_and_serves_that_copy(
 
     assert status == 200
     pd.testing.assert_frame_equal(answer_of(text), load_model(uri).predict(table), rtol=1e-6)
+
+
+def test_serve_refuses_a_port_in_use_before_it_loads_the_model(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        message = rf"host '127.0.0.1', port {port}: no server can listen there \(Address already in use\)"
+        with pytest.raises(OptionError, match=message):
+            serve(tmp_path / "no model", port=port)
+
+
+def test_serve_refuses_a_host_that_is_not_this_machine(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"host '192.0.2.1', port 5001: no server can listen there"):
+        serve(tmp_path / "no model", host="192.0.2.1", port=5001)
+
+
+def test_serve_returns_the_failure_of_a_server_that_could_not_start(
+    saved: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Someone else takes the port between the check and the start."""
+    monkeypatch.setattr("mlflow_graphids.loading._require_free", lambda *_: None)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        assert serve(saved[0], expected_digest=saved[1], port=other.getsockname()[1]) != 0
+
+
+@pytest.mark.parametrize("port", [-1, 0, 65536])
+def test_serve_refuses_a_port_that_does_not_exist(tmp_path: Path, port: int) -> None:
+    with pytest.raises(OptionError, match=f"port is {port}, expected 1 to 65535"):
+        serve(tmp_path / "no model", port=port)
 
 
 def test_mlflow_models_predict_scores_a_file(saved: tuple[Path, str], table: pd.DataFrame, tmp_path: Path) -> None:

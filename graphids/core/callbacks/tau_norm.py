@@ -155,12 +155,14 @@ class TauNormCallback(Callback):
 
     Attributes:
         record: What was done, after `on_fit_end`; None before.
+        best_epoch: Epoch of the best checkpoint, after `on_fit_end`; None without one.
     """
 
     def __init__(self, tau: float = 0.5) -> None:
         check_tau(tau)
         self.tau = float(tau)
         self.record: TauNormRecord | None = None
+        self.best_epoch: int | None = None
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Note the raw head of a checkpoint that a fit resumes from."""
@@ -196,4 +198,5 @@ class TauNormCallback(Callback):
             trainer.strategy.barrier("TauNormCallback")
             checkpoint = atomic_load(best_path)
             self.record = tau_norm_record(checkpoint)
+            self.best_epoch = checkpoint["epoch"]
         pl_module.load_state_dict(checkpoint["state_dict"])

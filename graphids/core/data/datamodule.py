@@ -1,9 +1,8 @@
 """The datamodule: captures in, batches out."""
 
-import hashlib
 import logging
-from collections import Counter
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import lightning.pytorch as pl
@@ -12,19 +11,21 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from graphids.core.data.batches import GraphBatches, NodeBudgetBatchSampler
-from graphids.core.data.captures import OnBadLine, find_captures, read_captures
-from graphids.core.data.frames import NORMAL, Capture, DataError
-from graphids.core.data.graphs import PackedGraphs, build_graphs, concat_graphs
-from graphids.core.data.labels import Kinds
+from graphids.core.data.captures import OnBadLine
+from graphids.core.data.dataset import (
+    SIMULATED,
+    dataset_digest,
+    load_captures,
+    require_labels,
+    split_windows,
+    summarise,
+)
+from graphids.core.data.graphs import PackedGraphs
+from graphids.core.data.labels import KINDS, Kinds
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.data.rules import RuleBaseline
-from graphids.core.data.simulate import CAPTURES_PER_KIND, DURATION_S, simulated_captures
-from graphids.core.data.splits import SPLITS, Split, split_captures
-from graphids.core.data.windows import dropped_tail
-
-SIMULATED = "simulated"
-# A split by time is cut into blocks that hold at least this many windows, where the capture is long enough.
-WINDOWS_PER_BLOCK = 10
+from graphids.core.data.simulate import CAPTURES_PER_KIND, DURATION_S
+from graphids.core.data.splits import MODES, split_captures
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,8 @@ class CANDataModule(pl.LightningDataModule):
         stride: Frames between window starts.
         batch_size: Windows per batch at most.
         split: "auto", "capture" or "time"; see `split_captures`.
-        gap_s: Seconds dropped between neighbouring blocks of a split by time.
+        gap_s: Seconds dropped between neighbouring blocks of a split by time; None for 1 s, or less in a short
+            recording, see `plan_rounds`.
         seed: Of the order of batches and of the IDs shown as UNK.
         split_seed: Of the split among equals. Apart from `seed`, so that runs with other seeds share a test split.
         kinds: How attack kinds are named; see `read_captures`.
@@ -56,6 +58,9 @@ class CANDataModule(pl.LightningDataModule):
         rule_scores: The rule baseline's score of every window of "val" and "test", float64 [G]; fitted on train.
         dataset_digest: sha256 of the captures' content, names and labels.
         summary: Counts of what was read and how it was split, JSON-able.
+
+    Raises:
+        ValueError: For an argument out of range, named `data.<argument>`.
     """
 
     def __init__(
@@ -65,7 +70,7 @@ class CANDataModule(pl.LightningDataModule):
         stride: int = 128,
         batch_size: int = 64,
         split: str = "auto",
-        gap_s: float = 1.0,
+        gap_s: float | None = None,
         seed: int = 0,
         split_seed: int = 0,
         kinds: Kinds = "auto",
@@ -78,6 +83,8 @@ class CANDataModule(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)
+        _check_arguments(self.hparams)
+        self._max_nodes: int | None = max_nodes_per_batch
         self.graphs: dict[str, PackedGraphs] = {}
         self.classes: tuple[str, ...] = ()
         self.preprocessing: Preprocessing
@@ -89,7 +96,8 @@ class CANDataModule(pl.LightningDataModule):
         """Read, split and fit, once, whatever the stage: validation and test need what training fitted.
 
         Raises:
-            DataError: If a capture has no labels, no window is attacked, or a split has no full window.
+            DataError: If a capture has no labels, or training, validation or test cannot be done with the windows that
+                the split leaves them; see `split_windows`.
         """
         del stage
         if self.graphs:
@@ -108,18 +116,42 @@ class CANDataModule(pl.LightningDataModule):
             captures,
             mode=self.hparams["split"],
             gap_s=self.hparams["gap_s"],
-            min_block_frames=window_size + (WINDOWS_PER_BLOCK - 1) * stride,
+            window_size=window_size,
+            stride=stride,
             seed=self.hparams["split_seed"],
         )
-        graphs = _split_graphs(captures, split, window_size, stride)
+        graphs = split_windows(captures, split, window_size, stride)
         self.classes = graphs["train"].classes
         self.preprocessing = Preprocessing.fit(graphs["train"], window_size=window_size, stride=stride)
         rules = RuleBaseline.fit(graphs["train"])
         self.rule_scores = {name: rules.score(graphs[name]) for name in ("val", "test")}
         self.dataset_digest = dataset_digest(captures)
-        self.summary = _summarise(captures, split, graphs, window_size, stride)
+        self.summary = summarise(captures, split, graphs, window_size, stride)
         self.graphs = graphs
         logger.info("%s", split.reason)
+
+    def limit_nodes(self, max_nodes: int) -> bool:
+        """Cut the batches of loaders that are made from now on where they could have more than `max_nodes` nodes.
+
+        A batch is what the order and `batch_size` make of it unless it has to be smaller: batches that hang on how much
+        memory is free would make a run depend on who shares the card.
+
+        Args:
+            max_nodes: At least 1; a graph larger than that makes a batch of its own.
+
+        Returns:
+            Whether a training batch could have had more, so that loaders made before have to be made again.
+
+        Raises:
+            ValueError: If `max_nodes` is below 1.
+        """
+        if max_nodes < 1:
+            raise ValueError(f"limit_nodes: max_nodes is {max_nodes}, expected at least 1.")
+        largest = int(np.sort(self.graphs["train"].num_nodes())[-self.hparams["batch_size"] :].sum())
+        if max_nodes >= min(largest, self._max_nodes or largest):
+            return False
+        self._max_nodes = max_nodes
+        return True
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled anew every epoch."""
@@ -139,7 +171,7 @@ class CANDataModule(pl.LightningDataModule):
         sampler = NodeBudgetBatchSampler(
             graphs.num_nodes(),
             hparams["batch_size"],
-            max_nodes=hparams["max_nodes_per_batch"],
+            max_nodes=self._max_nodes,
             shuffle=shuffle,
             seed=hparams["seed"],
             # Every process validates on the whole split: metrics need no reduction and no padding.
@@ -152,122 +184,38 @@ class CANDataModule(pl.LightningDataModule):
         return DataLoader(batches, sampler=sampler, batch_size=None, num_workers=0)
 
 
-def load_captures(
-    data: str,
-    *,
-    kinds: Kinds = "auto",
-    on_bad_line: OnBadLine = "raise",
-    data_seed: int = 0,
-    duration_s: float = DURATION_S,
-    captures_per_kind: int = CAPTURES_PER_KIND,
-) -> list[Capture]:
-    """Captures of a file, a folder or a glob; or, for "simulated", drives of the simulated vehicle.
+def _check_arguments(arguments: Mapping[str, Any]) -> None:
+    """Refuse values out of range: without it most would only fail after the captures are read."""
 
-    Args:
-        data: What to load.
-        kinds: How attack kinds are named; see `read_captures`.
-        on_bad_line: "raise" or "drop"; see `read_captures`.
-        data_seed: Of the simulated drives.
-        duration_s: Of each simulated drive.
-        captures_per_kind: Simulated drives of each attack.
+    def at_least(lowest: int) -> Callable[[Any], bool]:
+        return lambda value: isinstance(value, int) and value >= lowest
 
-    Raises:
-        LogFormatError: If a file cannot be read.
-    """
-    if data == SIMULATED:
-        return simulated_captures(seed=data_seed, duration_s=duration_s, captures_per_kind=captures_per_kind)
-    return [
-        capture
-        for path, name in find_captures(data)
-        for capture in read_captures(path, name=name, on_bad_line=on_bad_line, kinds=kinds)
-    ]
+    def among(*choices: str) -> tuple[Callable[[Any], bool], str]:
+        return choices.__contains__, f"one of {', '.join(choices)}"
 
-
-def dataset_digest(captures: Sequence[Capture]) -> str:
-    """Hex sha256 of the captures' names, sources, frames and labels, in order."""
-    digest = hashlib.sha256()
-    for capture in captures:
-        frames = capture.frames
-        header = (capture.name, capture.source, len(frames), frames.channels, frames.kinds, frames.attack is None)
-        digest.update(repr(header).encode())
-        for name in (
-            "timestamp",
-            "arbitration_id",
-            "dlc",
-            "payload",
-            "is_extended",
-            "channel",
-            "attack",
-            "attack_kind",
-        ):
-            column = getattr(frames, name)
-            if column is not None:
-                digest.update(np.ascontiguousarray(column).data)
-    return digest.hexdigest()
-
-
-def require_labels(captures: Sequence[Capture]) -> None:
-    """Refuse captures without labels.
-
-    Raises:
-        DataError: Naming them and saying how to label them.
-    """
-    # A recording of error frames and status lines alone gives a capture without frames; it has nothing to label.
-    unlabelled = [c.name for c in captures if len(c.frames) and c.frames.attack_kind is None]
-    if unlabelled:
-        raise DataError(
-            f"Training needs labels, found none in {len(unlabelled)} of {len(captures)} captures: "
-            f"{', '.join(unlabelled[:5])}{' ...' if len(unlabelled) > 5 else ''}. Put a NAME.labels.csv beside the "
-            "capture, name its attacks in the folder's index.json, or leave it out."
-        )
-
-
-def _split_graphs(captures: Sequence[Capture], split: Split, window_size: int, stride: int) -> dict[str, PackedGraphs]:
-    parts: dict[str, list[PackedGraphs]] = {}
-    for name in SPLITS:
-        parts[name] = [
-            build_graphs(
-                captures[index].frames.take(rows),
-                window_size,
-                stride,
-                capture_name=captures[index].name,
-                frame_offset=rows.start,
-            )
-            for index, rows in split.parts[name]
-        ]
-        if not any(len(part) for part in parts[name]):
-            frames = sum(rows.stop - rows.start for _, rows in split.parts[name])
-            raise DataError(
-                f"The {name} split has no full window: {frames} frames in {len(parts[name])} pieces, windows of "
-                f"{window_size} frames. {split.reason} Use a smaller window or gap_s, or add captures."
-            )
-    present = {kind for graphs in parts.values() for part in graphs for kind in part.present_classes()}
-    classes = (NORMAL, *sorted(present - {NORMAL}))
-    if len(classes) == 1:
-        raise DataError("Training needs windows of at least one attack, found only normal ones. Add labelled attacks.")
-    return {name: concat_graphs(graphs, classes=classes) for name, graphs in parts.items()}
-
-
-def _summarise(
-    captures: Sequence[Capture], split: Split, graphs: Mapping[str, PackedGraphs], window_size: int, stride: int
-) -> dict[str, Any]:
-    def summary_of(name: str) -> dict[str, Any]:
-        pieces = [captures[index].frames.timestamp[rows] for index, rows in split.parts[name]]
-        windows = np.bincount(graphs[name].label, minlength=len(graphs[name].classes)).tolist()
-        return {
-            "frames": sum(len(piece) for piece in pieces),
-            "seconds": round(sum(float(max(piece[-1] - piece[0], 0.0)) for piece in pieces if len(piece)), 3),
-            "dropped_tail_frames": sum(dropped_tail(len(piece), window_size, stride) for piece in pieces),
-            "captures": len({index for index, _ in split.parts[name]}),
-            "windows": dict(zip(graphs[name].classes, windows, strict=True)),
-        }
-
-    counts = sum((Counter(capture.counts) for capture in captures), Counter())
-    return {
-        "captures": len(captures),
-        "frames": sum(len(capture.frames) for capture in captures),
-        "reader": dict(sorted(counts.items())),
-        "split": split.mode,
-        "split_reason": split.reason,
-        **{name: summary_of(name) for name in SPLITS},
+    count, seed = (at_least(1), "an integer >= 1"), (at_least(0), "an integer >= 0")
+    allowed: dict[str, tuple[Callable[[Any], bool], str]] = {
+        "window_size": (at_least(2), "an integer >= 2 (frames per window)"),
+        "stride": (at_least(1), "an integer >= 1 (frames between window starts)"),
+        "batch_size": count,
+        "split": among(*MODES),
+        "gap_s": (
+            lambda gap: gap is None or (math.isfinite(gap) and gap >= 0),
+            "a finite number >= 0 (seconds), or null",
+        ),
+        "seed": seed,
+        "split_seed": seed,
+        "kinds": among(*KINDS),
+        "on_bad_line": among("raise", "drop"),
+        "unk_rate": (lambda rate: 0 <= rate < 1, "a probability in [0, 1)"),
+        "max_nodes_per_batch": (
+            lambda nodes: nodes is None or count[0](nodes),
+            "an integer >= 1, or null for no limit",
+        ),
+        "data_seed": seed,
+        "simulated_duration_s": (lambda duration: 1 <= duration <= 86_400, "1 to 86400 (seconds)"),
+        "simulated_captures_per_kind": count,
     }
+    for name, (is_allowed, expected) in allowed.items():
+        if not is_allowed(arguments[name]):
+            raise ValueError(f"data.{name} is {arguments[name]!r}, expected {expected}.")

@@ -16,6 +16,8 @@ Kinds = Literal["auto", "filename", "none"]
 KINDS: tuple[Kinds, ...] = ("auto", "filename", "none")
 UNNAMED_KIND = "attack"
 NO_ATTACK = "none"  # the kind that an index gives to a recording without attacks
+# Figures of a kind are logged under its name; these names there mean normal windows, all kinds and their mean.
+RESERVED_KINDS = (NORMAL, "all", "macro")
 _PARENTS = 4  # how many folders above a capture are searched for an index
 _SIDECAR_SUFFIXES = (".labels.csv", ".labels.csv.gz")
 
@@ -47,7 +49,8 @@ def labels_for(path: Path, frames: Frames, kinds: Kinds = "auto", *, is_complete
     The kind of an attack is the index' kind, else what the file names frame by frame, else the part before the number
     of a file name such as `DoS-1.csv.gz`, else `attack`. `kinds="filename"` takes the whole file name without its
     suffixes in place of all that, `kinds="none"` takes `attack`. Where an index gives intervals and no frame is
-    marked (`suppress` leaves none to mark), the frames of the intervals get the kind while `attack` stays 0.
+    marked (`suppress` leaves none to mark), the frames of the intervals get the kind while `attack` stays 0. A kind's
+    name becomes part of metric names; see `kind_name`.
 
     Args:
         path: Of the capture.
@@ -56,7 +59,8 @@ def labels_for(path: Path, frames: Frames, kinds: Kinds = "auto", *, is_complete
         is_complete: Whether no line was dropped, so that numbers of frames have to agree with the index.
 
     Raises:
-        LogFormatError: If a sidecar or an index is malformed or contradicts the file.
+        LogFormatError: If a sidecar or an index is malformed or contradicts the file, or an attack is named like one of
+            `RESERVED_KINDS`.
         ValueError: If `kinds` is none of `KINDS`.
     """
     if kinds not in KINDS:
@@ -65,10 +69,42 @@ def labels_for(path: Path, frames: Frames, kinds: Kinds = "auto", *, is_complete
     entry = index_entry(path)
     if entry is not None:
         frames = _with_index(path, frames, entry, is_complete)
-    if frames.attack is None:
+    if frames.attack is None or frames.attack_kind is None:
         return frames
-    kind = _kind_name(path, frames, entry, kinds)
-    return frames if kind is None else _with_kind(frames, frames.attack, kind, entry)
+    chosen = _chosen_kind(path, frames, entry, kinds)
+    if chosen is None:
+        return _with_usable_names(path, frames, frames.attack_kind)
+    affected = _affected(frames, frames.attack, entry)
+    named = (NORMAL, kind_name(*chosen)) if affected.any() else (NORMAL,)
+    return replace(frames, attack_kind=affected.astype(np.int16), kinds=named)
+
+
+def kind_name(name: str, origin: str) -> str:
+    """An attack kind's name as it can stand within a metric's name, `test/<kind>/auroc`.
+
+    Every store of MLflow takes ASCII letters, digits and `_`, `-`, `.` and space; whatever else there is becomes `_`,
+    and so does each dot of a name of dots alone, which is a folder. MLflow takes `/` too, which would cut the name.
+
+    Args:
+        name: As found.
+        origin: Where it was found, for the error.
+
+    Raises:
+        LogFormatError: If the name is empty or one of `RESERVED_KINDS`.
+
+    >>> kind_name("rpm+gear(x)", origin="the file name")
+    'rpm_gear_x_'
+    """
+    usable = re.sub(r"[^0-9A-Za-z_\-. ]", "_", name)
+    if not usable.strip("."):
+        usable = "_" * len(usable)
+    if not usable or usable in RESERVED_KINDS:
+        raise LogFormatError(
+            f"{origin} names an attack kind {name!r}. Expected a name other than {', '.join(RESERVED_KINDS)}, which "
+            "have a meaning of their own among the figures; name the kind in the folder's index.json, or pass "
+            "data.kinds=none."
+        )
+    return usable
 
 
 def index_entry(path: Path) -> IndexEntry | None:
@@ -153,19 +189,27 @@ def _with_index(path: Path, frames: Frames, entry: IndexEntry, is_complete: bool
     return replace(frames, attack=zeros, attack_kind=zeros.astype(np.int16), kinds=(NORMAL,))
 
 
-def _kind_name(path: Path, frames: Frames, entry: IndexEntry | None, kinds: Kinds) -> str | None:
-    """Name for every attacked frame; None where the file names kinds frame by frame."""
-    stem = _stem(path)
+def _chosen_kind(path: Path, frames: Frames, entry: IndexEntry | None, kinds: Kinds) -> tuple[str, str] | None:
+    """Kind of every attacked frame and where its name is from; None where the file names kinds frame by frame."""
+    stem, file_name = _stem(path), f"{path}: the file's name"
     if kinds == "none":
-        return UNNAMED_KIND
+        return UNNAMED_KIND, "data.kinds=none"
     if kinds == "filename":
-        return stem
+        return stem, file_name
     if entry is not None and entry.kind is not None:
-        return entry.kind
+        return entry.kind, f"{entry.index}: the entry of {path.name!r}"
     if frames.kinds not in ((NORMAL,), (NORMAL, UNNAMED_KIND)):
         return None
     numbered = re.fullmatch(r"(.+)-\d+", stem)
-    return numbered[1] if numbered else UNNAMED_KIND
+    return (numbered[1] if numbered else UNNAMED_KIND), file_name
+
+
+def _with_usable_names(path: Path, frames: Frames, attack_kind: NDArray[np.int16]) -> Frames:
+    """Kinds that the file names frame by frame, by `kind_name`; those that then share a name become one."""
+    named = [NORMAL, *(kind_name(kind, f"{path}: the sub-class of a frame") for kind in frames.kinds[1:])]
+    kinds = tuple(dict.fromkeys(named))
+    number = np.array([kinds.index(name) for name in named], dtype=np.int16)
+    return replace(frames, attack_kind=number[attack_kind], kinds=kinds)
 
 
 def _stem(path: Path) -> str:
@@ -173,11 +217,10 @@ def _stem(path: Path) -> str:
     return re.sub(r"\.[a-z]\w{1,4}$", "", path.name.lower().removesuffix(".gz"))
 
 
-def _with_kind(frames: Frames, attack: NDArray[np.uint8], kind: str, entry: IndexEntry | None) -> Frames:
-    """Attacked frames, or where none is marked those of the index' intervals, get the one kind `kind`."""
-    affected = attack.astype(bool)
+def _affected(frames: Frames, attack: NDArray[np.uint8], entry: IndexEntry | None) -> NDArray[np.bool_]:
+    """Attacked frames, or where none is marked those of the index' intervals."""
+    affected = attack.astype(np.bool_)
     if entry is not None and entry.kind != NO_ATTACK and not affected.any():
         for begin, end in entry.intervals:
             affected |= (frames.timestamp >= begin) & (frames.timestamp <= end)
-    kinds = (NORMAL, kind) if affected.any() else (NORMAL,)
-    return replace(frames, attack_kind=affected.astype(np.int16), kinds=kinds)
+    return affected

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,12 @@ from graphids.core.data.frames import NORMAL, Capture, DataError
 SPLITS = ("train", "val", "test")
 MODES = ("auto", "capture", "time")
 FRACTIONS = (0.6, 0.2, 0.2)
-MAX_ROUNDS = 10
+# Rounds of a split by time. A single attack over a fifth of a short recording, at a random place, is met by all three
+# splits in 96 % of 2,000 draws with five rounds, 79 % with four and 50 % with three.
+MIN_ROUNDS, MAX_ROUNDS = 5, 10
+# Windows that the shortest block of a split by time should hold, and those that it may have in a short recording.
+WINDOWS_PER_BLOCK, MIN_WINDOWS_PER_BLOCK = 10, 2
+GAP_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +46,9 @@ def split_captures(
     *,
     mode: str = "auto",
     fractions: tuple[float, float, float] = FRACTIONS,
-    gap_s: float = 1.0,
-    min_block_frames: int = 0,
+    gap_s: float | None = None,
+    window_size: int = 1,
+    stride: int = 1,
     seed: int = 0,
 ) -> Split:
     """Assign the frames of all captures to train, val and test.
@@ -55,8 +62,10 @@ def split_captures(
         captures: At least one with frames; those without go nowhere.
         mode: One of `MODES`.
         fractions: Shares of train, val and test, positive, with sum 1.
-        gap_s: By time: seconds dropped between neighbouring blocks.
-        min_block_frames: By time: frames that the shortest block should hold, for the choice of how many rounds.
+        gap_s: By time: seconds dropped between neighbouring blocks. None: `GAP_S`, or the length of a window where a
+            recording is too short for `MIN_ROUNDS` rounds with that.
+        window_size: Frames per window, by time for the choice of how many rounds.
+        stride: Frames between window starts, likewise.
         seed: Decides among equals: the order of captures, and of the blocks within each round but the first.
 
     Raises:
@@ -68,41 +77,88 @@ def split_captures(
         raise DataError(f"split is {mode!r}, expected one of {', '.join(MODES)}.")
     if min(fractions) <= 0 or not np.isclose(sum(fractions), 1.0):
         raise ValueError(f"fractions are {fractions}, expected three positive shares with sum 1.")
-    if not (np.isfinite(gap_s) and gap_s >= 0):
-        raise DataError(f"gap_s is {gap_s}, expected 0 or more seconds.")
+    if gap_s is not None and not (np.isfinite(gap_s) and gap_s >= 0):
+        raise DataError(f"gap_s is {gap_s}, expected 0 or more seconds, or none.")
     sources = _kinds_by_source(captures)
     sources_of = Counter(kind for kinds in sources.values() for kind in kinds)
     scarce = [f"{kind} in {n}" for kind, n in sorted(sources_of.items()) if n < len(SPLITS)]
     if mode == "time" or (mode == "auto" and scarce):
         why = f": split by capture needs three recordings of each kind, found {', '.join(scarce)}" if scarce else ""
-        parts = _by_time(captures, fractions, gap_s, min_block_frames, seed)
-        return Split(parts, "time", f"Split by time, blocks {gap_s:g} s apart{why}.")
+        parts, rounds = _by_time(captures, fractions, gap_s, window_size, stride, seed)
+        how = f"rounds of train, val and test: {_span([r.number for r in rounds])}"
+        apart = f"blocks {_span([r.gap_s for r in rounds])} s apart"
+        return Split(parts, "time", f"Split by time, {how}, {apart}{why}.")
     parts = _by_capture(captures, sources, fractions, seed)
     why = f"; too few recordings to have each split see {', '.join(scarce)}" if scarce else ""
     return Split(parts, "capture", f"Split by capture, {len(sources)} recordings{why}.")
 
 
+class Rounds(NamedTuple):
+    """How a recording is cut: rounds, seconds dropped between neighbouring blocks, whether blocks had to shrink."""
+
+    number: int
+    gap_s: float
+    is_short: bool = False
+
+
+def plan_rounds(share_s: float, frame_s: float, gap_s: float | None, window_size: int, stride: int) -> Rounds:
+    """Rounds for a recording of some length.
+
+    As many as leave `WINDOWS_PER_BLOCK` windows to the shortest block and lose no more than half of it to the
+    gap, `MAX_ROUNDS` at most. Where these are fewer than `MIN_ROUNDS`, blocks may shrink to `MIN_WINDOWS_PER_BLOCK`
+    windows, and the gap, unless it is given, to one window. Only lengths decide, never labels.
+
+    Args:
+        share_s: Seconds that the smallest split is to get, over all rounds.
+        frame_s: Mean seconds per frame.
+        gap_s: As `split_captures` takes it.
+        window_size: Frames per window.
+        stride: Frames between window starts.
+
+    >>> plan_rounds(share_s=60.0, frame_s=0.001, gap_s=None, window_size=256, stride=128)
+    Rounds(number=10, gap_s=1.0, is_short=False)
+    >>> plan_rounds(share_s=6.0, frame_s=0.001, gap_s=None, window_size=256, stride=128)
+    Rounds(number=5, gap_s=0.256, is_short=True)
+    >>> plan_rounds(share_s=6.0, frame_s=0.001, gap_s=1.0, window_size=256, stride=128)
+    Rounds(number=3, gap_s=1.0, is_short=True)
+    """
+
+    def fitting(windows: int, gap_s: float, most: int) -> int:
+        block_s = (window_size + (windows - 1) * stride) * frame_s
+        least_s = max(block_s + gap_s, 2 * gap_s)
+        return int(min(share_s / least_s, most)) if least_s > 0 else 1
+
+    gap = GAP_S if gap_s is None else gap_s
+    number = fitting(WINDOWS_PER_BLOCK, gap, MAX_ROUNDS)
+    if number >= MIN_ROUNDS:
+        return Rounds(number, gap)
+    gap = min(GAP_S, window_size * frame_s) if gap_s is None else gap_s
+    number = max(fitting(WINDOWS_PER_BLOCK, gap, MAX_ROUNDS), fitting(MIN_WINDOWS_PER_BLOCK, gap, MIN_ROUNDS), 1)
+    return Rounds(number, gap, is_short=True)
+
+
 def time_blocks(
-    duration_s: float, shortest_s: float, fractions: tuple[float, float, float], gap_s: float, rng: np.random.Generator
+    duration_s: float, rounds: Rounds, fractions: tuple[float, float, float], rng: np.random.Generator
 ) -> list[tuple[str, float, float]]:
-    """Blocks (split, begin, end) in seconds from the start of a recording, `gap_s` apart.
+    """Blocks (split, begin, end) in seconds from the start of a recording, the rounds' gap apart.
 
     The recording is cut into rounds of equal length, each into one block for each split: one cut for the whole
-    recording would leave an attack that is run once, for some seconds, in a single split. There are as many rounds as
-    leave the shortest block `shortest_s` and lose no more than half of it to the gap, `MAX_ROUNDS` at most. The first
-    round runs train, val, test; later ones in random order, so that attacks at a fixed interval do not fall into step
-    with the splits.
+    recording would leave an attack that is run once, for some seconds, in a single split. The first round runs train,
+    val, test; later ones in random order, so that attacks at a fixed interval do not fall into step with the splits. A
+    short recording holds an attack or two, and a stretch without a split must not grow to nearly two rounds: there
+    train stays first, and val and test take turns at random.
     """
-    least_s = max(shortest_s + gap_s, 2 * gap_s)
-    fitting = duration_s * min(fractions) / least_s if least_s > 0 else 1
-    rounds = int(np.clip(fitting, 1, MAX_ROUNDS))
     blocks = []
     begin = 0.0
-    for index in range(rounds):
-        order = range(len(SPLITS)) if index == 0 else rng.permutation(len(SPLITS))
+    for index in range(rounds.number):
+        order = [0, 1, 2]
+        if index and rounds.is_short:
+            order[1:] = rng.permutation(order[1:]).tolist()
+        elif index:
+            order = rng.permutation(order).tolist()
         for split in order:
-            end = begin + fractions[split] * duration_s / rounds
-            blocks.append((SPLITS[split], begin + gap_s if begin else begin, end))
+            end = begin + fractions[split] * duration_s / rounds.number
+            blocks.append((SPLITS[split], begin + rounds.gap_s if begin else begin, end))
             begin = end
     return blocks
 
@@ -167,20 +223,25 @@ def _assign_sources(
 def _by_time(
     captures: Sequence[Capture],
     fractions: tuple[float, float, float],
-    gap_s: float,
-    min_block_frames: int,
+    gap_s: float | None,
+    window_size: int,
+    stride: int,
     seed: int,
-) -> dict[str, list[tuple[int, slice]]]:
+) -> tuple[dict[str, list[tuple[int, slice]]], list[Rounds]]:
+    """Parts as in `Split`, and the rounds of each source."""
     parts: dict[str, list[tuple[int, slice]]] = {split: [] for split in SPLITS}
     members: dict[str, list[int]] = {}
     for index, capture in enumerate(captures):
         if len(capture.frames):
             members.setdefault(capture.source, []).append(index)
+    all_rounds = []
     for number, source in enumerate(sorted(members)):
         clocks = _source_clocks([captures[index].frames.timestamp for index in members[source]])
         duration_s = max(clock[-1] for clock in clocks)
-        shortest_s = max(min_block_frames * clock[-1] / len(clock) for clock in clocks)
-        blocks = time_blocks(duration_s, shortest_s, fractions, gap_s, np.random.default_rng((seed, number)))
+        frame_s = max(float(clock[-1]) / len(clock) for clock in clocks)
+        rounds = plan_rounds(duration_s * min(fractions), frame_s, gap_s, window_size, stride)
+        blocks = time_blocks(duration_s, rounds, fractions, np.random.default_rng((seed, number)))
+        all_rounds.append(rounds)
         last = len(blocks) - 1
         for index, clock in zip(members[source], clocks, strict=True):
             for block, (split, begin, end) in enumerate(blocks):
@@ -188,7 +249,12 @@ def _by_time(
                 start = int(np.searchsorted(clock, begin))
                 if start < stop:
                     parts[split].append((index, slice(start, stop)))
-    return parts
+    return parts, all_rounds
+
+
+def _span(values: Sequence[float]) -> str:
+    low, high = (f"{value:.2g}" for value in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"
 
 
 def _source_clocks(timestamps: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:

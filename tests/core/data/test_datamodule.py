@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch_geometric.data import Batch, Data
 
-from graphids.core.data import datamodule as module
+from graphids.core.data import dataset as module
 from graphids.core.data.batches import GraphBatches, NodeBudgetBatchSampler
-from graphids.core.data.datamodule import CANDataModule, dataset_digest
-from graphids.core.data.frames import Capture
+from graphids.core.data.datamodule import CANDataModule
+from graphids.core.data.dataset import dataset_digest, labelled_windows
+from graphids.core.data.frames import Capture, DataError, Frames
 from graphids.core.data.graphs import PackedGraphs
 from graphids.core.data.preprocessing import UNK, Preprocessing
 from graphids.core.data.simulate import simulate_vehicle, simulated_captures
@@ -255,12 +256,174 @@ def test_the_digest_tells_data_sets_apart_by_content_name_and_label() -> None:
 
 @pytest.fixture
 def read_as(monkeypatch: pytest.MonkeyPatch) -> Any:
-    def put(captures: list[Capture]) -> CANDataModule:
+    def put(captures: list[Capture], **arguments: Any) -> CANDataModule:
         monkeypatch.setattr(module, "find_captures", lambda _: [(Path(c.name), c.name) for c in captures])
         monkeypatch.setattr(module, "read_captures", lambda path, **_: [c for c in captures if c.name == str(path)])
-        return CANDataModule(data="drives", window_size=64, stride=32)
+        return CANDataModule(**({"data": "drives", "window_size": 64, "stride": 32} | arguments))
 
     return put
+
+
+def drive(attacked: slice, *, seconds: float = 20.0) -> Frames:
+    """1000 frames per second of three IDs in turn, those of `attacked` marked."""
+    n = int(1000 * seconds)
+    attack = np.zeros(n, np.uint8)
+    attack[attacked] = 1
+    return Frames(
+        timestamp=np.arange(n) / 1000,
+        arbitration_id=(0x100 + np.arange(n) % 3).astype(np.uint32),
+        dlc=np.full(n, 8, np.uint8),
+        payload=np.zeros((n, 8), np.uint8),
+        is_extended=np.zeros(n, bool),
+        channel=np.zeros(n, np.uint8),
+        attack=attack,
+        attack_kind=attack.astype(np.int16),
+        kinds=("normal", "spoof"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("attacked", "lacking"),
+    [
+        (slice(0, 100), r"val has no attack window: train \d+ normal and \d attack, val \d+ normal and 0 attack, test"),
+        (slice(None), "train has no normal window and val has no normal window and test has no normal window"),
+        (slice(16_500, 17_500), "train has no attack window"),
+    ],
+)
+def test_a_split_that_cannot_train_or_validate_is_told_before_training_with_counts_and_ways_out(
+    read_as: Any, attacked: slice, lacking: str
+) -> None:
+    data = read_as([Capture("c.log", drive(attacked), "c.log")], gap_s=1.0)
+
+    with pytest.raises(DataError, match=rf"{lacking}.*Split by time.*data\.split \(capture\).*smaller data\.gap_s"):
+        data.setup()
+
+
+def test_one_attack_in_the_middle_of_one_short_recording_trains_with_default_settings(captures_dir: Path) -> None:
+    name = "crysys_masquerade/S-1-1-malicious-CONST-msg-mod-0x410-0.4-0.6.log.gz"
+    data = CANDataModule(data=str(captures_dir / name))
+
+    data.setup()
+
+    for split in ("train", "val", "test"):
+        assert data.graphs[split].present_classes() == ["normal", "attack"]
+
+
+@pytest.mark.parametrize("name", ["can_train_and_test", "j1939_truck", "semisynthetic/camaro", "semisynthetic/gt350"])
+@pytest.mark.parametrize("seed", range(3))
+def test_every_split_by_time_of_the_real_captures_meets_normal_traffic_and_each_attack(
+    captures_dir: Path, name: str, seed: int
+) -> None:
+    data = CANDataModule(data=str(captures_dir / name), split="time", split_seed=seed)
+
+    data.setup()
+
+    for split in ("train", "val", "test"):
+        assert data.graphs[split].present_classes() == list(data.classes)
+
+
+def test_timestamps_that_stand_still_are_told_before_training(read_as: Any) -> None:
+    frames = drive(slice(0, 20_000, 4000))
+    frozen = replace(frames, timestamp=np.full(len(frames), 7.0))
+
+    with pytest.raises(DataError, match="Timestamps do not advance over the normal windows of the captures"):
+        read_as([Capture("c.log", frozen, "c.log")]).setup()
+
+
+def test_one_split_whose_normal_windows_take_no_time_is_told_before_training(read_as: Any) -> None:
+    attacked = drive(slice(500, 600), seconds=2.0)
+    frozen = replace(attacked, timestamp=np.zeros(len(attacked)))
+    captures = [Capture(f"c{i}.log", frozen if i == 1 else attacked, f"c{i}.log") for i in range(3)]
+
+    with pytest.raises(DataError, match=r"do not advance over the normal windows of the (train|val|test) split"):
+        read_as(captures).setup()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"stride": 10**9},
+            r"data\.stride is 1000000000 frames, but the longest of 1 captures has 20000: .* one window",
+        ),
+        ({"window_size": 10**6}, r"data\.window_size is 1000000 frames, .* no capture holds a window. Use a smaller"),
+        ({"stride": 9000}, r"only normal ones among \d+\. A stride of 9000 skips frames between windows of 64"),
+    ],
+)
+def test_a_window_or_stride_beyond_the_recording_is_explained_as_such(
+    read_as: Any, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        read_as([Capture("c.log", drive(slice(15_000, 15_100)), "c.log")], **arguments).setup()
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "expected"),
+    [
+        ("window_size", 1, "an integer >= 2"),
+        ("stride", 0, "an integer >= 1"),
+        ("batch_size", 0, "an integer >= 1"),
+        ("batch_size", 2.5, "an integer >= 1"),
+        ("split", "window", "one of auto, capture, time"),
+        ("gap_s", -1.0, "a finite number >= 0"),
+        ("gap_s", float("inf"), "a finite number >= 0"),
+        ("seed", -1, "an integer >= 0"),
+        ("split_seed", -1, "an integer >= 0"),
+        ("data_seed", -1, "an integer >= 0"),
+        ("kinds", "folder", "one of auto, filename, none"),
+        ("on_bad_line", "skip", "one of raise, drop"),
+        ("unk_rate", 1.0, r"a probability in \[0, 1\)"),
+        ("unk_rate", float("nan"), r"a probability in \[0, 1\)"),
+        ("max_nodes_per_batch", 0, "an integer >= 1, or null"),
+        ("simulated_duration_s", 0.5, "1 to 86400"),
+        ("simulated_captures_per_kind", 0, "an integer >= 1"),
+    ],
+)
+def test_an_argument_out_of_range_is_refused_by_its_name_before_anything_is_read(
+    argument: str, value: Any, expected: str
+) -> None:
+    with pytest.raises(ValueError, match=rf"data\.{argument} is {value!r}, expected {expected}"):
+        CANDataModule(**{argument: value})
+
+
+def test_labelled_windows_are_those_of_whole_captures() -> None:
+    captures = [Capture(name, drive(slice(0, 100), seconds=1.0), name) for name in ("a", "b")]
+
+    graphs = labelled_windows(captures, window_size=100, stride=50)
+
+    assert graphs.capture_names == ("a", "b")
+    assert graphs.label.tolist() == [1, 1, *[0] * 17] * 2
+
+
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [
+        (drive(slice(0, 10), seconds=0.05), "longest of 1 captures has 50 frames, and the model's windows have 100"),
+        (drive(slice(None), seconds=1.0), "None of the 19 windows is normal"),
+        (replace(drive(slice(0, 9), seconds=1.0), timestamp=np.zeros(1000)), "Timestamps do not advance"),
+        (replace(drive(slice(0, 9)), attack=None, attack_kind=None), "Training and evaluation need labels"),
+    ],
+)
+def test_captures_that_cannot_be_measured_are_refused(frames: Frames, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        labelled_windows([Capture("c", frames, "c")], window_size=100, stride=50)
+
+
+def test_a_node_limit_below_the_largest_batch_cuts_the_batches_made_from_then_on() -> None:
+    data = CANDataModule(**SMALL)
+    data.setup()
+    largest = int(np.sort(data.graphs["train"].num_nodes())[-16:].sum())
+    before = len(data.train_dataloader())
+
+    assert not data.limit_nodes(largest)
+    assert len(data.train_dataloader()) == before
+
+    assert data.limit_nodes(largest // 2)
+    assert not data.limit_nodes(largest)
+    assert len(data.train_dataloader()) > before
+    assert max(batch.num_nodes for batch in data.train_dataloader()) <= largest // 2
+    with pytest.raises(ValueError, match="max_nodes is 0"):
+        data.limit_nodes(0)
 
 
 def test_one_long_labelled_capture_trains_split_by_time(read_as: Any) -> None:
@@ -294,7 +457,7 @@ def test_a_split_without_a_full_window_says_what_to_do(read_as: Any) -> None:
     frames = simulate_vehicle(seed=0, duration_s=2.0, attack="dos")
 
     with pytest.raises(ValueError, match=r"val split has no full window: \d+ frames.*smaller window or gap_s"):
-        read_as([Capture("short.log", frames, "short.log")]).setup()
+        read_as([Capture("short.log", frames, "short.log")], gap_s=1.0).setup()
 
 
 def test_filling_a_batch_leaves_the_raw_features_alone(prepared: CANDataModule) -> None:

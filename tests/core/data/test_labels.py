@@ -186,3 +186,54 @@ def test_every_bus_of_a_file_gets_its_own_labels(tmp_path: Path) -> None:
 
     assert labels(first.frames)[0] == [0, 1]
     assert labels(second.frames)[0] == [1]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("rpm+gear(x)-1.csv", "rpm_gear_x_"), ("Über-1.csv", "_ber"), ("a:b-1.csv", "a_b"), ("..-1.csv", "__")],
+)
+def test_what_no_metric_name_can_hold_becomes_an_underscore(tmp_path: Path, name: str, kind: str) -> None:
+    assert read(write(tmp_path / name, LABELLED)).frames.kinds == ("normal", kind)
+
+
+def test_a_slash_in_the_index_does_not_cut_the_kinds_name_in_two(tmp_path: Path) -> None:
+    index(tmp_path, file="x.csv", kind="spoof/rpm")
+
+    assert read(write(tmp_path / "x.csv", LABELLED)).frames.kinds == ("normal", "spoof_rpm")
+
+
+CHALLENGE = "Timestamp,Arbitration_ID,DLC,Data,Class,SubClass\n1.0,153,1,20,Normal,Normal\n"
+
+
+def test_sub_classes_that_share_a_usable_name_become_one_kind(tmp_path: Path) -> None:
+    text = CHALLENGE + "2.0,0,1,FF,Attack,Spoof(RPM)\n3.0,0,1,FF,Attack,Replay\n4.0,0,1,FF,Attack,Spoof[RPM]\n"
+
+    found = labels(read(write(tmp_path / "x.csv", text)).frames)
+
+    assert found == ([0, 1, 1, 1], ["normal", "spoof_rpm_", "replay", "spoof_rpm_"])
+
+
+@pytest.mark.parametrize("kind", ["normal", "all", "macro"])
+def test_an_attack_named_like_a_figure_over_all_kinds_is_refused_with_the_place_of_its_name(
+    tmp_path: Path, kind: str
+) -> None:
+    path = write(tmp_path / f"{kind}-1.csv", LABELLED)
+    with pytest.raises(LogFormatError, match=rf"{kind}-1\.csv: the file's name names an attack kind '{kind}'.*index"):
+        read(path)
+
+    path = write(tmp_path / "x.csv", LABELLED)
+    index(tmp_path, file="x.csv", kind=kind)
+    with pytest.raises(LogFormatError, match=rf"index\.json: the entry of 'x\.csv' names an attack kind '{kind}'"):
+        read(path)
+    assert read(path, kinds="none").frames.kinds == ("normal", "attack")
+
+
+def test_a_sub_class_named_like_a_figure_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.csv", f"{CHALLENGE}2.0,0,1,FF,Attack,Macro\n")
+
+    with pytest.raises(LogFormatError, match=r"x\.csv: the sub-class of a frame names an attack kind 'macro'"):
+        read(path)
+
+
+def test_a_file_without_attacks_may_be_called_normal(tmp_path: Path) -> None:
+    assert read(write(tmp_path / "normal-1.csv", CLEAN)).frames.kinds == ("normal",)

@@ -7,7 +7,7 @@ import pytest
 
 from graphids.core.data.frames import Capture, Frames
 from graphids.core.data.graphs import build_graphs
-from graphids.core.data.splits import SPLITS, Split, split_captures, time_blocks
+from graphids.core.data.splits import SPLITS, Rounds, Split, plan_rounds, split_captures, time_blocks
 
 FRACTIONS = (0.6, 0.2, 0.2)
 
@@ -54,7 +54,7 @@ def assert_disjoint(split: Split) -> None:
 @pytest.mark.parametrize("mode", ["capture", "time"])
 def test_no_frame_of_an_overlapping_window_is_in_two_splits(mode: str) -> None:
     captures = [capture(f"c{i}", kind="dos" if i % 2 else "normal") for i in range(8)]
-    split = split_captures(captures, mode=mode, gap_s=0.05, min_block_frames=40)
+    split = split_captures(captures, mode=mode, gap_s=0.05, window_size=16, stride=4)
     used: dict[tuple[int, int], set[str]] = defaultdict(set)
 
     for name in SPLITS:
@@ -149,7 +149,7 @@ def test_auto_splits_by_time_where_a_kind_has_too_few_recordings_and_says_so() -
 def test_neighbouring_blocks_lie_the_gap_apart() -> None:
     captures = [capture("long", n=60_000, hz=1000.0)]
 
-    split = split_captures(captures, mode="time", gap_s=0.5, min_block_frames=1000)
+    split = split_captures(captures, mode="time", gap_s=0.5, window_size=100, stride=100)
 
     pieces = sorted((rows.start, rows.stop) for name in SPLITS for _, rows in split.parts[name])
     time = captures[0].frames.timestamp
@@ -164,7 +164,7 @@ def test_one_moment_of_a_drive_is_in_one_split_for_all_captures_laid_over_it() -
         capture("flooded", source="drive", n=90_000, hz=2000.0, start_s=1e9 + 7, kind="dos"),
     ]
 
-    split = split_captures(captures, mode="time", gap_s=1.0, min_block_frames=1000)
+    split = split_captures(captures, mode="time", gap_s=1.0, window_size=100, stride=100)
 
     spans = [
         (name, *captures[index].frames.timestamp[[rows.start, rows.stop - 1]])
@@ -207,7 +207,7 @@ def test_where_an_attack_lies_does_not_move_a_cut() -> None:
 
 
 def test_rounds_fill_the_recording_and_keep_the_fractions() -> None:
-    blocks = time_blocks(100.0, 2.0, FRACTIONS, gap_s=0.0, rng=np.random.default_rng(0))
+    blocks = time_blocks(100.0, Rounds(10, gap_s=0.0), FRACTIONS, np.random.default_rng(0))
     lengths: dict[str, float] = defaultdict(float)
     for name, begin, end in blocks:
         lengths[name] += end - begin
@@ -217,8 +217,30 @@ def test_rounds_fill_the_recording_and_keep_the_fractions() -> None:
     assert dict(lengths) == pytest.approx({"train": 60.0, "val": 20.0, "test": 20.0})
 
 
-def test_a_short_recording_is_cut_once() -> None:
-    assert len(time_blocks(10.0, 5.0, FRACTIONS, gap_s=1.0, rng=np.random.default_rng(0))) == 3
+def test_blocks_hold_ten_windows_and_the_gap_is_a_second_where_the_recording_is_long_enough() -> None:
+    assert plan_rounds(20.0, 0.001, None, window_size=200, stride=200) == Rounds(6, 1.0)
+
+
+def test_a_short_recording_gets_shorter_gaps_and_blocks_to_have_five_rounds() -> None:
+    assert plan_rounds(6.0, 0.001, None, window_size=400, stride=200) == Rounds(5, 0.4, is_short=True)
+
+
+def test_a_gap_that_is_asked_for_is_kept_and_takes_at_most_half_a_block() -> None:
+    assert plan_rounds(6.0, 0.001, 1.0, window_size=400, stride=200) == Rounds(3, 1.0, is_short=True)
+
+
+def test_a_recording_too_short_for_two_windows_a_block_is_cut_once() -> None:
+    assert plan_rounds(0.5, 0.001, None, window_size=400, stride=200) == Rounds(1, 0.4, is_short=True)
+
+
+@pytest.mark.parametrize("begin_s", np.linspace(0.0, 24.0, 9))
+def test_an_attack_of_nearly_a_quarter_of_a_short_recording_is_in_all_splits_wherever_it_lies(begin_s: float) -> None:
+    """One attack of 7 s within 30 s: no cut depends on it, and each split has a block in any such stretch."""
+    blocks = time_blocks(30.0, Rounds(5, 0.4, is_short=True), FRACTIONS, np.random.default_rng(0))
+
+    met = {split for split, begin, end in blocks if begin < begin_s + 7.0 and end > begin_s}
+
+    assert met == set(SPLITS)
 
 
 def test_a_capture_without_frames_goes_nowhere() -> None:

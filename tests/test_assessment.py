@@ -1,0 +1,73 @@
+"""Figures of a finished model: choices on validation, figures on test, the same scores as serving gives."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from graphids.assessment import assess, measure, normal_hours
+from graphids.core.callbacks import apply_tau_norm
+from graphids.core.classifier import WindowClassifier
+from graphids.core.data.datamodule import CANDataModule
+from graphids.core.data.dataset import load_captures
+from graphids.core.data.graphs import build_graphs, concat_graphs
+from graphids.core.models.gat import GAT
+
+WINDOW, STRIDE = 64, 32
+
+
+@pytest.fixture(scope="module")
+def data() -> CANDataModule:
+    module = CANDataModule(
+        window_size=WINDOW, stride=STRIDE, simulated_duration_s=3.0, simulated_captures_per_kind=3, split="capture"
+    )
+    module.setup("fit")
+    return module
+
+
+@pytest.fixture
+def gat(data: CANDataModule) -> GAT:
+    torch.manual_seed(0)
+    fitted = data.preprocessing
+    return GAT(fitted.num_tokens, fitted.node_mean.shape[1], len(fitted.edge_mean), len(fitted.classes)).eval()
+
+
+def test_the_threshold_keeps_validation_within_the_budget_of_false_alarms(data: CANDataModule, gat: GAT) -> None:
+    budget = 600.0
+
+    figures = assess(gat, gat.head.weight, data.preprocessing, data.graphs, data.rule_scores, budget)
+
+    hours = normal_hours(data.graphs["val"], data.preprocessing)
+    assert figures.after["false_alarms_per_hour"] <= budget
+    assert figures.after["false_alarms_per_hour"] * hours == pytest.approx(np.floor(budget * hours), abs=1)
+
+
+def test_another_head_changes_the_figures_and_the_same_head_does_not(data: CANDataModule, gat: GAT) -> None:
+    same = assess(gat, gat.head.weight, data.preprocessing, data.graphs, data.rule_scores, 60.0)
+    assert same.before == same.after
+
+    raw_head = gat.head.weight.detach().clone()
+    apply_tau_norm(gat.head.weight, 1.0)
+    normed = assess(gat, raw_head, data.preprocessing, data.graphs, data.rule_scores, 60.0)
+
+    assert normed.before == same.before
+    assert normed.after != same.after
+
+
+def test_the_figures_of_a_finished_model_are_those_of_the_scores_that_it_serves(gat: GAT, data: CANDataModule) -> None:
+    captures = load_captures("simulated", data_seed=3, duration_s=3.0, captures_per_kind=1)
+    graphs = concat_graphs([build_graphs(c.frames, WINDOW, STRIDE, capture_name=c.name) for c in captures])
+    classifier = WindowClassifier(gat, data.preprocessing, threshold=0.5)
+
+    figures = measure(classifier, graphs)
+
+    served = np.concatenate([classifier.score(c.frames, top_k=0).score for c in captures])
+    assert figures["all/auroc"] == pytest.approx(roc_auc_score(graphs.label > 0, served), abs=1e-6)
+    assert figures["all/recall"] == pytest.approx((served[graphs.label > 0] >= 0.5).mean())
+
+
+def test_overlap_is_counted_once_in_the_hours_of_normal_traffic(data: CANDataModule) -> None:
+    captures = load_captures("simulated", data_seed=3, duration_s=10.0, captures_per_kind=1)
+    graphs = build_graphs(captures[0].frames, WINDOW, STRIDE)
+
+    assert normal_hours(graphs, data.preprocessing) * 3600 == pytest.approx(10.0, rel=0.02)

@@ -1,0 +1,84 @@
+"""From parameters to a wired run: what is refused, and that the effective configuration is whole."""
+
+import json
+from pathlib import Path
+
+import pytest
+from lightning.pytorch.callbacks import EarlyStopping
+
+from graphids._mlflow import MLflowTrainingCallback
+from graphids.config import read_config, render_config, wire
+from graphids.core.callbacks import Sha256ModelCheckpoint, TauNormCallback, VRAMDriftCallback
+from graphids.options import OPTIONS, OptionError
+
+DEFAULTS = {option.name: option.default for option in OPTIONS}
+
+
+def test_the_parameters_reach_what_they_are_for(tmp_path: Path) -> None:
+    given = {"tau": 0.25, "patience": 7, "vram_threshold": 0.4, "lr": 0.01, "window": 64, "stride": 32, "max_epochs": 3}
+    wiring = wire(render_config({**DEFAULTS, **given}), [f"--trainer.default_root_dir={tmp_path}"], "run")
+    of_kind = {type(callback): callback for callback in wiring.trainer.callbacks}  # type: ignore[attr-defined]
+
+    assert of_kind[TauNormCallback].tau == 0.25
+    assert of_kind[EarlyStopping].patience == 7
+    assert of_kind[VRAMDriftCallback].threshold == 0.4
+    assert wiring.detector.hparams["lr"] == 0.01
+    assert (wiring.datamodule.hparams["window_size"], wiring.datamodule.hparams["stride"]) == (64, 32)
+    assert wiring.trainer.max_epochs == 3
+    assert Path(wiring.trainer.default_root_dir) == tmp_path / "run"
+
+
+def test_the_model_is_logged_after_tau_normalization_and_checkpoints_come_last(tmp_path: Path) -> None:
+    wiring = wire(render_config(DEFAULTS), [f"--trainer.default_root_dir={tmp_path}"], "run")
+    order = [type(callback) for callback in wiring.trainer.callbacks]  # type: ignore[attr-defined]
+
+    assert order.index(TauNormCallback) < order.index(MLflowTrainingCallback) < order.index(Sha256ModelCheckpoint)
+
+
+def test_overrides_win_and_stand_in_the_effective_configuration(tmp_path: Path) -> None:
+    overrides = ["--model.heads=2", "--trainer.gradient_clip_val=0.5", f"--trainer.default_root_dir={tmp_path}"]
+
+    wiring = wire(render_config(DEFAULTS), overrides, "run")
+
+    assert wiring.config["model"]["heads"] == 2
+    assert wiring.trainer.gradient_clip_val == 0.5
+    assert wiring.config["trainer"]["default_root_dir"] == str(tmp_path)
+
+
+def test_the_effective_configuration_wires_the_same_run(tmp_path: Path) -> None:
+    first = wire(render_config(DEFAULTS), ["--model.hidden=16", f"--trainer.default_root_dir={tmp_path}"], "a")
+    stored = tmp_path / "config.json"
+    stored.write_text(json.dumps(first.config))
+
+    again = wire(read_config(stored), [], "b")
+
+    assert again.config == first.config
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("--model.haeds=8", "--model.haeds: no such key; did you mean --model.heads? allowed are size"),
+        ("--model.heads=many", 'Parser key "model.heads".*many'),
+        ("--model.heads=5", "expected hidden a multiple of heads=5, found hidden=32"),
+        ("--model.size=huge", "model.size is 'huge', expected one of small, large"),
+        ("--trainer.accelerator=gpu", "--accelerator: given 'gpu', but torch finds no GPU"),
+        ("--trainer.enable_checkpointing=false", "enable_checkpointing=False"),
+    ],
+)
+def test_what_the_configuration_refuses_is_one_line(override: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=message.replace("?", r"\?")) as caught:
+        wire(render_config(DEFAULTS), [override, f"--trainer.default_root_dir={tmp_path}"], "run")
+
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"trainer": {}, "model": {}, "data": {}}', '{"model": {"size": "small"}}']
+)
+def test_what_is_no_configuration_of_a_run_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(text)
+
+    with pytest.raises(OptionError, match=r"expected the config\.json of a run"):
+        read_config(path)

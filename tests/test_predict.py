@@ -1,0 +1,252 @@
+"""A capture file in, rows out: the tiny model's answers as `graphids predict` writes them."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from graphids.core.classifier import WindowClassifier
+from graphids.core.data.captures import read_captures
+from graphids.core.data.frames import DataError, Frames, LogFormatError
+from graphids.core.data.simulation.text_writer import candump_text
+from graphids.predict import FIELDS, predict
+from tiny_model import STRIDE, WINDOW, three_ids, tiny_classifier
+
+NUM_FRAMES = 50
+NUM_WINDOWS = (NUM_FRAMES - WINDOW) // STRIDE + 1
+DEFAULTS: dict[str, Any] = {"output": None, "output_format": "jsonl", "alerts_only": False, "threshold": None}
+
+
+@pytest.fixture(scope="module")
+def classifier() -> WindowClassifier:
+    return tiny_classifier()
+
+
+@pytest.fixture
+def capture(tmp_path: Path) -> Path:
+    path = tmp_path / "drive.log"
+    path.write_bytes(candump_text(three_ids(NUM_FRAMES, seed=1)))
+    return path
+
+
+def rows_of(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def run_in_a_shell(script: str, capture: Path, tmp_path: Path) -> "subprocess.CompletedProcess[str]":
+    """`$PREDICT` writes a row per window of the capture to standard output."""
+    program = tmp_path / "predict_all.py"
+    program.write_text(
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from pathlib import Path\n"
+        "from graphids.predict import predict\n"
+        "from tiny_model import tiny_classifier\n"
+        f"predict(tiny_classifier(), Path({str(capture)!r}), output=None, output_format='jsonl', alerts_only=False,"
+        " threshold=None)\n"
+    )
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return subprocess.run(
+        ["bash", "-c", script],
+        env={**buffered, "PREDICT": f"{sys.executable} {program}"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_chunks_of_a_file_give_the_rows_of_the_whole_capture(
+    classifier: WindowClassifier, capture: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("graphids.predict._CHUNK_BYTES", 200)  # about four lines
+    whole = classifier.score(read_captures(capture)[0].frames)
+
+    predict(classifier, capture, **DEFAULTS)
+
+    rows = rows_of(capsys.readouterr().out)
+    assert [tuple(row) for row in rows] == [FIELDS] * NUM_WINDOWS
+    np.testing.assert_allclose([row["score"] for row in rows], whole.score, rtol=1e-5)
+    assert [row["start_s"] for row in rows] == whole.start_s.tolist()
+    assert [row["alert"] for row in rows] == whole.alert.tolist()
+    assert [tuple(row["arbitration_ids"]) for row in rows] == list(whole.arbitration_ids)
+
+
+def test_a_chunk_is_scored_and_written_before_the_next_one_is_read(
+    classifier: WindowClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = three_ids(30, seed=1)
+    written = []
+
+    def chunks(*_: Any, **__: Any) -> Iterator[Frames]:
+        for first in range(0, 30, 10):
+            written.append(len(rows_of(capsys.readouterr().out)))
+            yield frames.take(slice(first, first + 10))
+
+    monkeypatch.setattr("graphids.predict.stream_frames", chunks)
+
+    predict(classifier, tmp_path / "any.log", **DEFAULTS)
+
+    assert written == [0, 4, 5]
+
+
+def test_csv_holds_the_same_rows_as_json_lines(
+    classifier: WindowClassifier, capture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    predict(classifier, capture, **DEFAULTS)
+    predict(classifier, capture, **{**DEFAULTS, "output": tmp_path / "rows.csv", "output_format": "csv"})
+
+    captured = capsys.readouterr()
+    with (tmp_path / "rows.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["score"]) for row in rows] == [row["score"] for row in rows_of(captured.out)]
+    assert [row["arbitration_ids"].split() for row in rows] == [row["arbitration_ids"] for row in rows_of(captured.out)]
+
+
+def test_alerts_only_leaves_out_the_other_windows(
+    classifier: WindowClassifier, capture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = classifier.score(read_captures(capture)[0].frames).score
+    middle = float(np.median(scores))
+
+    predict(classifier, capture, **{**DEFAULTS, "alerts_only": True, "threshold": middle})
+
+    captured = capsys.readouterr()
+    assert len(rows_of(captured.out)) == np.count_nonzero(scores >= middle)
+    assert f"{NUM_WINDOWS} windows, {np.count_nonzero(scores >= middle)} alerts" in captured.err
+
+
+def test_the_closing_line_says_how_much_of_the_capture_the_model_does_not_know(
+    classifier: WindowClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two frames of 40 carry an ID of another vehicle, in two chunks, and one its 11-bit number with 29 bits."""
+    frames = three_ids(40, seed=1)
+    frames.arbitration_id[[3, 33]], frames.is_extended[[3, 33]] = 0x555, False
+    frames.arbitration_id[20], frames.is_extended[20] = 0x1A4, True
+    (tmp_path / "drive.log").write_bytes(candump_text(frames))
+    monkeypatch.setattr("graphids.predict._CHUNK_BYTES", 200)
+
+    predict(classifier, tmp_path / "drive.log", **DEFAULTS)
+
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "19 windows" in last
+    assert last.endswith("2 of 5 arbitration IDs unknown to the model (7.5% of the frames)")
+
+
+def test_output_takes_the_place_of_an_older_file_and_leaves_nothing_beside_it(
+    classifier: WindowClassifier, capture: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "alerts.jsonl"
+    output.write_text("older\n")
+    output.chmod(0o640)
+    (tmp_path / "link").symlink_to(output)
+
+    predict(classifier, capture, **{**DEFAULTS, "output": tmp_path / "link"})
+
+    assert len(rows_of(output.read_text())) == NUM_WINDOWS
+    assert (tmp_path / "link").is_symlink()
+    assert output.stat().st_mode & 0o777 == 0o640
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["alerts.jsonl", "drive.log", "link"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (candump_text(three_ids(NUM_FRAMES)) + b"(broken\n", r"drive.log:51: "),
+        (candump_text(three_ids(WINDOW - 1)), "3 frames make no window of 4; expected at least one window"),
+    ],
+    ids=["a bad line at the end", "fewer frames than a window"],
+)
+def test_after_an_error_the_older_output_is_still_there(
+    classifier: WindowClassifier,
+    capture: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    text: bytes,
+    message: str,
+) -> None:
+    capture.write_bytes(text)
+    output = tmp_path / "alerts.jsonl"
+    output.write_text("older\n")
+    monkeypatch.setattr("graphids.predict._CHUNK_BYTES", 200)
+
+    with pytest.raises(DataError, match=message):
+        predict(classifier, capture, **{**DEFAULTS, "output": output})
+
+    assert output.read_text() == "older\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["alerts.jsonl", "drive.log"]
+
+
+def test_a_device_is_written_to_and_not_replaced(classifier: WindowClassifier, capture: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE, text=True) as reader:
+        predict(classifier, capture, **{**DEFAULTS, "output": pipe})
+        text = reader.communicate(timeout=30)[0]
+
+    assert len(rows_of(text)) == NUM_WINDOWS
+    assert pipe.is_fifo()
+
+
+def test_output_that_cannot_be_written_is_refused_before_anything_is_scored(
+    classifier: WindowClassifier, capture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = capture.read_bytes()
+    monkeypatch.setattr(WindowClassifier, "_score_bus", lambda *_: pytest.fail("scored"))
+
+    with pytest.raises(DataError, match="is a folder; name the file to write"):
+        predict(classifier, capture, **{**DEFAULTS, "output": tmp_path})
+    with pytest.raises(DataError, match=r"drive.log: is the capture itself, which the output would replace"):
+        predict(classifier, capture, **{**DEFAULTS, "output": capture})
+    with pytest.raises(FileNotFoundError, match=r"alerts.jsonl: no such folder as .*nowhere"):
+        predict(classifier, capture, **{**DEFAULTS, "output": tmp_path / "nowhere" / "alerts.jsonl"})
+    assert capture.read_bytes() == before
+
+
+def test_bad_lines_are_refused_by_default_and_dropped_on_request(
+    classifier: WindowClassifier, capture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = capture.read_bytes().splitlines(keepends=True)
+    capture.write_bytes(b"".join([*good[:10], b"(0.01) can0 XYZ#00\n", *good[10:]]))
+
+    with pytest.raises(LogFormatError, match=r"drive.log:11: "):
+        predict(classifier, capture, **DEFAULTS)
+    capsys.readouterr()
+    predict(classifier, capture, **DEFAULTS, on_bad_line="drop")
+
+    assert len(rows_of(capsys.readouterr().out)) == NUM_WINDOWS
+
+
+def test_a_folder_is_no_capture(classifier: WindowClassifier, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is a folder; name one capture file"):
+        predict(classifier, tmp_path, **DEFAULTS)
+
+
+@pytest.mark.parametrize("threshold", [-0.1, float("nan"), float("inf")])
+def test_a_threshold_that_is_no_score_is_refused(classifier: WindowClassifier, capture: Path, threshold: float) -> None:
+    with pytest.raises(DataError, match=f"threshold is {threshold}, expected a finite number >= 0"):
+        predict(classifier, capture, **{**DEFAULTS, "threshold": threshold})
+
+
+def test_a_reader_that_has_seen_enough_ends_it_quietly(capture: Path, tmp_path: Path) -> None:
+    capture.write_bytes(candump_text(three_ids(4000)))  # far more than a pipe holds
+
+    done = run_in_a_shell("set -o pipefail; $PREDICT | head -1", capture, tmp_path)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(rows_of(done.stdout)) == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+def test_a_full_disk_is_one_os_error(capture: Path, tmp_path: Path) -> None:
+    done = run_in_a_shell("$PREDICT > /dev/full", capture, tmp_path)
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "OSError: [Errno 28] No space left on device"
+    assert "Exception ignored" not in done.stderr
