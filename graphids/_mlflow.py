@@ -19,6 +19,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from graphids.core.callbacks import TauNormCallback, VRAMDriftCallback
@@ -59,14 +60,17 @@ def tracked_run() -> Iterator[str]:
     if rank_zero_only.rank:  # type: ignore[attr-defined]
         yield os.environ.get(_RUN_ID_OF_RANK_ZERO, "other-ranks")
         return
+    run_id: str = mlflow.start_run().info.run_id
+    os.environ[_RUN_ID_OF_RANK_ZERO] = run_id
     before = signal.signal(signal.SIGTERM, _raise_terminated)
     try:
-        run_id = mlflow.start_run().info.run_id
-        os.environ[_RUN_ID_OF_RANK_ZERO] = run_id
         yield run_id
     except BaseException as error:
         if isinstance(error, Exception):
-            record_failure(run_id, f"{type(error).__name__}: {error}")
+            try:
+                record_failure(run_id, f"{type(error).__name__}: {error}")
+            except MlflowException as second:  # the store may be what failed; the first error is the one to show
+                print(f"graphids: the run could not be told why it failed: {second}", file=sys.stderr)
         if mlflow.active_run() is not None:
             mlflow.end_run(_status_after(error))
         if isinstance(error, SIGTERMException):
