@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -411,6 +412,8 @@ def test_recordings_of_real_cars_are_trained_on(store: Store, captures_dir: Path
 @pytest.mark.slow
 def test_conda_yaml_builds_an_environment_that_runs_the_project(store: Store) -> None:
     """Minutes and gigabytes: uv, as conda would, takes torch with its CUDA libraries."""
+    if shutil.which("uv") is None:
+        pytest.skip("needs uv: pip install uv")
     answer = store.command(
         "mlflow",
         *("run", ".", "--env-manager", "uv", "--experiment-name", "test"),
