@@ -16,6 +16,7 @@ from typing import Any
 import lightning.pytorch as pl
 import mlflow
 import torch
+from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
@@ -181,7 +182,16 @@ def _parameters(trainer: pl.Trainer, pl_module: pl.LightningModule, datamodule: 
         "trainer.max_epochs": trainer.max_epochs,
         "trainer.precision": trainer.precision,
         "trainer.gradient_clip_val": trainer.gradient_clip_val,
+        "accelerator": "gpu" if pl_module.device.type == "cuda" else pl_module.device.type,
+        "devices": trainer.num_devices,
     }
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, TauNormCallback):
+            settings["tau"] = callback.tau
+        elif isinstance(callback, VRAMDriftCallback):
+            settings["vram_threshold"] = callback.threshold
+        elif isinstance(callback, EarlyStopping):
+            settings["patience"] = callback.patience
     return {_MLPROJECT_NAMES.get(key, key): value for key, value in settings.items()}
 
 

@@ -22,6 +22,8 @@ from graphids.core.data.datamodule import CANDataModule
 from graphids.core.models.detector import Detector
 from graphids.options import NAMESPACES, OptionError
 
+_OWNERS: dict[str, type] = {"model": Detector, "data": CANDataModule, "trainer": pl.Trainer}
+
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
@@ -106,12 +108,18 @@ def _one_line(message: str) -> str:
     """The complaint of jsonargparse or Lightning, on one line, with the keys that exist where one was misspelled."""
     if "No supported gpu backend" in message:
         return "--accelerator: given 'gpu', but torch finds no GPU on this machine; use auto or cpu."
+    refused = re.match(r'Parser key "([\w.]+)": .*?(?:Got value|Given value): (\S+)', " ".join(message.split()))
+    if refused is not None:
+        key, value = refused.groups()
+        namespace, _, name = key.partition(".")
+        allowed = inspect.signature(_OWNERS[namespace]).parameters.get(name) if namespace in _OWNERS else None
+        kind = f"; allowed is {inspect.formatannotation(allowed.annotation)}" if allowed else ""
+        return f"--{key}: given {value!r}{kind}."
     unknown = re.match(r"unrecognized arguments: --(\w+)\.(\S+?)=", message)
     if unknown is None:
         return " ".join(message.split())
     namespace, key = unknown.groups()
-    owner = {"model": Detector, "data": CANDataModule, "trainer": pl.Trainer}[namespace]
-    known = list(inspect.signature(owner).parameters)
+    known = list(inspect.signature(_OWNERS[namespace]).parameters)
     near = difflib.get_close_matches(key, known, n=1)
     hint = f"did you mean --{namespace}.{near[0]}? " if near else ""
     return f"--{namespace}.{key}: no such key; {hint}allowed are {', '.join(known)}."

@@ -18,6 +18,7 @@ from graphids._mlflow import (
     MLflowTrainingCallback,
     log_dataset,
     log_metrics,
+    log_new_params,
     sigterm_left_to_lightning,
     tag_run,
     tracked_run,
@@ -191,6 +192,8 @@ def retau(source_run_id: str, tau: float, *, load_model: Callable[..., Any], log
             gat.head.weight.copy_(apply_tau_norm(raw_head.clone(), tau))
         seed = config["seed_everything"]
         tag_run(run_id, tau=tau, seed=seed, dataset_digest=trained_on, device=gat.head.weight.device)
+        # The rest of what made the model is as it was: runs of several taus are then compared by their parameters.
+        log_new_params(run_id, {**source.data.params, "tau": tau})
         mlflow.set_tags({"graphids.retau_of": source_run_id, "graphids.source_model": model_uri})
         for callback in config["trainer"]["callbacks"]:
             if callback["class_path"].endswith(".TauNormCallback"):

@@ -75,6 +75,9 @@ def test_the_run_finishes_and_reports_each_attack_kind_beside_the_rules(run: Run
 def test_the_default_data_are_learned_and_not_easy(run: Run) -> None:
     assert run.data.metrics["test/macro/auroc"] >= 0.95
     assert run.data.metrics["rule/masquerade/auroc"] < 0.7
+    # The README says which, and why; another machine's last digits may lift one of them to the rules' 1.000.
+    below = {kind for kind in KINDS if run.data.metrics[f"test/{kind}/auroc"] < run.data.metrics[f"rule/{kind}/auroc"]}
+    assert below <= {"dos", "fuzzy", "spoof"}
 
 
 def test_the_summary_names_what_a_user_needs_next(
@@ -293,6 +296,7 @@ def test_retau_logs_a_new_model_and_leaves_the_first(store: Store, run: Run, mod
     assert answer.returncode == 0, answer.stderr[-3000:]
     newest = store.runs()[0]
     assert newest.data.tags["graphids.retau_of"] == run.info.run_id
+    assert (newest.data.params["tau"], newest.data.params["model.hidden"]) == ("1.0", "32")
     assert store.model_uri(newest) != model_uri
     norms = mlflow.graphids.load_model(store.model_uri(newest)).gat.fc_layers[-1].weight.norm(dim=1)
     torch.testing.assert_close(norms, torch.ones_like(norms))
@@ -325,7 +329,7 @@ def test_verify_says_that_every_file_matches(store: Store, model_uri: str) -> No
         (["data=/no/such/capture.log"], "--data: given '/no/such/capture.log' (nothing lies at /no/such/capture.log)"),
         (["tua=1"], "--tua: no such option; did you mean --tau?"),
         (["model.haeds=8"], "--model.haeds: no such key; did you mean --model.heads?"),
-        (["model.heads=many"], "model.heads"),
+        (["model.heads=many"], "--model.heads: given 'many'; allowed is int | None."),
     ],
 )
 def test_a_wrong_value_ends_the_run_with_one_line(store: Store, parameters: list[str], line: str) -> None:

@@ -13,7 +13,7 @@ from mlflow_graphids.frames_schema import frames_from_table, table_from_scores
 PARAMETERS = ("threshold", "stride", "top_k")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class VerifiedClassifier(WindowClassifier):
     """A `WindowClassifier` whose bytes were verified, and which also takes tables.
 
@@ -59,6 +59,15 @@ class VerifiedClassifier(WindowClassifier):
         object.__setattr__(verified, "anchored", anchored)
         object.__setattr__(verified, "model_id", model_id)
         return verified
+
+    def __repr__(self) -> str:
+        """What it is, on one line; weights are not for reading."""
+        window, tau = self.preprocessing, self.tau_record.get("tau")
+        return (
+            f"VerifiedClassifier(classes={list(window.classes)}, window_size={window.window_size}, "
+            f"stride={window.stride}, threshold={self.threshold:.6g}, tau={tau}, known_ids={len(window.vocabulary)}, "
+            f"model_id={self.model_id}, anchored={self.anchored}, digest={self.digest})"
+        )
 
     def predict(self, model_input: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """Score a table of frames; the name and the arguments are MLflow's.

@@ -368,3 +368,13 @@ def test_requirements_pin_installed_versions_that_an_index_can_serve(saved: Save
 
     assert {line.partition("==")[0] for line in requirements} >= {"graphids", "mlflow", "torch", "torch-geometric"}
     assert all("==" in line and "+" not in line for line in requirements)
+
+
+def test_a_loaded_model_reads_as_one_line(saved: tuple[Path, str]) -> None:
+    path, digest = saved
+
+    text = repr(load_model(path, expected_digest=digest))
+
+    assert "\n" not in text
+    assert digest in text
+    assert "classes=['normal'" in text

@@ -50,16 +50,48 @@ def test_the_train_loss_is_the_mean_over_windows(
     assert trainer.callback_metrics["train/loss"].item() == pytest.approx(sum(losses) / 3, rel=1e-4)
 
 
-@pytest.mark.parametrize(
-    "settings", [{"gradient_clip_val": 0.5}, {"precision": "bf16-mixed", "gradient_clip_val": 1.0}]
-)
-def test_clipping_and_mixed_precision_are_the_trainers(
-    make_trainer: MakeTrainer, detector: Detector, datamodule: pl.LightningDataModule, settings: dict[str, Any]
-) -> None:
-    trainer = make_trainer(**settings)
-    trainer.fit(detector, datamodule=datamodule)
+class GradientNorms(pl.Callback):
+    """Total norm of the gradients that each step is taken with."""
 
-    assert trainer.state.finished
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+
+    def on_before_zero_grad(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any) -> None:
+        gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
+        if gradients:
+            self.seen.append(torch.nn.utils.get_total_norm(gradients).item())
+
+
+def test_gradients_are_clipped_by_the_trainer(
+    make_trainer: MakeTrainer, detector: Detector, datamodule: pl.LightningDataModule
+) -> None:
+    unclipped, clipped = GradientNorms(), GradientNorms()
+    make_trainer([unclipped]).fit(copy.deepcopy(detector), datamodule=datamodule)
+    limit = min(unclipped.seen) / 2
+
+    make_trainer([clipped], gradient_clip_val=limit).fit(detector, datamodule=datamodule)
+
+    assert clipped.seen
+    assert max(clipped.seen) <= limit * 1.001
+
+
+@pytest.mark.parametrize(("precision", "computed"), [("32-true", torch.float32), ("bf16-mixed", torch.bfloat16)])
+def test_the_trainers_precision_is_computed_in_and_weights_stay_float32(
+    make_trainer: MakeTrainer,
+    detector: Detector,
+    datamodule: pl.LightningDataModule,
+    precision: str,
+    computed: torch.dtype,
+) -> None:
+    seen: set[torch.dtype] = set()
+
+    class Watch(pl.Callback):
+        def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            pl_module.gat.input.register_forward_hook(lambda _module, _inputs, output: seen.add(output.dtype))
+
+    make_trainer([Watch()], precision=precision).fit(detector, datamodule=datamodule)
+
+    assert seen == {computed}
     assert {p.dtype for p in detector.parameters()} == {torch.float32}
 
 
