@@ -142,17 +142,16 @@ class _Tally:
 
 def _rows(scores: WindowScores, alerts_only: bool) -> Iterator[dict[str, object]]:
     """Rows of the windows that are written; alerts are rare, so a row per window is no hot path."""
-    for i in range(len(scores)):
-        if scores.alert[i] or not alerts_only:
-            yield {
-                "channel": str(scores.channel[i]),
-                "start_s": float(scores.start_s[i]),
-                "end_s": float(scores.end_s[i]),
-                "score": float(scores.score[i]),
-                "alert": bool(scores.alert[i]),
-                "kind": str(scores.kind[i]),
-                "arbitration_ids": list(scores.arbitration_ids[i]),
-            }
+    for i in np.flatnonzero(scores.alert) if alerts_only else range(len(scores)):
+        yield {
+            "channel": str(scores.channel[i]),
+            "start_s": float(scores.start_s[i]),
+            "end_s": float(scores.end_s[i]),
+            "score": float(scores.score[i]),
+            "alert": bool(scores.alert[i]),
+            "kind": str(scores.kind[i]),
+            "arbitration_ids": list(scores.arbitration_ids[i]),
+        }
 
 
 def _writer(stream: TextIO, output_format: str) -> _Writer:

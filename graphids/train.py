@@ -164,7 +164,8 @@ def retau(source_run_id: str, tau: float, *, load_model: Callable[..., Any], log
     The captures are read again and have to be the ones that the run was trained on: their digest is compared.
 
     Raises:
-        OptionError: If the run is unknown, has no model or trained on captures that have changed since.
+        OptionError: If the run is unknown or has not logged one model.
+        IntegrityError: If its model does not verify, or its captures have changed since.
     """
     with tracked_run() as run_id:
         source = _trained_run(source_run_id)
