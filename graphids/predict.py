@@ -8,11 +8,11 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TextIO
+from typing import Protocol, TextIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,10 @@ from graphids.core.data.frames import DataError, Frames
 from graphids.core.data.preprocessing import UNK, Preprocessing
 
 FIELDS = ("channel", "start_s", "end_s", "score", "alert", "kind", "arbitration_ids")
-# A chunk of text is about 600,000 frames; their graphs and activations stay well below 1 GiB.
-_CHUNK_BYTES = 1 << 24
+# The frames of a chunk, some 100,000, come in parts whose graphs and activations stay well below 1 GiB.
+_CHUNK_BYTES = 1 << 22
+# What makes scores less certain, or left frames out.
+_NOTED = ("bad_lines", "error_frames", "unterminated_last_line", "backward_timestamps", "clock_jumps")
 
 
 class _Writer(Protocol):
@@ -40,6 +42,7 @@ def predict(
     alerts_only: bool,
     threshold: float | None,
     on_bad_line: OnBadLine = "raise",
+    reader: Callable[[Path], Frames] | None = None,
 ) -> None:
     """Score a capture chunk by chunk; a closing line on standard error counts windows, alerts and unknown IDs.
 
@@ -54,6 +57,7 @@ def predict(
         alerts_only: Leave out windows without an alert.
         threshold: Score from which a window alerts; the model's own for None.
         on_bad_line: As in `read_captures`.
+        reader: Reads the capture instead, as a whole; for formats that `read_captures` does not know.
 
     Raises:
         LogFormatError: If the capture cannot be read.
@@ -63,10 +67,11 @@ def predict(
     """
     _check(capture, output, threshold)
     tally = _Tally(classifier.preprocessing)
-    frames = tally.count_ids(stream_frames(capture, chunk_bytes=_CHUNK_BYTES, on_bad_line=on_bad_line))
+    chunks = stream_frames(capture, chunk_bytes=_CHUNK_BYTES, on_bad_line=on_bad_line, counts=tally.met)
+    frames = tally.count_ids(chunks if reader is None else iter([reader(capture)]))
     try:
         with _opened(output) as stream:
-            write = _writer(stream, output_format)
+            write = _writer(stream, output_format, output)
             for scores in tally.count_windows(classifier.score_stream(frames, threshold=threshold)):
                 for row in _rows(scores, alerts_only):
                     write(row)
@@ -106,6 +111,7 @@ class _Tally:
     frames: int = 0
     unknown_frames: int = 0
     ids: NDArray[np.uint32] = field(default_factory=lambda: np.empty(0, np.uint32))  # node keys, distinct
+    met: dict[str, int] = field(default_factory=dict)  # what the reader met beside frames
 
     @property
     def waiting(self) -> int:
@@ -133,8 +139,12 @@ class _Tally:
         return (
             f"{self.windows} windows, {self.alerts} alerts; {self.waiting} frames at the end made no window; "
             f"{unknown} of {len(self.ids)} arbitration IDs unknown to the model "
-            f"({self.unknown_frames / self.frames:.1%} of the frames)"
+            f"({self.unknown_frames / self.frames:.1%} of the frames){self._remarks()}"
         )
+
+    def _remarks(self) -> str:
+        said = [f"{number} {name.replace('_', ' ')}" for name, number in self.met.items() if number and name in _NOTED]
+        return f"; {', '.join(said)}" if said else ""
 
     def _is_unknown(self, keys: NDArray[np.uint32]) -> NDArray[np.bool_]:
         return np.equal(self.preprocessing.tokens(keys), UNK)
@@ -154,12 +164,30 @@ def _rows(scores: WindowScores, alerts_only: bool) -> Iterator[dict[str, object]
         }
 
 
-def _writer(stream: TextIO, output_format: str) -> _Writer:
-    if output_format == "jsonl":
-        return lambda row: print(json.dumps(row), file=stream)
+def _writer(stream: TextIO, output_format: str, output: Path | None) -> _Writer:
     table = csv.DictWriter(stream, FIELDS, lineterminator="\n")
-    table.writeheader()
-    return lambda row: table.writerow({**row, "arbitration_ids": " ".join(row["arbitration_ids"])})
+    if output_format == "csv":
+        table.writeheader()
+
+    def write(row: dict[str, object]) -> None:
+        with _naming(output):
+            if output_format == "jsonl":
+                print(json.dumps(row), file=stream)
+            else:
+                table.writerow({**row, "arbitration_ids": " ".join(cast("list[str]", row["arbitration_ids"]))})
+
+    return write
+
+
+@contextmanager
+def _naming(output: Path | None) -> Iterator[None]:
+    """The operating system says that a disk is full, not which file was written."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = "standard output" if output is None else str(output)
+        raise
 
 
 def _opened(output: Path | None) -> AbstractContextManager[TextIO]:
@@ -177,7 +205,8 @@ def _standard_output() -> Iterator[TextIO]:
         yield sys.stdout
     finally:
         try:
-            sys.stdout.flush()
+            with _naming(None):
+                sys.stdout.flush()
         except OSError:
             # What could not be written stays in the buffer, and the interpreter would fail on it again at exit.
             nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -195,8 +224,9 @@ def _replacing(path: Path) -> Iterator[TextIO]:
     try:
         with temporary.open("x", encoding="utf-8", newline="") as stream:
             yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
+            with _naming(path):
+                stream.flush()
+                os.fsync(stream.fileno())
         if path.exists():
             shutil.copymode(path, temporary)
         temporary.replace(path)

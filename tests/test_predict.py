@@ -1,6 +1,7 @@
 """A capture file in, rows out: the tiny model's answers as `graphids predict` writes them."""
 
 import csv
+import errno
 import json
 import os
 import subprocess
@@ -223,6 +224,38 @@ def test_bad_lines_are_refused_by_default_and_dropped_on_request(
     assert len(rows_of(capsys.readouterr().out)) == NUM_WINDOWS
 
 
+def test_the_closing_line_counts_what_was_dropped_and_what_the_clock_did(
+    classifier: WindowClassifier, capture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capture.write_bytes(capture.read_bytes() + b"(broken\n(0.000001) can0 123#00\n")
+
+    predict(classifier, capture, **DEFAULTS, on_bad_line="drop")
+
+    assert capsys.readouterr().err.splitlines()[-1].endswith("; 1 bad lines, 1 backward timestamps")
+
+
+def test_a_named_pipe_is_refused_at_once(classifier: WindowClassifier, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "drive.log")
+
+    with pytest.raises(DataError, match=r"drive.log: is a named pipe"):
+        predict(classifier, tmp_path / "drive.log", **DEFAULTS)
+
+
+@pytest.mark.parametrize("call", ["write", "fsync"])
+def test_output_that_a_full_disk_stops_is_named_and_not_left_behind(
+    classifier: WindowClassifier, capture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(*((json, "dumps") if call == "write" else (os, "fsync")), full)
+
+    with pytest.raises(OSError, match=r"No space left on device: '.*alerts.jsonl'"):
+        predict(classifier, capture, **{**DEFAULTS, "output": tmp_path / "alerts.jsonl"})
+
+    assert [path.name for path in tmp_path.iterdir()] == ["drive.log"]
+
+
 def test_a_folder_is_no_capture(classifier: WindowClassifier, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is a folder; name one capture file"):
         predict(classifier, tmp_path, **DEFAULTS)
@@ -248,5 +281,5 @@ def test_a_full_disk_is_one_os_error(capture: Path, tmp_path: Path) -> None:
     done = run_in_a_shell("$PREDICT > /dev/full", capture, tmp_path)
 
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == "OSError: [Errno 28] No space left on device"
+    assert done.stderr.splitlines()[-1] == "OSError: [Errno 28] No space left on device: 'standard output'"
     assert "Exception ignored" not in done.stderr

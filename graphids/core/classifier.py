@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from graphids.core.data.batches import GraphBatches, network_input
-from graphids.core.data.frames import EXTENDED_BIT, NORMAL, Frames, concat
+from graphids.core.data.frames import EXTENDED_BIT, NORMAL, DataError, Frames, concat
 from graphids.core.data.graphs import PackedGraphs, build_graphs
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.data.windows import dropped_tail, window_starts
@@ -95,6 +95,7 @@ class WindowClassifier:
 
         Raises:
             ValueError: If a timestamp is not finite, or a setting is out of range.
+            DataError: A ValueError: if a score would not be finite.
         """
         settings = self._settings(stride, threshold, top_k)
         parts = []
@@ -161,6 +162,7 @@ class WindowClassifier:
         graphs = build_graphs(bus, self.preprocessing.window_size, settings.stride)
         logits = classify(self.gat, represent(self.gat, graphs, self.preprocessing))  # [G, C]
         score = attack_margin(logits).sigmoid().numpy()  # [G]
+        _require_finite_scores(score, graphs)
         alert = score >= settings.threshold
         likeliest = np.array(self.preprocessing.classes[1:])[logits[:, 1:].argmax(dim=1).numpy()]
         return WindowScores(
@@ -260,6 +262,17 @@ def _require_finite_timestamps(frames: Frames) -> None:
         raise ValueError(
             f"Row {row} has timestamp {frames.timestamp[row]}, expected a finite number of seconds: "
             "inter-arrival times come from it."
+        )
+
+
+def _require_finite_scores(score: NDArray[np.float64], graphs: PackedGraphs) -> None:
+    """NaN compares below every threshold, so a window without a score would read as normal."""
+    if (bad := np.flatnonzero(~np.isfinite(score))).size:
+        first = int(bad[0])
+        raise DataError(
+            f"{len(bad)} of {len(graphs)} windows have no finite score, the first from {graphs.start_s[first]} s to "
+            f"{graphs.end_s[first]} s: found {score[first]}, expected 0 to 1. Where the weights are finite the "
+            "timestamps lie too far apart to compute with; expected seconds."
         )
 
 

@@ -1,16 +1,17 @@
 """Captures: recordings of CAN buses, read from files of any format that is recognised from its content."""
 
 import glob
-import gzip
+import os
 import re
-import zlib
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import BinaryIO, Literal, cast
+from typing import BinaryIO, Literal
 
 import numpy as np
 
+from graphids.core.data.capture_file import open_capture, whole_lines
+from graphids.core.data.clock import Clock
 from graphids.core.data.formats.line_records import BLANK_LINE, COMMENT, ERROR_FRAME, REMOTE_FRAME
 from graphids.core.data.formats.python_can import (
     PYTHON_CAN_FORMATS,
@@ -20,11 +21,11 @@ from graphids.core.data.formats.python_can import (
 )
 from graphids.core.data.formats.text_formats import HEAD_BYTES, TEXT_FORMATS, Recognised, recognise
 from graphids.core.data.formats.text_parser import TextParser
-from graphids.core.data.frames import Capture, Frames, LogFormatError, concat
+from graphids.core.data.frames import Capture, DataError, Frames, GrowingFrames, LogFormatError
 from graphids.core.data.labels import Kinds, index_entry, labels_for
 
 OnBadLine = Literal["raise", "drop"]
-_GZIP_MAGIC = b"\x1f\x8b"
+_CHUNK_BYTES = 1 << 20  # of text that is parsed at once; a MiB stays in the cache
 # Files that lie beside captures and are none: labels, indexes, documents, code, digests.
 _NOT_A_CAPTURE = re.compile(
     r"\..*|.*\.labels\.csv(\.gz)?|.*\.(json|jsonl|yaml|yml|md|rst|pdf|png|svg|py|ipynb|sh|sha256|zip|dbc)"
@@ -60,19 +61,24 @@ def read_captures(
     path = Path(path)
     _check_on_bad_line(on_bad_line)
     counts: dict[str, int] = {}
-    # A negative size reads the whole file as one chunk: columns are then allocated once and never joined.
-    parts = list(_frames(path, on_bad_line, chunk_bytes=-1, counts=counts))
-    if not sum(map(len, parts)) and not counts["error_frames"]:
+    clock = Clock(path)
+    grown = GrowingFrames()
+    for part in _frames(path, on_bad_line, _CHUNK_BYTES, counts, clock):
+        grown.append(part)
+    frames = grown.frames()
+    if not len(frames) and not counts["error_frames"]:
         raise LogFormatError(
             f"{path}: holds no frame ({counts['bad_lines']} bad lines were dropped). "
             f"Expected a recording; check the export that made this file."
         )
-    frames = parts[0] if len(parts) == 1 else concat([replace(part, channels=parts[-1].channels) for part in parts])
     frames = labels_for(path, frames, kinds, is_complete=not counts.get("bad_lines"))
     entry = index_entry(path)
     name = name or path.name
     source = (entry and entry.source) or name
-    captures = [Capture(name, bus, source, _backward(bus), path) for bus in _split_channels(frames)]
+    captures = [
+        Capture(name, bus, source, dict(clock.counts.get(index, {})), path)
+        for index, bus in _split_channels(frames, sorted(clock.counts) or [0])
+    ]
     if len(captures) > 1:
         captures = [replace(capture, name=f"{name}:{capture.frames.channels[0]}") for capture in captures]
     captures[0].counts.update(counts)
@@ -83,10 +89,11 @@ def find_captures(data: str | Path) -> list[tuple[Path, str]]:
     """Capture files with their names: one file, a folder's (recursive, sorted), or those of a glob.
 
     In a folder, files that are no captures by their name are passed over: labels, `index.json` and other JSON,
-    documents, code, hidden files.
+    documents, code, hidden files; and what is no regular file, such as a named pipe.
 
     Raises:
         FileNotFoundError: If nothing is there.
+        DataError: If a link leads nowhere, or `data` itself is a named pipe or a device.
     """
     path = Path(data)
     if path.is_file():
@@ -98,7 +105,12 @@ def find_captures(data: str | Path) -> list[tuple[Path, str]]:
         found = sorted(map(Path, glob.glob(str(data), recursive=True)))  # noqa: PTH207  (Path.glob wants a relative one)
         if any(map(Path.is_dir, found)) and not any(map(Path.is_file, found)):
             found = sorted(file for folder in found for file in folder.rglob("*"))
-    files = [file for file in found if file.is_file() and not _is_passed_over(file.relative_to(root))]
+    if os.path.lexists(path) and not path.is_dir():
+        raise DataError(f"{data}: is no regular file. Expected a capture file, a folder or a glob of them.")
+    found = [file for file in found if not _is_passed_over(file.relative_to(root))]
+    if missing := next((file for file in found if file.is_symlink() and not file.exists()), None):
+        raise DataError(f"{missing}: a link to a file that is not there. Fetch the file, or remove the link.")
+    files = list(filter(Path.is_file, found))
     if not files:
         raise FileNotFoundError(
             f"{data}: no capture there. Expected a capture file, a folder that holds some, or a glob that matches some."
@@ -107,7 +119,11 @@ def find_captures(data: str | Path) -> list[tuple[Path, str]]:
 
 
 def stream_frames(
-    path: str | Path, *, chunk_bytes: int = 1 << 24, on_bad_line: OnBadLine = "raise"
+    path: str | Path,
+    *,
+    chunk_bytes: int = 1 << 22,
+    on_bad_line: OnBadLine = "raise",
+    counts: dict[str, int] | None = None,
 ) -> Iterator[Frames]:
     """Frames of a file of any size, chunk by chunk in bounded memory, with the labels that stand in the file itself.
 
@@ -118,6 +134,7 @@ def stream_frames(
         path: The file; `.gz` is recognised.
         chunk_bytes: Bytes of text per chunk, which is then cut at the last line's end.
         on_bad_line: As in `read_captures`.
+        counts: Filled with the counts of the whole file, over all buses, once the iteration is at its end.
 
     Raises:
         LogFormatError: As in `read_captures`, when the iteration reaches the place.
@@ -126,7 +143,15 @@ def stream_frames(
     _check_on_bad_line(on_bad_line)
     if chunk_bytes < 1:
         raise ValueError(f"chunk_bytes={chunk_bytes} is too small. Expected at least 1.")
-    return (frames for frames in _frames(Path(path), on_bad_line, chunk_bytes, {}) if len(frames))
+    return _streamed(Path(path), on_bad_line, chunk_bytes, {} if counts is None else counts)
+
+
+def _streamed(path: Path, on_bad_line: OnBadLine, chunk_bytes: int, counts: dict[str, int]) -> Iterator[Frames]:
+    clock = Clock(path)
+    yield from (frames for frames in _frames(path, on_bad_line, chunk_bytes, counts, clock) if len(frames))
+    for counted in clock.counts.values():
+        for name, number in counted.items():
+            counts[name] = counts.get(name, 0) + number
 
 
 def _check_on_bad_line(on_bad_line: str) -> None:
@@ -146,31 +171,40 @@ def _fixed_parts(pattern: Path) -> list[str]:
     return parts[:wild]
 
 
-def _frames(path: Path, on_bad_line: OnBadLine, chunk_bytes: int, counts: dict[str, int]) -> Iterator[Frames]:
-    """Frames in chunks (one chunk where `chunk_bytes` is negative); `counts` is complete once it is exhausted."""
+def _frames(
+    path: Path, on_bad_line: OnBadLine, chunk_bytes: int, counts: dict[str, int], clock: Clock
+) -> Iterator[Frames]:
+    """Frames in parts, their times judged; `counts` is complete once it is exhausted."""
     is_dropping = on_bad_line == "drop"
-    with path.open("rb") as raw:
-        is_gzip = raw.read(2) == _GZIP_MAGIC
-        raw.seek(0)
-        stream = cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if is_gzip else raw
-        try:
-            head = stream.read(HEAD_BYTES)
-            stream.seek(0)
-            format_name = recognise_python_can(head)
-            if format_name:
-                met = PythonCanCounts()
-                yield from read_with_python_can(path, stream, format_name, met, drop_bad_lines=is_dropping)
-                counts.update(error_frames=met.error_frames, remote_frames=met.remote_frames, bad_lines=met.bad_lines)
-                return
-            recognised = recognise(head)
-            if recognised is None:
-                raise _unknown_format(path, head)
-            yield from _text_frames(path, stream, recognised, is_dropping, chunk_bytes, counts)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise LogFormatError(
-                f"{path}: the gzip stream is damaged or cut off ({error}). "
-                f"Expected a whole .gz file; copy it again from where it came."
-            ) from error
+    with open_capture(path) as stream:
+        head = stream.read(HEAD_BYTES)
+        stream.seek(0)
+        format_name = recognise_python_can(head)
+        if format_name:
+            parts = _bridged_frames(path, stream, format_name, is_dropping, counts)
+        else:
+            parts = _text_frames(path, stream, _recognised(path, head), is_dropping, chunk_bytes, counts)
+        for frames in parts:
+            clock.observe(frames)
+            yield frames
+
+
+def _bridged_frames(
+    path: Path, stream: BinaryIO, format_name: str, is_dropping: bool, counts: dict[str, int]
+) -> Iterator[Frames]:
+    met = PythonCanCounts()
+    yield from read_with_python_can(path, stream, format_name, met, drop_bad_lines=is_dropping)
+    counts.update(asdict(met))
+
+
+def _recognised(path: Path, head: bytes) -> Recognised:
+    try:
+        recognised = recognise(head)
+    except LogFormatError as error:
+        raise LogFormatError(f"{path}: {error}") from error
+    if recognised is None:
+        raise _unknown_format(path, head)
+    return recognised
 
 
 def _text_frames(
@@ -183,19 +217,12 @@ def _text_frames(
 ) -> Iterator[Frames]:
     parser = TextParser(path, recognised, is_dropping)
     stream.seek(recognised.data_start)
-    rest = b""
-    while chunk := stream.read(chunk_bytes):
-        if chunk_bytes < 0:
-            rest = chunk
-            break
-        cut = chunk.rfind(b"\n") + 1
-        if cut:
-            yield parser.parse(rest + chunk[:cut])
-            rest = b""
-        rest += chunk[cut:]
-    yield parser.parse(rest)
+    is_terminated = True
+    for text in whole_lines(stream, chunk_bytes):
+        is_terminated = text.endswith(b"\n")
+        yield from parser.parse(text)
     # A candump line or a name that was cut off at the file's end can still be well formed: say that it may have been.
-    counts["unterminated_last_line"] = int(bool(rest) and not rest.endswith(b"\n"))
+    counts["unterminated_last_line"] = int(not is_terminated)
     counts.update(
         error_frames=int(parser.counts[ERROR_FRAME]),
         remote_frames=int(parser.counts[REMOTE_FRAME]),
@@ -205,18 +232,16 @@ def _text_frames(
     )
 
 
-def _split_channels(frames: Frames) -> list[Frames]:
-    """One part per channel that has frames, in the order of `channels`; a single part is not copied."""
-    present = [index for index in range(len(frames.channels)) if np.any(frames.channel == index)]
-    if len(present) <= 1:
-        channel = frames.channels[present[0] if present else 0]
-        return [replace(frames, channel=np.zeros_like(frames.channel), channels=(channel,))]
-    parts = [(frames.channels[index], frames.take(frames.channel == index)) for index in present]
-    return [replace(part, channel=np.zeros_like(part.channel), channels=(name,)) for name, part in parts]
-
-
-def _backward(frames: Frames) -> dict[str, int]:
-    return {"backward_timestamps": int(np.count_nonzero(np.diff(frames.timestamp) < 0))}
+def _split_channels(frames: Frames, present: list[int]) -> list[tuple[int, Frames]]:
+    """Index and frames of each of the channels that are `present`; a single part is not copied."""
+    if len(present) == 1:
+        frames.channel[:] = 0
+        return [(present[0], replace(frames, channels=(frames.channels[present[0]],)))]
+    parts = [(index, frames.take(frames.channel == index)) for index in present]
+    return [
+        (index, replace(part, channel=np.zeros_like(part.channel), channels=(frames.channels[index],)))
+        for index, part in parts
+    ]
 
 
 def _unknown_format(path: Path, head: bytes) -> LogFormatError:

@@ -20,6 +20,10 @@ MAX_EXTENDED_ID = 0x1FFF_FFFF
 EXTENDED_BIT = np.uint32(0x8000_0000)
 
 
+# Year 5138. Milliseconds since 1970 lie beyond it, seconds of any recording before it.
+MAX_TIMESTAMP_S = 1e11
+
+
 class DataError(ValueError):
     """Captures that cannot be used as asked; the message says which, what was found and what to do."""
 
@@ -92,6 +96,49 @@ class Capture:
     source: str
     counts: dict[str, int] = field(default_factory=dict)
     path: Path | None = None
+
+
+class GrowingFrames:
+    """Frames of one file, appended part by part; columns grow in place, so that no part is held twice."""
+
+    def __init__(self) -> None:
+        self._columns: dict[str, Any] = {}  # arrays
+        self._last: Frames | None = None
+        self._length = 0
+
+    def append(self, part: Frames) -> None:
+        """Append `part`, whose `channels` and `kinds` begin with those of the parts before it."""
+        self._last = part
+        begin, self._length = self._length, self._length + len(part)
+        for f in fields(part):
+            value = getattr(part, f.name)
+            if not isinstance(value, np.ndarray):
+                continue
+            column = self._columns.setdefault(f.name, np.empty((0, *value.shape[1:]), value.dtype))
+            if len(column) < self._length:
+                # realloc moves pages, it does not copy them, and pages that nothing was written to take no memory.
+                column.resize((max(self._length, len(column) * 5 // 4), *value.shape[1:]), refcheck=False)
+            column[begin : self._length] = value
+
+    def frames(self) -> Frames:
+        """All frames; nothing can be appended afterwards."""
+        if self._last is None:
+            return no_frames()
+        for column in self._columns.values():
+            column.resize((self._length, *column.shape[1:]), refcheck=False)
+        return replace(self._last, **self._columns)
+
+
+def no_frames() -> Frames:
+    """A recording without a frame."""
+    return Frames(
+        timestamp=np.empty(0, np.float64),
+        arbitration_id=np.empty(0, np.uint32),
+        dlc=np.empty(0, np.uint8),
+        payload=np.empty((0, MAX_PAYLOAD_BYTES), np.uint8),
+        is_extended=np.empty(0, np.bool_),
+        channel=np.empty(0, np.uint8),
+    )
 
 
 def concat(parts: Sequence[Frames]) -> Frames:

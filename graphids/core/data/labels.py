@@ -1,8 +1,9 @@
 """Labels that lie beside a capture: a sidecar with one row per frame, or an entry of an `index.json`."""
 
-import gzip
 import json
+import os
 import re
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -10,6 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from graphids.core.data.capture_file import open_capture
 from graphids.core.data.frames import NORMAL, Frames, LogFormatError
 
 Kinds = Literal["auto", "filename", "none"]
@@ -18,6 +20,8 @@ UNNAMED_KIND = "attack"
 NO_ATTACK = "none"  # the kind that an index gives to a recording without attacks
 # Figures of a kind are logged under its name; these names there mean normal windows, all kinds and their mean.
 RESERVED_KINDS = (NORMAL, "all", "macro")
+_MAX_INDEX_BYTES = 64 << 20
+_MAX_ROW_BYTES = 64
 _PARENTS = 4  # how many folders above a capture are searched for an index
 _SIDECAR_SUFFIXES = (".labels.csv", ".labels.csv.gz")
 
@@ -65,7 +69,7 @@ def labels_for(path: Path, frames: Frames, kinds: Kinds = "auto", *, is_complete
     """
     if kinds not in KINDS:
         raise ValueError(f"kinds={kinds!r} is not known. Expected one of {', '.join(map(repr, KINDS))}.")
-    frames = _with_sidecar(path, frames)
+    frames = _with_sidecar(path, frames, is_complete)
     entry = index_entry(path)
     if entry is not None:
         frames = _with_index(path, frames, entry, is_complete)
@@ -114,15 +118,41 @@ def index_entry(path: Path) -> IndexEntry | None:
         index = folder / "index.json"
         if not index.is_file():
             continue
-        try:
-            entries = json.loads(index.read_bytes())
-        except ValueError as error:
-            raise LogFormatError(f"{index}: not JSON ({error}). Correct the file or move it away.") from error
         name = path.relative_to(folder).as_posix()
-        for entry in entries if isinstance(entries, list) else ():
-            if isinstance(entry, dict) and entry.get("file") == name:
-                return _parse_entry(index, name, entry)
+        named = [entry for entry in _read_index(index) if entry["file"] == name]
+        if len(named) > 1:
+            raise LogFormatError(f"{index}: names {name!r} {len(named)} times. Expected one entry; remove the others.")
+        if named:
+            return _parse_entry(index, name, named[0])
     return None
+
+
+def _read_index(index: Path) -> list[dict[str, object]]:
+    """Entries of an index; none where the file is JSON of some other kind, which names no files."""
+    with open_capture(index) as stream:
+        text = stream.read(_MAX_INDEX_BYTES + 1)
+    if len(text) > _MAX_INDEX_BYTES:
+        raise LogFormatError(f"{index}: has more than {_MAX_INDEX_BYTES} bytes. Expected an index of captures.")
+    try:
+        entries = json.loads(text, object_pairs_hook=_without_repeats)
+    except (ValueError, RecursionError) as error:
+        raise LogFormatError(f"{index}: not JSON ({error}). Correct the file or move it away.") from error
+    if not isinstance(entries, list) or not any(isinstance(entry, dict) and "file" in entry for entry in entries):
+        return []
+    for number, entry in enumerate(entries, start=1):
+        if not isinstance(entry, dict) or not isinstance(entry.get("file"), str):
+            raise LogFormatError(
+                f"{index}: entry {number} is {str(entry)[:120]}. Expected an object with the name of a `file`, as the "
+                "others have; correct or remove it."
+            )
+    return entries
+
+
+def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    repeated = [key for key, times in Counter(key for key, _ in pairs).items() if times > 1]
+    if repeated:
+        raise ValueError(f"the key {repeated[0]!r} stands twice in one object")
+    return dict(pairs)
 
 
 def _parse_entry(index: Path, name: str, entry: dict[str, object]) -> IndexEntry:
@@ -134,39 +164,60 @@ def _parse_entry(index: Path, name: str, entry: dict[str, object]) -> IndexEntry
         raise LogFormatError(
             f"{index}: intervals of {name!r} are {entry['intervals']!r}. Expected a list of [begin, end] in seconds."
         ) from error
+    wrong = ~np.isfinite(intervals).all(axis=1) | (intervals[:, 0] > intervals[:, 1])
+    if wrong.any():
+        begin, end = intervals[wrong][0]
+        raise LogFormatError(
+            f"{index}: interval {int(np.argmax(wrong)) + 1} of {name!r} is [{begin:g}, {end:g}]. Expected finite "
+            "seconds, the begin not after the end."
+        )
     for key, expected in (("kind", str), ("source", str), ("frames", int), ("attack", int)):
-        if not isinstance(entry.get(key), expected | None):
-            raise LogFormatError(f"{index}: {key} of {name!r} is {entry[key]!r}. Expected a {expected.__name__}.")
+        value = entry.get(key)
+        is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+        if value is not None and not (is_count if expected is int else isinstance(value, expected)):
+            raise LogFormatError(
+                f"{index}: {key} of {name!r} is {value!r}. Expected a {'string' if expected is str else 'count'}."
+            )
     kind, source, frames, attack = (entry.get(key) for key in ("kind", "source", "frames", "attack"))
     return IndexEntry(index, kind and str(kind).lower(), source, intervals, frames, attack)  # type: ignore[arg-type]
 
 
-def _with_sidecar(path: Path, frames: Frames) -> Frames:
+def _with_sidecar(path: Path, frames: Frames, is_complete: bool) -> Frames:
     names = {path.name, path.name.removesuffix(".gz")}
     sidecars = [path.with_name(name + suffix) for name in sorted(names) for suffix in _SIDECAR_SUFFIXES]
-    sidecar = next(filter(Path.is_file, sidecars), None)
-    if sidecar is None:
+    present = [sidecar for sidecar in sidecars if os.path.lexists(sidecar)]
+    if not present:
         return frames
-    attack = _read_sidecar(sidecar)
+    if len(present) > 1:
+        raise LogFormatError(f"{path}: labelled by {present[0].name} and by {present[1].name}. Expected one of them.")
+    attack = _read_sidecar(present[0])
     if len(attack) != len(frames):
+        dropped = "" if is_complete else " after its bad lines were dropped, which labels by number cannot follow"
         raise LogFormatError(
-            f"{sidecar}: labels {len(attack)} frames but {path} has {len(frames)}. Expected one row per frame; "
-            f"get the labels that belong to this capture, or move them away to read it unlabelled."
+            f"{present[0]}: labels {len(attack)} frames but {path} has {len(frames)}{dropped}. Expected one row per "
+            f"frame; get the labels that belong to this capture, or move them away to read it unlabelled."
         )
     return replace(frames, attack=attack, attack_kind=attack.astype(np.int16), kinds=(NORMAL, UNNAMED_KIND))
 
 
 def _read_sidecar(sidecar: Path) -> NDArray[np.uint8]:
     """Column `attack` of a csv `frame_index,attack` whose rows number the frames from 0."""
-    raw = sidecar.read_bytes()
-    lines = (gzip.decompress(raw) if sidecar.suffix == ".gz" else raw).decode("utf-8-sig").split()
     expected = "Expected the header `frame_index,attack` and one row `<index>,<0 or 1>` per frame, from index 0 on."
-    if not lines or lines[0] != "frame_index,attack":
-        raise LogFormatError(f"{sidecar}:1: found `{lines[0] if lines else ''}`. {expected}")
-    for index, line in enumerate(lines[1:]):
-        if line != f"{index},0" and line != f"{index},1":
-            raise LogFormatError(f"{sidecar}:{index + 2}: found `{line}`. {expected}")
-    return np.array([line[-1] == "1" for line in lines[1:]], dtype=np.uint8)
+    attack = bytearray()
+    with open_capture(sidecar) as stream:
+        found = stream.readline(_MAX_ROW_BYTES).removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n")
+        if found != b"frame_index,attack":
+            raise LogFormatError(f"{sidecar}:1: found `{_shown(found)}`. {expected}")
+        while line := stream.readline(_MAX_ROW_BYTES):
+            number, _, label = line.rstrip(b"\r\n").rpartition(b",")
+            if number != b"%d" % len(attack) or label not in (b"0", b"1"):
+                raise LogFormatError(f"{sidecar}:{len(attack) + 2}: found `{_shown(line)}`. {expected}")
+            attack.append(label == b"1")
+    return np.frombuffer(attack, dtype=np.uint8)
+
+
+def _shown(line: bytes) -> str:
+    return line.rstrip(b"\r\n")[:60].decode("ascii", "backslashreplace")
 
 
 def _with_index(path: Path, frames: Frames, entry: IndexEntry, is_complete: bool) -> Frames:

@@ -84,6 +84,10 @@ def test_a_sidecar_labels_frame_by_frame(tmp_path: Path, sidecar: str) -> None:
         ("index,label\n0,0\n1,1\n2,0\n", ":1: found `index,label`. Expected the header"),
         ("frame_index,attack\n0,0\n2,1\n1,0\n", ":3: found `2,1`"),
         ("frame_index,attack\n0,0\n1,2\n2,0\n", ":3: found `1,2`"),
+        ("frame_index,attack\n0,0\n1,1\n1,1\n", ":4: found `1,1`"),
+        ("frame_index,attack\n0,0\n1,1 2,0\n", ":3: found `1,1 2,0`"),
+        ("frame_index,attack\n0,0\n\xff,1\n", ":3: found `"),
+        ("frame_index,attack\n" + "0" * 1000, ":2: found `000"),
         ("", ":1: found ``"),
     ],
 )
@@ -237,3 +241,43 @@ def test_a_sub_class_named_like_a_figure_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_without_attacks_may_be_called_normal(tmp_path: Path) -> None:
     assert read(write(tmp_path / "normal-1.csv", CLEAN)).frames.kinds == ("normal",)
+
+
+def test_two_sidecars_of_one_capture_are_an_error(tmp_path: Path) -> None:
+    path = write(tmp_path / "drive.log", CANDUMP)
+    for suffix in (".labels.csv", ".labels.csv.gz"):
+        write(tmp_path / f"drive.log{suffix}", "frame_index,attack\n0,0\n1,1\n2,0\n")
+
+    with pytest.raises(LogFormatError, match=r"labelled by drive\.log\.labels\.csv and by .*\.gz\. Expected one"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[{"file": "drive.log"}, {"file": "drive.log"}]', "names 'drive.log' 2 times"),
+        ('[{"file": "drive.log", "kind": "a", "kind": "b"}]', "not JSON .the key 'kind' stands twice"),
+        (
+            '[{"file": "other.log"}, {"files": "drive.log"}]',
+            "entry 2 is .*Expected an object with the name of a `file`",
+        ),
+        ('[{"file": "drive.log", "intervals": [[0, 1], [3, 2]]}]', r"interval 2 of 'drive.log' is \[3, 2\]"),
+        ('[{"file": "drive.log", "intervals": [[0, NaN]]}]', r"interval 1 of 'drive.log' is \[0, nan\]"),
+        ('[{"file": "drive.log", "frames": true}]', "frames of 'drive.log' is True. Expected a count"),
+        ('[{"file": "drive.log", "attack": -1}]', "attack of 'drive.log' is -1. Expected a count"),
+        ("[" * 100_000, "not JSON"),
+    ],
+)
+def test_a_malformed_index_names_the_entry(tmp_path: Path, text: str, message: str) -> None:
+    path = write(tmp_path / "drive.log", CANDUMP)
+    write(tmp_path / "index.json", text)
+
+    with pytest.raises(LogFormatError, match=f"index.json: {message}"):
+        read(path)
+
+
+def test_json_that_names_no_files_is_no_index(tmp_path: Path) -> None:
+    path = write(tmp_path / "drive.log", CANDUMP)
+    write(tmp_path / "index.json", '[{"name": "somebody else"}]')
+
+    assert read(path).frames.attack is None

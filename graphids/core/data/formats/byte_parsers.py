@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 Bytes = NDArray[np.uint8]
 
 BLANK, TAB, COMMA = 32, 9, 44
+LAST_PRINTABLE = 126
 NOT_A_DIGIT = 255
 MAX_NAMES = 256
 # A row of a names table: up to 32 bytes of text, then its length. Length 0 marks the first free row.
@@ -29,6 +30,11 @@ _BASE64 = _digit_values("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 # Powers of ten up to 10**22 are exact in float64, so that one division rounds once, as Python's float() does.
 _POWERS_OF_TEN = np.array([float(10**power) for power in range(23)])
 _MAX_DIGITS = 18  # an int64 holds any 18 digits
+
+
+def ascii_word(text: str) -> Bytes:
+    """Bytes of a word in lower case, as `is_word` takes it."""
+    return np.frombuffer(text.encode(), dtype=np.uint8)
 
 
 def names_table(*first: str) -> Bytes:
@@ -60,6 +66,18 @@ def skip_word(text: Bytes, at: int, end: int) -> int:
 def is_at(text: Bytes, at: int, end: int, byte: int) -> bool:
     """Whether `byte` stands at `at`, within the line."""
     return at < end and text[at] == byte
+
+
+@njit(nogil=True)
+def is_word(text: Bytes, at: int, end: int, word: Bytes) -> bool:
+    """Whether `text[at:end]` is `word`, which is given in lower case, in letters of any case."""
+    if end - at != word.size:
+        return False
+    for column in range(word.size):
+        byte = text[at + column]
+        if (byte | 32 if 65 <= byte <= 90 else byte) != word[column]:
+            return False
+    return True
 
 
 @njit(nogil=True)
@@ -182,6 +200,7 @@ def byte_list(text: Bytes, at: int, end: int, separator: int, limit: int) -> tup
 def base64_bytes(text: Bytes, at: int, end: int) -> tuple[int, int, np.uint64]:
     """Bytes in base64: their number (-1 where padding or bits do not add up), the offset behind, and the word."""
     bits, num_bits, count, characters, word = 0, 0, 0, 0, np.uint64(0)
+    padding = 0
     while at < end and _BASE64[text[at]] != NOT_A_DIGIT:
         bits = ((bits << 6) | int(_BASE64[text[at]])) & 0xFFFF
         num_bits += 6
@@ -193,18 +212,33 @@ def base64_bytes(text: Bytes, at: int, end: int) -> tuple[int, int, np.uint64]:
             count += 1
         at += 1
     while is_at(text, at, end, 61):
-        characters += 1
+        padding += 1
         at += 1
-    whole = characters % 4 == 0 and bits & ((1 << num_bits) - 1) == 0
+    whole = padding <= 2 and (characters + padding) % 4 == 0 and bits & ((1 << num_bits) - 1) == 0
     return (count if whole else -1), at, word
 
 
 @njit(nogil=True)
+def num_names(names: Bytes) -> int:
+    """Names that the table holds."""
+    count = 0
+    while count < MAX_NAMES and names[count, NAME_BYTES] > 0:
+        count += 1
+    return count
+
+
+@njit(nogil=True)
 def name_index(names: Bytes, text: Bytes, at: int, end: int, lower: bool) -> int:
-    """Row of the name `text[at:end]` in the table `names`, added where it is new; -1 where the table cannot take it."""
+    """Row of the name `text[at:end]` in the table `names`, added where it is new.
+
+    -1 where the table is full, or the name is not 1 to `NAME_BYTES` printable ASCII characters.
+    """
     size = end - at
     if size < 1 or size > NAME_BYTES:
         return -1
+    for column in range(at, end):
+        if text[column] < BLANK or text[column] > LAST_PRINTABLE:
+            return -1
     for row in range(MAX_NAMES):
         is_free = names[row, NAME_BYTES] == 0
         if not is_free and names[row, NAME_BYTES] != size:

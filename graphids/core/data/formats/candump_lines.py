@@ -6,11 +6,13 @@ from graphids.core.data.formats.byte_parsers import (
     BLANK,
     TAB,
     Bytes,
+    ascii_word,
     byte_list,
     decimal_number,
     hex_number,
     hex_pairs,
     is_at,
+    is_word,
     natural_number,
     skip_blanks,
     skip_word,
@@ -39,6 +41,7 @@ from graphids.core.data.formats.line_records import (
 from graphids.core.data.frames import MAX_PAYLOAD_BYTES, MAX_STANDARD_ID
 
 ERROR_FRAME_BIT = 0x2000_0000  # CAN_ERR_FLAG of Linux' can.h, which candump writes into the identifier
+_REMOTE_REQUEST = ascii_word("remote request")
 _HASH, _QUOTE, _OPEN, _CLOSE, _LEFT, _RIGHT = map(ord, "#'()[]")
 _ZERO, _ONE, _F, _R, _T = map(ord, "01FRT")
 
@@ -47,8 +50,9 @@ _ZERO, _ONE, _F, _R, _T = map(ord, "01FRT")
 def _put_candump_start(record: Row, channel_names: Bytes, text: Bytes, at: int, end: int) -> tuple[int, int]:
     """`(1700000000.000250) can0 1A2`: an ID of three digits has 11 bits, of eight 29 bits or says error frame."""
     seconds, behind = decimal_number(text, at + 1, end, POINT, 0)
-    if not is_at(text, at, end, _OPEN) or put_time(record, seconds) < 0 or not is_at(text, behind, end, _CLOSE):
-        return BAD_TIMESTAMP, at
+    code = put_time(record, seconds)
+    if not is_at(text, at, end, _OPEN) or code < 0 or not is_at(text, behind, end, _CLOSE):
+        return min(code, BAD_TIMESTAMP), at
     at = skip_blanks(text, behind + 1, end)
     behind = skip_word(text, at, end)
     if at == end or put_channel(record, channel_names, text, at, behind) < 0:
@@ -68,19 +72,24 @@ def _put_candump_start(record: Row, channel_names: Bytes, text: Bytes, at: int, 
 @njit(nogil=True)
 def candump_log(record: Row, channel_names: Bytes, text: Bytes, at: int, end: int, variant: int) -> int:
     """`(1700000000.000250) can0 1A2#00112233445566FF [R]`, variant 1 with the two label flags of CrySyS."""
-    code, at = _put_candump_start(record, channel_names, text, at, end)
-    if code != FRAME:
-        return code
+    start, at = _put_candump_start(record, channel_names, text, at, end)
+    if start < 0:
+        return start
     if not is_at(text, at, end, _HASH):
         return MISSING_FIELD if at == end else BAD_ID
     if is_at(text, at + 1, end, _HASH):
         return CAN_FD
     if is_at(text, at + 1, end, _R):
         code = put_remote(record)
-        _, at = natural_number(text, at + 2, end)
+        length, behind = natural_number(text, at + 2, end)
+        if behind > at + 3 or length > MAX_PAYLOAD_BYTES:
+            return BAD_DLC
+        at = behind
     else:
         count, at, word = hex_pairs(text, at + 1, end)
         code = put_payload(record, min(count, MAX_PAYLOAD_BYTES), count, word, True)
+    if start == ERROR_FRAME and code >= 0:
+        code = start
     if code < 0 or (at < end and text[at] != BLANK and text[at] != TAB):
         return code if code < 0 else BAD_PAYLOAD
     at = skip_blanks(text, at, end)
@@ -112,9 +121,9 @@ def _put_crysys_flags(record: Row, text: Bytes, at: int, end: int) -> int:
 @njit(nogil=True)
 def candump_screen(record: Row, channel_names: Bytes, text: Bytes, at: int, end: int) -> int:
     """` (000.000250)  can0  000001A2   [4]  00 11 22 FF`, perhaps with the text of `candump -a`."""
-    code, at = _put_candump_start(record, channel_names, text, at, end)
-    if code != FRAME:
-        return code
+    start, at = _put_candump_start(record, channel_names, text, at, end)
+    if start < 0:
+        return start
     first = skip_blanks(text, at, end)
     dlc, at = natural_number(text, first + 1, end)
     if not is_at(text, first, end, _LEFT) or not is_at(text, at, end, _RIGHT):
@@ -123,7 +132,9 @@ def candump_screen(record: Row, channel_names: Bytes, text: Bytes, at: int, end:
         return CAN_FD  # candump writes the length of an FD frame with two digits
     if dlc < 0 or dlc > MAX_PAYLOAD_BYTES:
         return BAD_DLC
-    if is_at(text, skip_blanks(text, at + 1, end), end, ord("r")):
-        return put_remote(record)  # `remote request`
+    if is_word(text, skip_blanks(text, at + 1, end), end, _REMOTE_REQUEST):
+        return put_remote(record)
     count, at, word = byte_list(text, at + 1, end, BLANK, 65)
+    if start == ERROR_FRAME:  # its meaning stands behind the bytes, as text
+        return start if count == dlc else BAD_PAYLOAD
     return put_payload(record, dlc, count, word, at == end or text[at] == _QUOTE)

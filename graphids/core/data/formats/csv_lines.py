@@ -7,11 +7,13 @@ from graphids.core.data.formats.byte_parsers import (
     BLANK,
     COMMA,
     Bytes,
+    ascii_word,
     base64_bytes,
     byte_list,
     decimal_number,
     hex_pairs,
     is_at,
+    is_word,
     name_index,
     natural_number,
     prefixed_hex_number,
@@ -34,7 +36,7 @@ from graphids.core.data.formats.line_records import (
     Row,
     put_channel,
     put_csv_start,
-    put_id,
+    put_flagged_id,
     put_payload,
     put_remote,
     put_time,
@@ -43,7 +45,9 @@ from graphids.core.data.formats.line_records import (
 from graphids.core.data.frames import MAX_PAYLOAD_BYTES
 
 _ZERO, _ONE = ord("0"), ord("1")
+_MAX_FD_BYTES = 64
 _R, _T = ord("R"), ord("T")
+_ATTACK, _NORMAL, _TRUE, _FALSE, _RX, _TX = map(ascii_word, ("attack", "normal", "true", "false", "rx", "tx"))
 
 
 @njit(nogil=True)
@@ -119,15 +123,16 @@ def _put_class(record: Row, kind_names: Bytes, text: Bytes, at: int, end: int, v
     behind = _field_end(text, at, end)
     if behind <= at:
         return MISSING_FIELD
-    # `Attack` and `Normal` have six letters; no other class begins with these two.
-    is_attack = behind - at == 6 and text[at] | 32 == ord("a") and text[at + 1] | 32 == ord("t")
-    if not is_attack and not (behind - at == 6 and text[at] | 32 == ord("n") and text[at + 1] | 32 == ord("o")):
+    is_attack = is_word(text, at, behind, _ATTACK)
+    if not is_attack and not is_word(text, at, behind, _NORMAL):
         return BAD_LABEL
     record.attack = is_attack
     if variant == 1:
         return FRAME if behind == end else BAD_END
     if behind + 1 >= end:
         return MISSING_FIELD
+    if _field_end(text, behind + 1, end) != end:
+        return BAD_END
     kind = name_index(kind_names, text, behind + 1, end, True)
     record.kind = kind
     return FRAME if kind >= 0 and (kind > 0) == is_attack else BAD_KIND
@@ -139,10 +144,19 @@ def gvret(record: Row, channel_names: Bytes, text: Bytes, at: int, end: int, var
     code, at = put_csv_start(record, text, at, end, 6)
     if code < 0:
         return code
-    record.is_extended |= at < end and text[at] | 32 == ord("t")  # true
-    at = _field_end(text, at, end) + 1
+    behind = _field_end(text, at, end)
+    is_extended = is_word(text, at, behind, _TRUE)
+    if not is_extended and not is_word(text, at, behind, _FALSE):
+        return BAD_END if behind < end else MISSING_FIELD
+    code = put_flagged_id(record, record.arbitration_id, is_extended)
+    if code < 0:
+        return code
+    at = behind + 1
     if variant == 1:
-        at = _field_end(text, at, end) + 1
+        behind = _field_end(text, at, end)
+        if not is_word(text, at, behind, _RX) and not is_word(text, at, behind, _TX):
+            return BAD_END if behind < end else MISSING_FIELD
+        at = behind + 1
     behind = _field_end(text, at, end)
     if at >= end or put_channel(record, channel_names, text, at, behind) < 0:
         return MISSING_FIELD if at >= end else BAD_CHANNEL
@@ -159,25 +173,28 @@ def gvret(record: Row, channel_names: Bytes, text: Bytes, at: int, end: int, var
 def python_can_csv(record: Row, text: Bytes, at: int, end: int) -> int:
     """`1700000000.000250,0x1a2,0,0,0,3,ABH/`: extended, remote and error flags, DLC, payload in base64."""
     seconds, at = decimal_number(text, at, end, POINT, 0)
-    if put_time(record, seconds) < 0 or not is_at(text, at, end, COMMA):
-        return BAD_TIMESTAMP
+    code = put_time(record, seconds)
+    if code < 0 or not is_at(text, at, end, COMMA):
+        return min(code, BAD_TIMESTAMP)
     identifier, at = prefixed_hex_number(text, at + 1, end)
     if identifier < 0 or at + 7 >= end:
         return BAD_ID if identifier < 0 else MISSING_FIELD
     for flag in range(at, at + 6, 2):
-        if text[flag] != COMMA or not _ZERO <= text[flag + 1] <= _ONE:
+        if text[flag] != COMMA or not _ZERO <= text[flag + 1] <= _ONE or text[flag + 2] != COMMA:
             return BAD_END
     if text[at + 5] == _ONE:
         return ERROR_FRAME
-    code = put_id(record, identifier, text[at + 1] == _ONE)
+    code = put_flagged_id(record, identifier, text[at + 1] == _ONE)
     if code < 0:
         return code
     is_remote = text[at + 3] == _ONE
     dlc, at = natural_number(text, at + 7, end)
     if not is_at(text, at, end, COMMA):
         return MISSING_FIELD if at == end else BAD_DLC
+    if dlc < 0 or dlc > _MAX_FD_BYTES:
+        return BAD_DLC
     if is_remote:
-        return put_remote(record)
+        return put_remote(record) if at + 1 == end else BAD_END
     if dlc > MAX_PAYLOAD_BYTES:
         return CAN_FD  # python-can writes FD frames into the same columns
     count, at, word = base64_bytes(text, at + 1, end)

@@ -17,7 +17,7 @@ from graphids.core.data.formats.byte_parsers import (
     name_index,
     natural_number,
 )
-from graphids.core.data.frames import MAX_EXTENDED_ID, MAX_PAYLOAD_BYTES, MAX_STANDARD_ID
+from graphids.core.data.frames import MAX_EXTENDED_ID, MAX_PAYLOAD_BYTES, MAX_STANDARD_ID, MAX_TIMESTAMP_S
 
 POINT = ord(".")
 
@@ -57,6 +57,7 @@ class Row(Protocol):
 FRAME, REMOTE_FRAME, ERROR_FRAME, COMMENT, BLANK_LINE = range(5)
 BAD_TIMESTAMP, BAD_ID, ID_TOO_LARGE, BAD_DLC, BAD_PAYLOAD, LENGTH_MISMATCH = range(-1, -7, -1)
 BAD_LABEL, BAD_CHANNEL, BAD_END, CAN_FD, BAD_KIND, MISSING_FIELD = range(-7, -13, -1)
+LINE_TOO_LONG, NUL_BYTE, TIME_TOO_LARGE = range(-13, -16, -1)
 NUM_COUNTED = BLANK_LINE + 1
 
 
@@ -79,9 +80,11 @@ class Layout(IntEnum):
 
 @njit(nogil=True)
 def put_time(record: Row, seconds: float) -> int:
-    """Store a timestamp; NaN says that none was found."""
+    """Store a timestamp; NaN says that none was found. A start of the recording that is added may be infinite."""
     record.timestamp = seconds
-    return BAD_TIMESTAMP if np.isnan(seconds) else FRAME
+    if np.isfinite(seconds):
+        return FRAME if abs(seconds) < MAX_TIMESTAMP_S else TIME_TOO_LARGE
+    return BAD_TIMESTAMP
 
 
 @njit(nogil=True)
@@ -94,6 +97,14 @@ def put_id(record: Row, identifier: int, is_extended: bool) -> int:
     record.arbitration_id = identifier
     record.is_extended = is_extended or identifier > MAX_STANDARD_ID
     return FRAME
+
+
+@njit(nogil=True)
+def put_flagged_id(record: Row, identifier: int, is_extended: bool) -> int:
+    """Store an arbitration ID of a format that says of each how many bits it has; an 11-bit one has to fit them."""
+    if not is_extended and identifier > MAX_STANDARD_ID:
+        return ID_TOO_LARGE
+    return put_id(record, identifier, is_extended)
 
 
 @njit(nogil=True)
@@ -144,8 +155,9 @@ def put_spaced_payload(record: Row, text: Bytes, at: int, end: int, dlc: int) ->
 def put_csv_start(record: Row, text: Bytes, at: int, end: int, shift: int) -> tuple[int, int]:
     """`1700000000.000250,1A2,`: timestamp in units of `10**-shift` seconds, and ID; the offset behind the comma."""
     seconds, at = decimal_number(text, at, end, POINT, shift)
-    if put_time(record, seconds) < 0 or not is_at(text, at, end, COMMA):
-        return BAD_TIMESTAMP, at
+    code = put_time(record, seconds)
+    if code < 0 or not is_at(text, at, end, COMMA):
+        return min(code, BAD_TIMESTAMP), at
     identifier, at = hex_number(text, at + 1, end)
     code = put_id(record, identifier, False)
     if code == FRAME and not is_at(text, at, end, COMMA):

@@ -1,18 +1,23 @@
 """The bridge to python-can for formats that graphids does not parse itself: Vector ASC and BLF, ASAM MF4."""
 
-import io
+import math
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
+from graphids.core.data.formats.asc_lines import AscCounts, AscLines
+from graphids.core.data.formats.blf_objects import check_blf
+from graphids.core.data.formats.byte_parsers import MAX_NAMES
 from graphids.core.data.frames import (
     MAX_EXTENDED_ID,
     MAX_PAYLOAD_BYTES,
     MAX_STANDARD_ID,
+    MAX_TIMESTAMP_S,
     Frames,
     LogFormatError,
 )
@@ -35,29 +40,11 @@ def recognise_python_can(head: bytes) -> str | None:
 
 
 @dataclass(slots=True)
-class PythonCanCounts:
+class PythonCanCounts(AscCounts):
     """What was met beside data frames."""
 
     remote_frames: int = 0
     error_frames: int = 0
-    bad_lines: int = 0
-
-
-class _AscLines(io.TextIOWrapper):
-    """Lines of an ASC file for python-can's reader.
-
-    Knows which line was read last, so that an error can name it, and leaves out `TxRq`: python-can takes the request
-    for a frame, although the frame itself follows as `Tx` when the bus carries it.
-    """
-
-    line_number = 0
-
-    def __next__(self) -> str:  # type: ignore[override]  # typeshed derives TextIOWrapper from a binary base
-        while True:
-            line = super().__next__()
-            self.line_number += 1
-            if " TxRq " not in line:
-                return line
 
 
 @dataclass(slots=True)
@@ -117,11 +104,14 @@ def read_with_python_can(
         ModuleNotFoundError: Without the extra `can`.
     """
     batch = _Batch()
-    for where, message in _messages(path, stream, format_name):
+    for where, message in _messages(path, stream, format_name, counts, drop_bad_lines):
         if message.is_error_frame:
             counts.error_frames += 1
             continue
+        channel = _channel_name(message, format_name)
         problem = _problem(message)
+        if channel not in batch.channels and len(batch.channels) == MAX_NAMES:
+            problem = problem or f"the name of one more bus than {MAX_NAMES}."
         if problem and not drop_bad_lines:
             raise LogFormatError(
                 f"{where}: {problem} Export the capture again as classic CAN, or pass on_bad_line='drop' to skip "
@@ -131,25 +121,29 @@ def read_with_python_can(
             counts.bad_lines += 1
             continue
         counts.remote_frames += message.is_remote_frame
-        batch.add(message, _channel_name(message, format_name))
+        batch.add(message, channel)
         if len(batch.rows) == batch_frames:
             yield batch.take_frames()
     yield batch.take_frames()
 
 
-def _messages(path: Path, stream: BinaryIO, format_name: str) -> "Iterator[tuple[str, can.Message]]":
+def _messages(
+    path: Path, stream: BinaryIO, format_name: str, counts: PythonCanCounts, drop_bad_lines: bool
+) -> "Iterator[tuple[str, can.Message]]":
     """Messages with the place that an error about them is to name: the line of a text file, else their number."""
     number = 0
-    lines: _AscLines | None = None
+    lines = AscLines(path, cast("Any", stream), counts, drop_bad_lines) if format_name == "Vector ASC" else None
+    if format_name == "Vector BLF":
+        check_blf(path, stream)
     try:
-        reader, lines = _open_reader(stream, format_name)
+        reader = _open_reader(lines or stream, format_name)
         messages = iter(reader)
         while (message := next(messages, None)) is not None:
             number += 1
             where = f"{path}:{lines.line_number}" if lines else f"{path}: frame {number}"
             yield where, message
-    except (ImportError, LogFormatError):
-        raise
+    except (ImportError, LogFormatError, OSError, EOFError, zlib.error):
+        raise  # what the file itself or its gzip stream raises, which the caller names
     except Exception as error:  # what the parsers of python-can and asammdf raise is not documented
         where = f"{path}:{lines.line_number}" if lines else f"{path}: after frame {number}"
         raise LogFormatError(
@@ -158,7 +152,7 @@ def _messages(path: Path, stream: BinaryIO, format_name: str) -> "Iterator[tuple
         ) from error
 
 
-def _open_reader(stream: BinaryIO, format_name: str) -> "tuple[can.io.generic.MessageReader, _AscLines | None]":
+def _open_reader(stream: Any, format_name: str) -> "can.io.generic.MessageReader":
     try:
         import can
     except ModuleNotFoundError as error:
@@ -166,12 +160,11 @@ def _open_reader(stream: BinaryIO, format_name: str) -> "tuple[can.io.generic.Me
             f"{format_name} is read through python-can, which is not installed. Run: pip install 'graphids[can]'"
         ) from error
     if format_name == "Vector ASC":
-        lines = _AscLines(cast("io.BytesIO", stream), encoding="utf-8-sig", errors="backslashreplace")
-        return can.ASCReader(lines), lines
+        return can.ASCReader(stream)
     if format_name == "Vector BLF":
-        return can.BLFReader(stream), None
+        return can.BLFReader(stream)
     try:
-        return can.MF4Reader(stream), None
+        return can.MF4Reader(stream)
     except NotImplementedError as error:  # python-can raises this where asammdf is missing
         raise ModuleNotFoundError(
             f"{format_name} needs asammdf, which is not installed. Run: pip install 'graphids[can]'"
@@ -191,6 +184,8 @@ def _problem(message: "can.Message") -> str | None:
     """What keeps a message from being a classic CAN frame."""
     if message.is_fd:
         return "a CAN FD frame. Expected classic CAN, up to 8 bytes per frame."
+    if not math.isfinite(message.timestamp) or abs(message.timestamp) >= MAX_TIMESTAMP_S:
+        return f"the timestamp is {message.timestamp}. Expected seconds, less than {MAX_TIMESTAMP_S:g}."
     if message.arbitration_id > MAX_EXTENDED_ID:
         return f"the arbitration ID {message.arbitration_id:X} has more than 29 bits (1FFFFFFF)."
     expected = 0 if message.is_remote_frame else min(message.dlc, MAX_PAYLOAD_BYTES)

@@ -4,10 +4,12 @@ A format is a layout of its data lines (`line_parsers`) and what its first lines
 order of columns, the start of the recording.
 """
 
+import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import islice
 
 import numpy as np
 
@@ -18,6 +20,7 @@ from graphids.core.data.frames import LogFormatError
 ATTACK = "attack"
 HEAD_BYTES = 1 << 16  # enough for every header in the field; a format is recognised from this much
 _HEAD_LINES = 200
+_HEAD_LINE_BYTES = 1024  # longer ones are no header, and would take a pattern's time
 _TIME = rb"-?\d+(\.\d+)?([eE][-+]?\d+)?"
 _UNIX_EPOCH_DAYS = 25569  # PCAN counts days from 1899-12-30
 
@@ -60,10 +63,12 @@ def _pcan_dialect(head: bytes, _match: re.Match[bytes]) -> tuple[int, bytes, flo
     version = re.search(rb"^;\$FILEVERSION=(\S+)", head, re.MULTILINE)
     columns = re.search(rb"^;\$COLUMNS=(\S+)", head, re.MULTILINE)
     order = columns[1].replace(b",", b"") if columns else _PCAN_COLUMNS.get(version[1] if version else b"1.0")
-    if order is None or not {*b"OID"} <= {*order}:
+    is_known = order is not None and {*b"OID"} <= {*order} <= {*b"NOTBIdRlLD"} and len({*order}) == len(order)
+    if order is None or not is_known:
+        found = version[1][:16].decode("ascii", "backslashreplace") if version else "?"
         raise LogFormatError(
-            f"PCAN trace of version {version[1].decode() if version else '?'} without a usable $COLUMNS line. "
-            f"Expected version 1.0 to 2.1; convert it with PEAK-Converter."
+            f"PCAN trace of version {found} without a usable $COLUMNS line. "
+            f"Expected version 1.0 to 2.1, each column once; convert it with PEAK-Converter."
         )
     return 0, order, _start_time_s(head)
 
@@ -91,14 +96,14 @@ TEXT_FORMATS: tuple[TextFormat, ...] = (
         "Attack & Defense Challenge csv",
         Layout.ATTACK_DEFENSE,
         "1700000000.125,1A2,4,00 11 22 FF,Normal,Normal",
-        header=_header(r"timestamp,arbitration_id,dlc,data(,class)?(,subclass)?"),
+        header=_header(r"timestamp,arbitration_id,dlc,data(,class(,subclass)?)?"),
         dialect=_optional_columns,
     ),
     TextFormat(
         "SavvyCAN GVRET csv",
         Layout.GVRET,
         "1000250,000001A2,false,0,3,00,11,FF",
-        header=_header(r"time stamp,id,extended(,dir)?,bus,len,d1.*"),
+        header=_header(r"time stamp,id,extended(,dir)?,bus,len(?:,d[1-8])*,?"),
         dialect=_optional_columns,
     ),
     TextFormat(
@@ -117,7 +122,7 @@ TEXT_FORMATS: tuple[TextFormat, ...] = (
         "PEAK-Converter csv",
         Layout.PCAN,
         "1 0.250 1 Rx DT 01A2 - 4 00 11 22 FF",
-        header=_header(r"number time \(ms\) bus direction type id \(hex\) reserved length d0.*"),
+        header=_header(r"number time \(ms\) bus direction type id \(hex\) reserved length d0( d\d| d\.\.\.)*"),
         leads=False,
         dialect=lambda head, _match: (0, b"NOBdTIRLD", _start_time_s(head)),
     ),
@@ -183,11 +188,11 @@ class Recognised:
 def recognise(head: bytes) -> Recognised | None:
     """The text format of a file that begins with `head`, at most `HEAD_BYTES` of it; None where it is unknown."""
     bom = 3 if head.startswith(b"\xef\xbb\xbf") else 0
-    lines = head[bom:].splitlines(keepends=True)[:_HEAD_LINES]
+    lines = list(islice(io.BytesIO(head[bom:]), _HEAD_LINES))
     offsets = np.cumsum([bom, *map(len, lines)])
     is_first = True
     for number, line in enumerate(map(bytes.strip, lines)):
-        for text_format in TEXT_FORMATS if line else ():
+        for text_format in TEXT_FORMATS if 0 < len(line) <= _HEAD_LINE_BYTES else ():
             pattern = text_format.header or text_format.line
             match = pattern.fullmatch(line) if pattern else None
             if match is None or (text_format.header and text_format.leads and not is_first):

@@ -1,5 +1,6 @@
 """Text of a recognised format, parsed chunk by chunk into frames."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,26 +9,32 @@ from numpy.typing import NDArray
 
 from graphids.core.data.formats import line_records as lines
 from graphids.core.data.formats.byte_parsers import NAME_BYTES, Bytes, names_table
-from graphids.core.data.formats.line_parsers import Names, parse_lines
+from graphids.core.data.formats.line_parsers import MAX_LINE_BYTES, Names, parse_lines
 from graphids.core.data.formats.line_records import NUM_COUNTED, ROW, Layout
 from graphids.core.data.formats.text_formats import Recognised
-from graphids.core.data.frames import MAX_PAYLOAD_BYTES, NORMAL, Frames, LogFormatError
+from graphids.core.data.frames import MAX_PAYLOAD_BYTES, MAX_TIMESTAMP_S, NORMAL, Frames, LogFormatError
 
 ATTACK = "attack"
+ROWS = 1 << 16  # rows that are filled before they become columns: 2 MiB, which stays in the cache
 # Layouts whose optional columns are labels.
 _LABEL_VARIANTS = (Layout.CAN_TRAIN_AND_TEST, Layout.ATTACK_DEFENSE, Layout.CANDUMP_LOG)
 _PROBLEMS: dict[int, str] = {
-    lines.BAD_TIMESTAMP: "no timestamp where the line should begin with one",
-    lines.BAD_ID: "the arbitration ID is not a hexadecimal number of the expected form",
+    lines.BAD_TIMESTAMP: "no timestamp, a finite decimal number, where one should stand",
+    lines.BAD_ID: "the arbitration ID is not a hexadecimal number of the expected form (a 0x only where shown)",
     lines.ID_TOO_LARGE: "the arbitration ID is larger than its format allows (11 bits: 7FF, 29 bits: 1FFFFFFF)",
     lines.BAD_DLC: "no DLC from 0 to 8 where one should stand",
     lines.BAD_PAYLOAD: "the payload is not whole bytes in the notation of the format",
     lines.BAD_LABEL: "no label of this format where one should stand",
-    lines.BAD_CHANNEL: f"no bus name of 1 to {NAME_BYTES} bytes, or more than 256 of them in one file",
+    lines.BAD_CHANNEL: f"no bus name of 1 to {NAME_BYTES} printable ASCII characters, or more than 256 in one file",
     lines.BAD_END: "text that the format does not have",
     lines.CAN_FD: "a CAN FD frame; graphids reads classic CAN, up to 8 bytes per frame",
-    lines.BAD_KIND: "SubClass and Class contradict each other",
+    lines.BAD_KIND: f"SubClass contradicts Class, is no name of 1 to {NAME_BYTES} printable ASCII characters, or "
+    "there are more than 255 of them in one file",
     lines.MISSING_FIELD: "the line ends before its last field",
+    lines.LINE_TOO_LONG: f"a line of more than {MAX_LINE_BYTES} bytes, which no format has",
+    lines.TIME_TOO_LARGE: f"a time of {MAX_TIMESTAMP_S:g} s or more, past the year 5138; the format has seconds here, "
+    "so these may be milli-, micro- or nanoseconds",
+    lines.NUL_BYTE: "NUL bytes, as a crash or a full disk leaves them behind",
 }
 
 
@@ -51,48 +58,54 @@ class TextParser:
     counts: NDArray[np.int64] = field(init=False)
     bad_lines: int = 0
     _names: Names = field(init=False)
+    _rows: NDArray[np.void] = field(init=False)
 
     def __post_init__(self) -> None:
         self.line_number = self.recognised.first_line
         self.counts = np.zeros(NUM_COUNTED, dtype=np.int64)
+        self._rows = np.empty(ROWS, dtype=ROW)
         self._names = Names(channels=names_table(), kinds=names_table(NORMAL))
 
-    def parse(self, text: bytes) -> Frames:
+    def parse(self, text: bytes) -> Iterator[Frames]:
         """Frames of `text`, which begins at a line's start and ends at a line's end (or at the file's).
 
-        Channels and kinds keep their index from one chunk to the next; their tuples grow as names turn up.
+        They come in parts of at most `ROWS`, so that a line of two bytes costs no row before it turns out to be a
+        frame. Channels and kinds keep their index from part to part; their tuples grow as names turn up.
 
         Raises:
             LogFormatError: On a bad line, unless bad lines are dropped.
         """
         data = np.frombuffer(text, dtype=np.uint8)
-        rows = np.empty(text.count(b"\n") + 1, dtype=ROW)
-        row = at = 0
+        has_nul = b"\0" in text
+        at = 0
         while at < data.size:
-            row, at, num_lines, code = parse_lines(
-                self.recognised.dialect, self._names, data, at, rows, row, self.counts
-            )
-            self.line_number += num_lines
-            if code != lines.FRAME:
-                if not self.drop_bad_lines:
-                    raise self._error(code, text, at, rows[row])
-                self.bad_lines += 1
-        return self._frames(rows[:row])
+            filled = 0
+            while at < data.size and filled < ROWS:
+                num_rows, at, num_lines, code = parse_lines(
+                    self.recognised.dialect, self._names, data, at, has_nul, self._rows[filled:], self.counts
+                )
+                filled += num_rows
+                self.line_number += num_lines
+                if code != lines.FRAME:
+                    if not self.drop_bad_lines:
+                        raise self._error(code, text, at, self._rows[filled])
+                    self.bad_lines += 1
+            yield self._frames(self._rows[:filled])
 
     def _frames(self, rows: NDArray[np.void]) -> Frames:
         layout, variant = self.recognised.format.layout, self.recognised.dialect.variant
         is_labelled = layout == Layout.CAR_HACKING or (layout in _LABEL_VARIANTS and variant > 0)
         names_kinds = layout == Layout.ATTACK_DEFENSE and variant == 2
-        attack = np.ascontiguousarray(rows["attack"])
-        kind = np.ascontiguousarray(rows["kind"]) if names_kinds else attack.astype(np.int16)
+        attack = rows["attack"].copy()
+        kind = rows["kind"].copy() if names_kinds else attack.astype(np.int16)
         kinds = _names(self._names.kinds) if names_kinds else (NORMAL, ATTACK)
         return Frames(
-            timestamp=np.ascontiguousarray(rows["timestamp"]),
-            arbitration_id=np.ascontiguousarray(rows["arbitration_id"]),
-            dlc=np.ascontiguousarray(rows["dlc"]),
-            payload=np.ascontiguousarray(rows["payload"]).view(np.uint8).reshape(-1, MAX_PAYLOAD_BYTES),
-            is_extended=np.ascontiguousarray(rows["is_extended"]),
-            channel=np.ascontiguousarray(rows["channel"]),
+            timestamp=rows["timestamp"].copy(),
+            arbitration_id=rows["arbitration_id"].copy(),
+            dlc=rows["dlc"].copy(),
+            payload=rows["payload"].copy().view(np.uint8).reshape(-1, MAX_PAYLOAD_BYTES),
+            is_extended=rows["is_extended"].copy(),
+            channel=rows["channel"].copy(),
             channels=_names(self._names.channels) or ("",),
             attack=attack if is_labelled else None,
             attack_kind=kind if is_labelled else None,

@@ -8,7 +8,7 @@ import pytest
 from graphids.core.data.formats.line_records import COMMENT, ERROR_FRAME, REMOTE_FRAME
 from graphids.core.data.formats.text_formats import TEXT_FORMATS, recognise
 from graphids.core.data.formats.text_parser import TextParser
-from graphids.core.data.frames import Frames, LogFormatError
+from graphids.core.data.frames import Frames, GrowingFrames, LogFormatError
 
 CAN_TRAIN_AND_TEST = b"timestamp,arbitration_id,data_field,attack\n"
 ATTACK_DEFENSE = b"Timestamp,Arbitration_ID,DLC,Data,Class,SubClass\n"
@@ -24,9 +24,16 @@ def parser(text: bytes, *, drop_bad_lines: bool = False) -> TextParser:
     return TextParser(Path("drive.log"), recognised, drop_bad_lines)
 
 
+def frames_of(found: TextParser, text: bytes) -> Frames:
+    """All frames of `text`, from where `found` says that its data begin."""
+    grown = GrowingFrames()
+    for part in found.parse(text[found.recognised.data_start :]):
+        grown.append(part)
+    return grown.frames()
+
+
 def parse(text: bytes) -> Frames:
-    found = parser(text)
-    return found.parse(text[found.recognised.data_start :])
+    return frames_of(parser(text), text)
 
 
 def table(frames: Frames) -> list[tuple[float, int, str]]:
@@ -107,7 +114,7 @@ def test_candump_keeps_remote_frames_without_payload_and_drops_error_frames() ->
     text = b"(1.0) can0 123#R8\n(2.0) can0 20000004#0000000000000000\n(3.0) can0 124#R\n(4.0) can0 125#11\n"
     found = parser(text)
 
-    frames = found.parse(text)
+    frames = frames_of(found, text)
 
     assert table(frames) == [(1.0, 0x123, ""), (3.0, 0x124, ""), (4.0, 0x125, "11")]
     assert found.counts[REMOTE_FRAME] == 2
@@ -168,7 +175,7 @@ def test_busmaster_time_of_day_becomes_seconds_since_midnight() -> None:
     text = b"***BUSMASTER Ver 3.2.0***\n***HEX***\n01:02:03:532 Rx 1 0x158 s 2 00 28\n01:02:03:6000 Tx 2 0x158 x 0\n"
     found = parser(text)
 
-    frames = found.parse(text)
+    frames = frames_of(found, text)
 
     assert table(frames) == [(3723.532, 0x158, "0028"), (3723.6, 0x158, "")]
     assert frames.is_extended.tolist() == [False, True]
@@ -263,7 +270,7 @@ BAD_LINES = {
     "dlc and bytes": (b"1.5,0316,1,05,R\n", b"1.6,0316,3,05,21,R", "payload has 2 bytes but DLC says 3"),
     "no flag": (b"1.5,0316,1,05,R\n", b"1.6,0316,2,05,21", "ends before its last field"),
     "other flag": (b"1.5,0316,1,05,R\n", b"1.6,0316,2,05,21,X", "no label"),
-    "subclass": (ATTACK_DEFENSE, b"1.5,153,1,20,Normal,Fuzzing", "SubClass and Class contradict"),
+    "subclass": (ATTACK_DEFENSE, b"1.5,153,1,20,Normal,Fuzzing", "SubClass contradicts Class"),
     "class": (ATTACK_DEFENSE, b"1.5,153,1,20,Maybe,Fuzzing", "no label"),
     "data": (ATTACK_DEFENSE, b"1.5,153,3,20 A1,Normal,Normal", "payload has 2 bytes but DLC says 3"),
     "candump cut off": (b"(1.0) can0 123#00\n", b"(1606770", "no timestamp.*file ends within this line"),
@@ -294,7 +301,7 @@ def test_a_bad_line_is_an_error_that_names_file_line_and_what_was_found(good: by
     line_number = text.count(b"\n") + 1
 
     with pytest.raises(LogFormatError, match=rf"drive\.log:{line_number}: .*(?:{message})") as error:
-        found.parse(text[found.recognised.data_start :])
+        frames_of(found, text)
 
     assert f"found `{bad.decode()}`" in str(error.value)
     assert "on_bad_line='drop'" in str(error.value)
@@ -306,7 +313,7 @@ def test_dropping_skips_the_bad_line_alone_and_counts_it(good: bytes, bad: bytes
     text = good + bad
     found = parser(text, drop_bad_lines=True)
 
-    frames = found.parse(text[found.recognised.data_start :])
+    frames = frames_of(found, text)
 
     headers = (CAN_TRAIN_AND_TEST, ATTACK_DEFENSE, GVRET, PYTHON_CAN_CSV, CANHACKER)
     assert found.bad_lines == 1
@@ -317,7 +324,7 @@ def test_frames_after_a_dropped_line_carry_nothing_of_it() -> None:
     text = CAN_TRAIN_AND_TEST + b"0.5,1E5,0102030405060708,9\n0.6,1E5,AA,0\n"
     found = parser(text, drop_bad_lines=True)
 
-    frames = found.parse(text[found.recognised.data_start :])
+    frames = frames_of(found, text)
 
     assert table(frames) == [(0.6, 0x1E5, "aa")]
     assert frames.payload[0, 1:].tolist() == [0] * 7
@@ -338,7 +345,7 @@ def test_every_example_in_an_error_message_is_a_line_of_its_format() -> None:
         found = parser(text)
 
         assert found.recognised.format is text_format
-        assert len(found.parse(text[found.recognised.data_start :])) == 1
+        assert len(frames_of(found, text)) == 1
 
 
 def test_a_format_is_recognised_although_its_first_line_is_damaged() -> None:

@@ -1,0 +1,101 @@
+"""What a recorder's clock did: counts of what windows can bear, an error where times cannot be seconds."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphids.core.data.frames import DataError, Frames
+
+# With fewer frames of a bus than this nothing can be said of its rate.
+JUDGED_FRAMES = 100
+# Recorders that merge buses or buffers deliver a few frames out of order; in shuffled rows every second step goes back.
+MAX_BACKWARD_SHARE = 0.1
+# Steps back beyond the jitter of buffers, and silences that no ignition cycle has: the clock was set, or it wrapped.
+JUMP_BACK_S, JUMP_AHEAD_S = 1.0, 3600.0
+# A bus in operation carries 100 to 3,000 frames per second; 1 Mbit/s has room for 20,000. A bench with one sender may
+# be slow, but ten senders that together stay below 10 frames per second are none.
+MAX_GAP_S, MAX_GAP_OF_MANY_S, MANY_IDS = 1.0, 0.1, 10
+MAX_RATE_HZ, BURST_FRAMES = 100_000, 2_000
+
+
+@dataclass(slots=True)
+class Clock:
+    """Times of one file's frames, met part by part.
+
+    Attributes:
+        path: Named in errors.
+        counts: By the bus' index in `channels`: `equal_timestamps` (as the frame before), `backward_timestamps`,
+            `clock_jumps` (back by over a second, ahead by over an hour) and `negative_timestamps`.
+    """
+
+    path: Path
+    counts: dict[int, Counter[str]] = field(default_factory=dict)
+    _last_s: dict[int, float] = field(default_factory=dict)
+    _steps: Counter[int] = field(default_factory=Counter)
+    _judged: set[int] = field(default_factory=set)
+
+    def observe(self, frames: Frames) -> None:
+        """Count the steps between the frames of each bus, those before `frames` included.
+
+        Raises:
+            DataError: If the times of a bus cannot be seconds in recorded order.
+        """
+        if not len(frames):
+            return
+        present = np.flatnonzero(np.bincount(frames.channel))
+        for bus in map(int, present):
+            rows = slice(None) if len(present) == 1 else frames.channel == bus
+            self._observe_bus(bus, frames.channels[bus], frames.timestamp[rows], frames.arbitration_id[rows])
+
+    def _observe_bus(self, bus: int, bus_name: str, timestamp: NDArray[np.float64], ids: NDArray[np.uint32]) -> None:
+        steps = np.empty_like(timestamp)
+        steps[0] = timestamp[0] - self._last_s.get(bus, timestamp[0] - 1.0)  # a bus' first frame follows nothing
+        np.subtract(timestamp[1:], timestamp[:-1], out=steps[1:])
+        shortest_s, longest_s = float(steps.min()), float(steps.max())
+        counts = self.counts.setdefault(bus, Counter())
+        for name, met in (
+            ("equal_timestamps", shortest_s <= 0 and steps == 0),
+            ("backward_timestamps", shortest_s < 0 and steps < 0),
+            ("clock_jumps", shortest_s < -JUMP_BACK_S and steps < -JUMP_BACK_S),
+            ("clock_jumps", longest_s > JUMP_AHEAD_S and steps > JUMP_AHEAD_S),
+            ("negative_timestamps", timestamp < 0),
+        ):
+            counts[name] += int(np.count_nonzero(met))
+        self._last_s[bus] = float(timestamp[-1])
+        self._steps[bus] += len(timestamp)
+        where = f"{self.path}: bus {bus_name!r}" if bus_name else f"{self.path}"
+        self._check_order(where, counts["backward_timestamps"], self._steps[bus])
+        if bus not in self._judged and len(timestamp) >= JUDGED_FRAMES:
+            self._judged.add(bus)
+            _check_rate(where, timestamp, steps[1:], len(np.unique(ids)))
+
+    def _check_order(self, where: str, backward: int, frames: int) -> None:
+        if frames >= JUDGED_FRAMES and backward > MAX_BACKWARD_SHARE * frames:
+            raise DataError(
+                f"{where}: time goes back at {backward} of the first {frames} frames. Expected frames in the order "
+                f"in which the bus carried them, with at most {MAX_BACKWARD_SHARE:.0%} out of place; sort the file by "
+                "its timestamps if its rows were shuffled, or export the recording again."
+            )
+
+
+def _check_rate(where: str, timestamp: NDArray[np.float64], steps: NDArray[np.float64], num_ids: int) -> None:
+    ahead = steps[steps > 0]
+    gap_s = float(np.median(ahead)) if len(ahead) else 0.0
+    if gap_s > MAX_GAP_S or (gap_s > MAX_GAP_OF_MANY_S and num_ids >= MANY_IDS):
+        # Gaps on a bus in operation are 0.1 to 10 ms.
+        unit, factor = ("microseconds", 1_000_000) if gap_s >= 20 else ("milliseconds", 1_000)
+        raise DataError(
+            f"{where}: the median gap between {len(timestamp)} frames of {num_ids} IDs is {gap_s:g}, that is "
+            f"{1 / gap_s:.3g} frames per second if timestamps are seconds, and a bus in operation carries hundreds. "
+            f"Expected seconds; if these are {unit}, divide them by {factor} and write the capture again."
+        )
+    span_s = float(np.ptp(timestamp))
+    if len(timestamp) >= BURST_FRAMES and span_s * MAX_RATE_HZ < len(timestamp):
+        raise DataError(
+            f"{where}: {len(timestamp)} frames lie within {span_s:g} s. Timestamps do not advance as seconds do: a bus "
+            "of 1 Mbit/s carries at most 20,000 frames per second. Export the recording again with its timestamps, in "
+            "seconds."
+        )

@@ -1,0 +1,98 @@
+"""The frame of a Vector BLF file, checked object by object before python-can reads it.
+
+python-can ends without an error where an object or a container was cut off, passes over what stands outside a
+container, decompresses without a limit, and goes round for ever on an object of length 0.
+"""
+
+import struct
+import zlib
+from pathlib import Path
+from typing import BinaryIO, NoReturn
+
+from graphids.core.data.frames import LogFormatError
+
+_FILE_HEADER = struct.Struct("<4sL64x")
+_OBJECT = struct.Struct("<4sHHLL")  # signature, header size, header version, object size, object type
+_CONTAINER_HEADER = struct.Struct("<H6xL4x")  # compression method, size uncompressed
+_SIGNATURE = b"LOBJ"
+_CONTAINER = 10
+_FRAME_TYPES = (1, 73, 86, 100, 101)  # CAN message, error, message 2, FD, FD 64
+_UNCOMPRESSED, _ZLIB = 0, 2
+_PADDING = 8
+_MIN_OBJECT_BYTES = 32
+_MAX_CONTAINER_BYTES = 16 << 20  # Vector's tools and python-can write 128 KiB
+
+
+def check_blf(path: Path, stream: BinaryIO) -> None:
+    """Read `stream` once and leave it at its begin.
+
+    Raises:
+        LogFormatError: If it was cut off or is damaged, or a container holds more than 16 MiB.
+    """
+    _, header_bytes = _FILE_HEADER.unpack(_exactly(path, stream, _FILE_HEADER.size))
+    _exactly(path, stream, header_bytes - _FILE_HEADER.size)
+    tail, offset = b"", header_bytes
+    while first := stream.read(_OBJECT.size):
+        header = first + _exactly(path, stream, _OBJECT.size - len(first))
+        signature, _, _, size, object_type = _OBJECT.unpack(header)
+        if signature != _SIGNATURE or size < _OBJECT.size or object_type in _FRAME_TYPES:
+            _damaged(path, f"no container at byte {offset}")
+        body = _exactly(path, stream, size - _OBJECT.size)
+        stream.read(size % 4)
+        if object_type == _CONTAINER:
+            tail = _check_objects(path, tail + _content(path, body, offset), offset)
+        offset += size + size % 4
+    if _SIGNATURE in tail:
+        _damaged(path, "its last object is cut off")
+    stream.seek(0)
+
+
+def _content(path: Path, body: bytes, offset: int) -> bytes:
+    """What a container holds, decompressed."""
+    if len(body) < _CONTAINER_HEADER.size:
+        _damaged(path, f"the container at byte {offset} has no header")
+    method, _ = _CONTAINER_HEADER.unpack_from(body)
+    data = body[_CONTAINER_HEADER.size :]
+    if method == _ZLIB:
+        inflater = zlib.decompressobj()
+        try:
+            data = inflater.decompress(data, _MAX_CONTAINER_BYTES + 1)
+        except zlib.error as error:
+            _damaged(path, f"the container at byte {offset} does not decompress ({error})")
+        if len(data) > _MAX_CONTAINER_BYTES or not inflater.eof:
+            _damaged(path, f"the container at byte {offset} does not end, or not within {_MAX_CONTAINER_BYTES} bytes")
+    elif method != _UNCOMPRESSED:
+        _damaged(path, f"the container at byte {offset} is compressed by the unknown method {method}")
+    return data
+
+
+def _check_objects(path: Path, data: bytes, offset: int) -> bytes:
+    """What is left of `data` behind its last whole object, which goes on in the next container."""
+    at = 0
+    while True:
+        begin = data.find(_SIGNATURE, at, at + _PADDING)
+        if begin < 0 and at + _PADDING <= len(data):
+            _damaged(path, f"no object at byte {at} within the container at byte {offset}")
+        if begin < 0 or begin + _OBJECT.size > len(data):
+            return data[at:]
+        _, _, version, size, _ = _OBJECT.unpack_from(data, begin)
+        if size < _MIN_OBJECT_BYTES or version not in (1, 2):
+            _damaged(path, f"an object of {size} bytes and version {version} in the container at byte {offset}")
+        if begin + size > len(data):
+            return data[at:]
+        at = begin + size
+
+
+def _exactly(path: Path, stream: BinaryIO, size: int) -> bytes:
+    """`size` bytes; the length comes from the file, and a read allocates no more than the file has."""
+    data = stream.read(size) if size > 0 else b""
+    if size < 0 or len(data) < size:
+        _damaged(path, f"{size} bytes should follow, found {len(data)}")
+    return data
+
+
+def _damaged(path: Path, problem: str) -> NoReturn:
+    raise LogFormatError(
+        f"{path}: the Vector BLF file is damaged or cut off: {problem}. Expected an intact file; export the capture "
+        "again."
+    )

@@ -1,0 +1,314 @@
+"""What a capture may hold: each row of the table in docs/data.md, read by default and with `on_bad_line="drop"`."""
+
+import gzip
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from graphids.core.data.captures import find_captures, read_captures, stream_frames
+from graphids.core.data.frames import DataError
+
+REFUSED, DROPPED, ACCEPTED, LEFT_OUT = "refused", "dropped", "accepted", "left out"
+CANDUMP = b"(1.0) can0 123#0011\n"
+CSV = b"timestamp,arbitration_id,data_field,attack\n0.5,1E5,46,0\n"
+HACKING = b"1.5,0316,1,05,R\n"
+GVRET = b"Time Stamp,ID,Extended,Bus,LEN,D1,D2\n1000,00000450,false,0,1,00\n"
+PYTHON_CAN = b"timestamp,arbitration_id,extended,remote,error,dlc,data\n1.5,0x32a,0,0,0,1,AA==\n"
+ASC = b"date Mon Jan 1 00:00:00.000 2024\nbase hex  timestamps absolute\ninternal events logged\n 2.5 1 6F9 Rx d 1 05\n"
+
+
+@dataclass(frozen=True)
+class Case:
+    """Files that a row is about, each with one frame and one such thing, or written by `make`."""
+
+    texts: tuple[bytes, ...] = ()
+    make: Callable[[Path], None] | None = None
+    extra_frames: int = 0  # frames beside the one, by default
+    counted: int = 1
+    needs_can: bool = field(default=False)
+
+
+def ticking(times: list[float], ids: int = 1) -> bytes:
+    return b"".join(b"(%.6f) can0 %03X#00\n" % (t, i % ids) for i, t in enumerate(times))
+
+
+def real(number: int) -> list[float]:
+    return [i * 0.001 for i in range(number)]
+
+
+def utf16(path: Path) -> None:
+    path.write_bytes(CANDUMP.decode().encode("utf-16"))
+
+
+def blf(path: Path, *, keep: float) -> None:
+    can = pytest.importorskip("can")
+    whole = path.with_suffix(path.suffix + ".blf")
+    with can.Logger(whole) as logger:
+        for i in range(300):
+            logger(can.Message(1.5 + i / 1000, 0x123, is_extended_id=False, data=[1, 2, 3], channel=0))
+    raw = whole.read_bytes()
+    path.write_bytes(raw[: int(len(raw) * keep)])
+    whole.unlink()
+
+
+def mf4(path: Path) -> None:
+    pytest.importorskip("asammdf")
+    path.write_bytes(b"MDF     4.10    " + bytes(100))
+
+
+def linked(path: Path) -> None:
+    path.mkdir()
+    (path / "drive.log").symlink_to(path / "nowhere.log")
+
+
+def many_buses(path: Path) -> None:
+    path.write_bytes(b"".join(b"(1.0) can%d 123#00\n" % i for i in range(257)))
+
+
+CASES: dict[str, Case] = {
+    "timestamp that is no number (text, NaN, infinite)": Case(
+        (
+            CSV + b"x,1E5,46,0\n",
+            CSV + b"nan,1E5,46,0\n",
+            CSV + b"inf,1E5,46,0\n",
+            CSV + b",1E5,46,0\n",
+            CANDUMP + b"(-inf) can0 123#00\n",
+            GVRET + b"NaN,00000450,false,0,1,00\n",
+        )
+    ),
+    "timestamp of 1e11 or more (ms, us, ns since 1970)": Case(
+        (
+            CSV + b"1700000000000,1E5,46,0\n",
+            CANDUMP + b"(1700000000000000.0) can0 123#00\n",
+            CSV + b"1e99,1E5,46,0\n",
+            HACKING + b"-1e11,0316,1,05,R\n",
+            PYTHON_CAN + b"1700000000000,0x32a,0,0,0,1,AA==\n",
+        )
+    ),
+    "microseconds for seconds (median gap above 1 s, or 0.1 s with 10 IDs)": Case(
+        (
+            ticking([t * 1e6 for t in real(200)]),
+            ticking([t * 1e3 for t in real(200)], ids=20),
+            # A USB logger's bursts: most gaps 2 microseconds, some frames at the same time.
+            ticking([2.0 * (i // 2) + 61_000 * (i // 60) for i in range(600)]),
+            CSV + b"".join(b"%d,1E5,46,0\n" % (250 * i) for i in range(1, 200)),
+        )
+    ),
+    "timestamps that do not advance (2,000 frames at over 100,000 per second)": Case(
+        (ticking([1.0] * 2_000), ticking([i * 1e-8 for i in range(2_000)]))
+    ),
+    "unsorted: more than a tenth of the steps go back": Case(
+        (ticking(real(200)[::-1]), ticking([t for i in range(100) for t in (0.002 * i + 0.001, 0.002 * i)]))
+    ),
+    "unsorted: fewer, or by a recorder's jitter": Case((CANDUMP + b"(0.999) can0 123#00\n",), extra_frames=1),
+    "wrapped or set clock: back by over 1 s, ahead by over 1 h": Case(
+        (
+            b"Time Stamp,ID,Extended,Bus,LEN,D1,D2\n4294967295,00000450,false,0,0\n100,00000450,false,0,0\n",
+            b"23:59:59:9990 Rx 1 0x158 s 0\n00:00:00:0010 Rx 1 0x158 s 0\n",
+            CANDUMP + b"(1700000000.0) can0 123#00\n",
+        ),
+        extra_frames=1,
+    ),
+    "negative timestamps (before the trigger)": Case((b"(-0.5) can0 123#00\n" + CANDUMP,), extra_frames=1),
+    "equal timestamps": Case((CANDUMP + CANDUMP, HACKING + HACKING), extra_frames=1),
+    "arbitration ID beyond 29 bits": Case(
+        (CSV + b"0.5,20000000,46,0\n", CANDUMP + b"(1.0) can0 80000000#00\n", CSV + b"0.5,FFFFFFFFFFFFFFFFFFFF,46,0\n")
+    ),
+    "ID beyond 11 bits where the line says 11": Case(
+        (
+            CANDUMP + b"(1.0) can0 FFF#00\n",
+            GVRET + b"1000,00000800,false,0,1,00\n",
+            PYTHON_CAN + b"1.5,0x800,0,0,0,1,AA==\n",
+            b"1)  1.0  0100  1  01\n2)  2.0  0800  1  01\n",
+        )
+    ),
+    "ID with 0x where the format has none": Case(
+        (CSV + b"0.5,0x1E5,46,0\n", CANDUMP + b"(1.0) can0 0x123#00\n", HACKING + b"1.5,0x316,1,05,R\n")
+    ),
+    "payload that is no hex": Case(
+        (CSV + b"0.5,1E5,4Z,0\n", CANDUMP + b"(1.0) can0 123#0x11\n", PYTHON_CAN + b"1.5,0x32a,0,0,0,1,A*==\n")
+    ),
+    "odd number of hex digits": Case((CSV + b"0.5,1E5,460,0\n", CANDUMP + b"(1.0) can0 123#001\n")),
+    "DLC that differs from the payload": Case(
+        (
+            HACKING + b"1.6,0316,3,05,21,R\n",
+            GVRET + b"1000,00000450,false,0,3,00,C2\n",
+            PYTHON_CAN + b"1.5,0x32a,0,0,0,3,AAA=\n",
+            ASC + b" 2.6 1 6F9 Rx d 3 05 0C\n",
+        )
+    ),
+    "CAN FD frame": Case(
+        (
+            CANDUMP + b"(1.0) can0 123##100\n",
+            PYTHON_CAN + b"1.5,0x32a,0,0,0,12,AAAAAAAAAAAAAAAA\n",
+            b";$FILEVERSION=2.0\n;$COLUMNS=N,O,T,I,d,l,D\n1 1.0 DT 0100 Rx 0\n2 1.0 FD 00000100 Tx 2  01 02\n",
+        )
+    ),
+    "remote frame": Case((CANDUMP + b"(1.0) can0 123#R8\n", ASC + b" 2.6 1 6F9 Rx r\n"), extra_frames=1),
+    "error frame": Case(
+        (
+            CANDUMP + b"(1.0) can0 20000004#0000000000000000\n",
+            ASC + b" 2.6 1 ErrorFrame\n",
+            PYTHON_CAN + b"1,0x1,0,0,1,0,\n",
+        )
+    ),
+    "comment, status or header line of the format": Case(
+        (b"***BUSMASTER Ver 3.2.0***\n01:02:03:532 Rx 1 0x158 s 0\n", b";$FILEVERSION=1.1\n1)  1000.0  Tx  0100  0\n")
+    ),
+    "blank line": Case((CANDUMP + b" \t\r\n", b"\n" + CANDUMP, ASC + b"  \n")),
+    "header line again, within the data": Case(
+        (CSV + CSV.split(b"\n")[0] + b"\n", GVRET + GVRET.split(b"\n")[0] + b"\n")
+    ),
+    "empty file": Case((b"", b"\n\r\n", gzip.compress(b""))),
+    "header only": Case((CSV.split(b"\n")[0] + b"\n", GVRET.split(b"\n")[0], b"***BUSMASTER***\n")),
+    "one frame": Case((CANDUMP, CSV, HACKING, GVRET, PYTHON_CAN, ASC)),
+    "CRLF line ends": Case(tuple(text.replace(b"\n", b"\r\n") for text in (CANDUMP, CSV, GVRET, PYTHON_CAN, ASC))),
+    "CR alone as line end": Case((CSV.replace(b"\n", b"\r"), (CANDUMP * 2).replace(b"\n", b"\r"))),
+    "byte order mark (UTF-8)": Case(tuple(b"\xef\xbb\xbf" + text for text in (CANDUMP, CSV, HACKING, ASC))),
+    "UTF-16 text": Case(make=utf16),
+    "bytes beyond ASCII in a name": Case(
+        (CANDUMP + b"(1.0) c\xe4n0 123#00\n", CANDUMP + "(1.0) cän 123#00\n".encode())
+    ),
+    "NUL bytes": Case(
+        (CANDUMP + bytes(4096), CSV + b"0.6,1E5,4\x006,0\n", CANDUMP + b"(1.0) c\x00n 123#00\n", ASC + bytes(9))
+    ),
+    "line of over 4,096 bytes, or without an end": Case(
+        (CANDUMP + b"(1.0) can0 123#" + b"0" * 5000 + b"\n", CANDUMP + b" " * 3_000_000, ASC + b"1" * 3_000_000 + b"\n")
+    ),
+    "last line without its end, well formed": Case((CANDUMP.rstrip(), CSV.rstrip())),
+    "last line cut off": Case((CANDUMP + b"(1606770", CSV + b"0.5,1E5,46", HACKING + b"1.6,0316,2,05,2")),
+    "missing column": Case((b"timestamp,arbitration_id\n0.5,1E5\n", b"Timestamp,Arbitration_ID,DLC,Data,SubClass\n")),
+    "repeated column": Case(
+        (
+            b"timestamp,arbitration_id,data_field,attack,attack\n0.5,1E5,46,0,1\n",
+            b"timestamp,timestamp,arbitration_id,data_field,attack\n0.5,0.5,1E5,46,0\n",
+        )
+    ),
+    "more than 256 buses": Case(make=many_buses, extra_frames=255),
+    "gzip that expands over 200 times, beyond 64 MiB": Case(
+        make=lambda path: path.write_bytes(gzip.compress(CSV + b"\n" * (80 << 20), 6)) and None
+    ),
+    "gzip that is cut off or damaged": Case(
+        (gzip.compress(CANDUMP * 9)[:-5], gzip.compress(CANDUMP) + b"rest", gzip.compress(CANDUMP * 50)[:40])
+    ),
+    "named pipe": Case(make=lambda path: os.mkfifo(path)),
+    "device": Case(make=lambda path: path.symlink_to("/dev/zero")),
+    "folder": Case(make=lambda path: path.mkdir()),
+    "link to nothing, in a folder of captures": Case(make=linked),
+    "frames without timestamps": Case((b"ID,DATA_0,DATA_1\n65,96,0\n", b"  can0  123   [2]  11 22\n")),
+    "Vector ASC with relative timestamps": Case((ASC.replace(b"absolute", b"relative"),), needs_can=True),
+    "Vector BLF that is cut off or damaged": Case(make=lambda path: blf(path, keep=0.9)),
+    "ASAM MF4 that is cut off or damaged": Case(make=mf4),
+}
+
+
+def table() -> dict[str, tuple[str, str, str, str]]:
+    """The rows of docs/data.md: by default, with drop, count, message."""
+    docs = Path(__file__).parents[3] / "docs" / "data.md"
+    section = docs.read_text().split("## What a capture may hold")[1].split("\n## ")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:1] == "|"]
+    return {row[0]: (row[1], row[2], row[3].strip("`"), row[4]) for row in rows[2:]}
+
+
+TABLE = table()
+FILES = [(name, number) for name, case in CASES.items() for number in range(len(case.texts) or 1)]
+
+
+@pytest.fixture
+def capture(tmp_path: Path, row: str, number: int) -> Path:
+    case = CASES[row]
+    path = tmp_path / "drive"
+    if case.make is None:
+        if case.needs_can or case.texts[number].lstrip(b"\xef\xbb\xbf").startswith(b"date"):
+            pytest.importorskip("can", reason="needs python-can: pip install 'graphids[can]'")
+        path.write_bytes(case.texts[number])
+    else:
+        case.make(path)
+    return path
+
+
+def read(path: Path, row: str, on_bad_line: str) -> tuple[int, dict[str, int]]:
+    """Frames and counts, the same whether read as a whole or streamed."""
+    if row.startswith("link"):
+        find_captures(path)
+    counts: dict[str, int] = {}
+    streamed = sum(map(len, stream_frames(path, chunk_bytes=1 << 16, on_bad_line=on_bad_line, counts=counts)))  # type: ignore[arg-type]
+    captures = read_captures(path, on_bad_line=on_bad_line)  # type: ignore[arg-type]
+    whole: dict[str, int] = {}
+    for found in captures:
+        for name, value in found.counts.items():
+            whole[name] = whole.get(name, 0) + value
+    assert (sum(len(found.frames) for found in captures), whole) == (streamed, counts)
+    return streamed, counts
+
+
+def test_every_row_of_the_documentation_has_a_case_and_every_case_a_row() -> None:
+    assert list(CASES) == list(TABLE)
+
+
+@pytest.mark.parametrize(("row", "number"), FILES)  # `capture` takes the number
+@pytest.mark.parametrize("on_bad_line", ["raise", "drop"])
+def test_a_capture_is_refused_read_or_counted_as_its_row_says(capture: Path, row: str, on_bad_line: str) -> None:
+    verdict, count, message = TABLE[row][on_bad_line == "drop"], TABLE[row][2], TABLE[row][3]
+    case = CASES[row]
+    if verdict.startswith(REFUSED):
+        with pytest.raises(DataError, match=rf"drive.*{message}") as error:
+            read(capture, row, on_bad_line)
+        if count == "bad_lines":
+            assert re.match(r".*drive:\d+: .*on_bad_line='drop'", str(error.value))
+        return
+
+    frames, counts = read(capture, row, on_bad_line)
+
+    assert frames == 1 + case.extra_frames
+    if count:
+        assert counts[count] == case.counted
+    if count != "bad_lines":
+        assert counts["bad_lines"] == 0
+
+
+MEASURE = """
+import resource, sys
+from pathlib import Path
+from graphids.core.data.captures import read_captures, stream_frames
+whole, small, path = sys.argv[1] == "whole", Path(sys.argv[2]), Path(sys.argv[3])
+
+def read(path):
+    return [len(c.frames) for c in read_captures(path)] if whole else [len(f) for f in stream_frames(path)]
+
+read(small)  # loads the compiled parser
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+assert sum(read(path)) > 0
+print(1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "is_blank", "times_the_input"),
+    [("whole", False, 4), ("whole", True, 4), ("stream", False, 0)],
+    ids=["frames", "blank lines", "streamed"],
+)
+def test_reading_takes_at_most_four_times_the_input_and_64_mib(
+    tmp_path: Path, how: str, is_blank: bool, times_the_input: int
+) -> None:
+    frame, num_bytes = b"(%d.5) c 1A2#\n", 40_000_000  # 14 bytes a frame, fewer than any in the field
+    (tmp_path / "small").write_bytes(frame % 1)
+    lines = b"\n" * 13_000 if is_blank else b"".join(frame % (i % 90 + 10) for i in range(9_000))
+    path = tmp_path / "drive"
+    path.write_bytes(frame % 1 + lines * (num_bytes // len(lines)))
+
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, how, str(tmp_path / "small"), str(path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+
+    assert int(done.stdout) <= times_the_input * path.stat().st_size + (64 << 20)
