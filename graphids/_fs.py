@@ -1,135 +1,148 @@
-"""Bytes on disk: digests, sidecars, and checkpoints that are whole or refused.
+"""Checkpoints on disk: whole, with a digest beside them, or refused.
 
 A checkpoint `best.ckpt` is accompanied by `best.ckpt.sha256`, a line that `sha256sum -c` accepts. At every instant,
-also after a kill at any point, a reader gets the whole old or the whole new checkpoint, verified. One process writes
-a path at a time (rank 0); any number read. Local and network filesystems with POSIX rename; no remote URLs.
+also after a kill at any point or a loss of power, a reader gets the whole old or the whole new checkpoint, verified.
+One process writes a folder at a time (rank 0); any number read. Local and network filesystems with POSIX rename; no
+remote URLs.
+
+The one rule behind it: **whenever there is a checkpoint, its sidecar accepts the bytes in it.** Checkpoint and sidecar
+are two files, so a save opens the sidecar first (the digest of what stands keeps its line, that of what comes is added
+in a `#` line), then replaces the checkpoint, then closes the sidecar; removal takes the checkpoint first. Each step is
+made durable before the next, so that no loss of power can reorder them.
 
 A sidecar proves that bytes are those that were written. It does not prove who wrote them: whoever can change the
 checkpoint can change the sidecar.
 """
 
 import contextlib
-import hashlib
+import errno
+import logging
 import os
-import re
-import secrets
-from io import BytesIO
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-_SIDECAR_LINE = re.compile(r"(?P<digest>[0-9a-f]{64})  (?P<name>.+)")
-_SIDECAR_PENDING = re.compile(r"# (?P<digest>[0-9a-f]{64})")
-_READ_ATTEMPTS = 20
+from graphids._files import (
+    IntegrityError,
+    delete,
+    digest_bytes,
+    digest_file,
+    exists,
+    explained,
+    is_regular,
+    is_temporary,
+    make_folder,
+    opened,
+    publish_bytes,
+    publish_link,
+    read_digested,
+    sync_file,
+    sync_folder,
+)
+from graphids._sidecar import SUFFIX, Sidecar, read_sidecar, sidecar_path, sidecar_text
+from graphids._tensors import MappableMemory, first_line, parse, serialize
 
+__all__ = [
+    "IntegrityError",
+    "adopt",
+    "atomic_link",
+    "atomic_load",
+    "atomic_save",
+    "digest_bytes",
+    "digest_file",
+    "make_folder",
+    "publish_bytes",
+    "read_digested",
+    "read_verified",
+    "remove",
+    "settle",
+    "sidecar_path",
+]
 
-class IntegrityError(Exception):
-    """Bytes are not those that were written, or nothing says what was written; the message says what to do."""
-
-
-def digest_bytes(data: bytes) -> str:
-    """Hex sha256.
-
-    >>> digest_bytes(b"")[:16]
-    'e3b0c44298fc1c14'
-    """
-    return hashlib.sha256(data).hexdigest()
-
-
-def digest_file(path: str | os.PathLike[str]) -> str:
-    """Hex sha256 of a file's bytes, read in blocks."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def sidecar_path(path: str | os.PathLike[str]) -> Path:
-    """Where the digest of `path` stands: beside it, with `.sha256` appended."""
-    path = Path(path)
-    return path.with_name(f"{path.name}.sha256")
-
-
-def publish_bytes(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write `data` so that `path` holds the whole old or the whole new bytes at every instant, also after a crash.
-
-    The temporary file lies in the same directory: a rename across filesystems is a copy and not atomic.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-    try:
-        # Mode "x" leaves permissions to the umask, where `tempfile` makes files that only their owner can read.
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
-        raise
-    _fsync_directory(path.parent)
+_READ_ATTEMPTS = 100
+_NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
+_logger = logging.getLogger(__name__)
 
 
 def atomic_save(obj: object, path: str | os.PathLike[str]) -> str:
     """Save a checkpoint and its sidecar; `atomic_load` accepts the old or the new one at every instant in between.
 
-    While the save is open, the sidecar names the old digest in its line and the new one in a `#` line.
-
     Args:
         obj: Bytes, written as they are, or anything `torch.save` takes. Tensors and plain values only, else
             `atomic_load` refuses to parse it.
-        path: Checkpoint; its folder exists.
+        path: Checkpoint; its folder exists. A link there is replaced, not followed.
 
     Returns:
         Hex sha256 of the bytes written.
+
+    Raises:
+        OSError: With path, reason and what still stands. The old or the new checkpoint loads; saving again is safe.
+        ValueError: If the name of the file holds a line break.
     """
-    path = Path(path)
-    data = bytes(obj) if isinstance(obj, bytes | bytearray | memoryview) else _serialize(obj)
-    new = digest_bytes(data)
-    closed = _sidecar_text(path.name, new)
-    old = _current_digest(path)
-    publish_bytes(sidecar_path(path), closed if old in (None, new) else _sidecar_text(path.name, old, pending=new))
-    publish_bytes(path, data)
-    if old not in (None, new):
-        publish_bytes(sidecar_path(path), closed)
-    return new
+    data = bytes(obj) if isinstance(obj, bytes | bytearray | memoryview) else serialize(obj)
+    digest = digest_bytes(data)
+    _publish_with_sidecar(Path(path), digest, lambda: publish_bytes(path, data))
+    return digest
+
+
+def atomic_link(source: str | os.PathLike[str], path: str | os.PathLike[str]) -> str:
+    """Make `path` a second name of the checkpoint `source`, with a sidecar of its own; as safe as `atomic_save`.
+
+    A hard link, not a symbolic one: it takes no space either, but it outlives the removal of `source` and keeps its
+    bytes when `source` is saved anew, so that its sidecar stays true. Where the filesystem has none, bytes are copied.
+
+    Returns:
+        Hex sha256 of the bytes.
+
+    Raises:
+        IntegrityError: If `source` is not what its sidecar says.
+        OSError: As `atomic_save`.
+    """
+    path, source = Path(path), Path(source)
+    data, digest = _read_accepted(source)
+
+    def publish() -> None:
+        try:
+            publish_link(path, source)
+        except OSError as error:
+            if error.errno not in _NO_HARD_LINKS:
+                raise
+            publish_bytes(path, data)
+
+    _publish_with_sidecar(path, digest, publish)
+    return digest
 
 
 def atomic_load(path: str | os.PathLike[str], map_location: Any = "cpu") -> Any:
     """Read a checkpoint once, compare it with its sidecar and parse those same bytes with `weights_only=True`.
 
+    Nothing is parsed before all of it is verified; tensors never share memory with the file.
+
     Args:
-        path: Checkpoint.
+        path: Checkpoint; no symbolic link.
         map_location: As in `torch.load`.
 
     Raises:
         IntegrityError: If the sidecar is missing or malformed, or the bytes are not those it names.
         FileNotFoundError: If there is no checkpoint.
+        ValueError: If it holds something else than tensors and plain values.
     """
-    data = read_verified(path)
-    import torch
+    with contextlib.ExitStack() as stack:
+        memory = MappableMemory(stack)
+        data, _ = _read_accepted(Path(path), memory.allocate)
+        try:
+            return parse(data, memory, map_location)
+        except (pickle.UnpicklingError, EOFError) as error:
+            raise ValueError(
+                f"{path}: its bytes are those that were saved, but they do not load with weights_only=True "
+                f"({first_line(error)}). Expected tensors and plain values; save nothing else in a checkpoint."
+            ) from error
 
-    return torch.load(BytesIO(data), map_location=map_location, weights_only=True)
 
-
-def read_verified(path: str | os.PathLike[str]) -> bytes:
+def read_verified(path: str | os.PathLike[str]) -> memoryview:
     """Bytes of a checkpoint that match its sidecar; errors as in `atomic_load`."""
-    path = Path(path)
-    accepted: tuple[str, ...] = ()
-    found = ""
-    for _ in range(_READ_ATTEMPTS):
-        data = path.read_bytes()
-        found = digest_bytes(data)
-        before, accepted = accepted, _read_sidecar(path)
-        if found in accepted:
-            return data
-        # A save that ran to its end between the two reads looks like a mismatch. Two rounds that agree on the
-        # sidecar enclose a read of the checkpoint during which no save ended.
-        if accepted == before:
-            break
-    raise IntegrityError(
-        f"{path}: expected sha256 {' or '.join(accepted)} (from {sidecar_path(path).name}), found {found} over "
-        f"{len(data)} bytes. The file was truncated or changed after it was written; do not use it. "
-        "Restore it from a copy, or resume from another checkpoint of the run."
-    )
+    return _read_accepted(Path(path))[0]
 
 
 def remove(path: str | os.PathLike[str]) -> None:
@@ -137,60 +150,158 @@ def remove(path: str | os.PathLike[str]) -> None:
 
     The checkpoint goes first: a reader in between finds no file, which says more than a missing digest.
     """
-    Path(path).unlink(missing_ok=True)
-    sidecar_path(path).unlink(missing_ok=True)
+    path = Path(path)
+    delete(path)
+    if exists(sidecar_path(path)):
+        # Else a loss of power could bring back the checkpoint alone, which nothing would vouch for.
+        sync_folder(path.parent)
+        delete(sidecar_path(path))
 
 
-def _serialize(obj: object) -> bytes:
-    import torch
+def settle(folder: str | os.PathLike[str]) -> list[str]:
+    """Put in order what a kill left in a folder of checkpoints, before its next use.
 
-    buffer = BytesIO()
-    torch.save(obj, buffer)
-    return buffer.getvalue()
+    Sidecars with two digests are closed according to the bytes; temporary files of ours, and sidecars whose checkpoint
+    is gone, are removed. Every checkpoint loads, or is refused, as it did before: a damaged one stays as it is. No
+    other process may save in the folder meanwhile. A kill at any point leaves a folder to settle again.
+
+    Returns:
+        What was done, a line each; empty where nothing was to do, or no folder is there.
+
+    Raises:
+        OSError: If the folder cannot be read or written.
+    """
+    folder = Path(folder)
+    if not exists(folder):
+        return []
+    with explained(folder, "looking for what a kill left"):
+        names = sorted(os.listdir(folder))
+    # What a killed save renamed has to be durable before anything is concluded from it.
+    sync_folder(folder)
+    done = []
+    for name in names:
+        if is_temporary(name) and is_regular(folder / name):
+            delete(folder / name)
+            done.append(f"removed {name}, left by a save that did not end")
+        elif name.endswith(SUFFIX) and (what := _settle_sidecar(folder / name.removesuffix(SUFFIX))):
+            done.append(what)
+    if done:
+        sync_folder(folder)
+    return done
 
 
-def _sidecar_text(name: str, digest: str, *, pending: str | None = None) -> bytes:
-    line = f"{digest}  {name}\n"
-    return (line if pending is None else f"{line}# {pending}\n").encode()
+def adopt(path: str | os.PathLike[str]) -> str:
+    """Give a checkpoint without a sidecar one, for the bytes that it has now; logs a warning that says what that means.
 
+    Returns:
+        Hex sha256 of the bytes.
 
-def _read_sidecar(path: Path) -> tuple[str, ...]:
-    """Digests that the sidecar of `path` accepts: one, or two while a save is open."""
-    sidecar = sidecar_path(path)
-    try:
-        lines = sidecar.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise IntegrityError(
-            f"{path}: expected its digest in {sidecar.name}, found no such file. Without it nothing says whether the "
-            f"bytes are whole. If you know they are, run `sha256sum {path.name} > {sidecar.name}` in that folder."
-        ) from None
-    except UnicodeDecodeError:
-        lines = []
-    patterns = (_SIDECAR_LINE, _SIDECAR_PENDING)[: len(lines)]
-    matches = [pattern.fullmatch(line) for pattern, line in zip(patterns, lines, strict=False)]
-    if len(lines) not in (1, 2) or not all(matches) or (matches[0] and matches[0]["name"] != path.name):
-        raise IntegrityError(
-            f"{sidecar}: expected '<64 hex digits>  {path.name}', found {lines[:3]!r}. Restore the sidecar and its "
-            "checkpoint from a copy, or resume from another checkpoint of the run."
+    Raises:
+        FileExistsError: If there is a sidecar, whatever it says.
+        IntegrityError: If it is no regular file, or does not load with `weights_only=True`.
+        OSError: If it cannot be read, or the sidecar not be written.
+    """
+    path = Path(path)
+    if exists(sidecar_path(path)):
+        raise FileExistsError(
+            f"{path}: it has a sidecar already, {sidecar_path(path).name}. Expected none: adopting is for files that "
+            "were saved without one. If the sidecar is wrong, restore both files from a copy."
         )
-    return tuple(match["digest"] for match in matches if match)
-
-
-def _current_digest(path: Path) -> str | None:
-    """The digest under which a reader accepts what is at `path` now; None where it accepts nothing."""
+    data, digest = read_digested(path)
     try:
-        accepted = _read_sidecar(path)
-        # Two digests are left by a save that was killed; the bytes tell on which side of the rename.
-        current = accepted[0] if len(accepted) == 1 else digest_file(path)
+        parse(data)
+    except Exception as error:
+        raise IntegrityError(
+            f"{path}: expected a checkpoint of tensors and plain values, found bytes that do not load with "
+            f"weights_only=True ({first_line(error)}). It was not adopted; restore it from a copy."
+        ) from error
+    sync_file(path)
+    publish_bytes(sidecar_path(path), sidecar_text(path, digest))
+    _logger.warning(
+        "%s: adopted with sha256 %s. NOTHING PROVES that these are the bytes that were written, or who wrote them: "
+        "from now on a change is noticed, an earlier one is not.",
+        path,
+        digest,
+    )
+    return digest
+
+
+def _read_accepted(path: Path, allocate: Callable[[int], memoryview] | None = None) -> tuple[memoryview, str]:
+    """Bytes that the sidecar accepts, and their digest; errors as in `atomic_load`."""
+    for _ in range(_READ_ATTEMPTS):
+        # Before and after: a save may run to its end while the checkpoint is being read.
+        before = read_sidecar(path)
+        with opened(path) as file:
+            data, found = file.read(allocate)
+            if before.accepts(found):
+                return data, found
+            after = read_sidecar(path)
+            if after.accepts(found):
+                return data, found
+            # While the same file is there its sidecar accepts it: what does not match now is wrong, not in between.
+            if file.is_still_there():
+                raise IntegrityError(after.problem or _mismatch(path, after, found, file.size))
+    raise IntegrityError(
+        f"{path}: it was replaced during each of {_READ_ATTEMPTS} attempts to read it. Expected one writer that "
+        "pauses; load it when that has ended."
+    )
+
+
+def _publish_with_sidecar(path: Path, new: str, publish: Callable[[], None]) -> None:
+    sidecar, closed = sidecar_path(path), sidecar_text(path, new)
+    replaces = exists(path)
+    standing = _standing_digest(path) if replaces else None
+    if not replaces:
+        # A removal may not have reached the disk yet; undone by a loss of power, it would meet the new sidecar.
+        sync_folder(path.parent)
+    to_be_closed = replaces and standing != new
+    publish_bytes(sidecar, sidecar_text(path, standing, pending=new) if to_be_closed else closed)
+    publish()
+    if to_be_closed:
+        publish_bytes(sidecar, closed)
+
+
+def _standing_digest(path: Path) -> str | None:
+    """The digest that a reader holds the present checkpoint to; None where its sidecar says nothing."""
+    sidecar = read_sidecar(path)
+    if sidecar.pending is None:
+        return sidecar.line
+    # Left by a kill. What it renamed has to be durable before another sidecar describes it.
+    sync_folder(path.parent)
+    found = _digest_or_none(path)
+    return found if found is not None and sidecar.accepts(found) else sidecar.line
+
+
+def _settle_sidecar(path: Path) -> str | None:
+    sidecar, said = sidecar_path(path), read_sidecar(path)
+    if said.problem:
+        return None
+    if not exists(path):
+        delete(sidecar)
+        return f"removed {sidecar.name}, whose checkpoint is gone"
+    if said.pending is None:
+        return None
+    found = _digest_or_none(path)
+    if found is not None and said.accepts(found):
+        publish_bytes(sidecar, sidecar_text(path, found))
+        return f"closed {sidecar.name}, left open by a save that did not end"
+    if said.line is None:
+        # The save was to replace a checkpoint that had no valid sidecar, and did not come to it.
+        delete(sidecar)
+        return f"removed {sidecar.name}, of a save that did not end"
+    return None
+
+
+def _digest_or_none(path: Path) -> str | None:
+    try:
+        return digest_file(path)
     except (IntegrityError, FileNotFoundError):
         return None
-    return current if current in accepted and path.exists() else None
 
 
-def _fsync_directory(folder: Path) -> None:
-    """Make a rename durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _mismatch(path: Path, sidecar: Sidecar, found: str, size: int) -> str:
+    return (
+        f"{path}: expected sha256 {sidecar} (from {sidecar_path(path).name}), found {found} over {size} bytes. The "
+        "file was truncated or changed after it was written; do not use it. Restore it from a copy, or resume from "
+        "another checkpoint of the run."
+    )

@@ -1,5 +1,8 @@
+import json
 import math
+import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -213,6 +216,44 @@ def test_without_a_checkpoint_the_model_in_memory_is_normalized_with_a_warning(
         trainer.fit(detector, datamodule=datamodule)
 
     torch.testing.assert_close(detector.gat.fc_layers[-1].weight.norm(dim=1), torch.ones(3))
+
+
+@pytest.fixture(scope="module")
+def four_ranks(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[dict[str, Any]]]:
+    """`four_ranks(fault)`: what each of four processes said of its fit."""
+    program, folder = Path(__file__).parent.parent / "four_ranks.py", tmp_path_factory.mktemp("ranks")
+    command = [sys.executable, "-W", "ignore", str(program), str(folder), "none", "save", "tau"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=150)
+    answers = [json.loads(line) for line in answer.stdout.splitlines() if line.startswith("{")]
+    assert len(answers) == 3 * 4, answer.stderr
+    return lambda fault: sorted((a for a in answers if a["fault"] == fault), key=lambda a: a["rank"])
+
+
+def test_of_four_processes_one_rescales_the_head_once_and_all_end_with_it(
+    four_ranks: Callable[[str], list[dict[str, Any]]],
+) -> None:
+    """With tau 0.5 a head that was rescaled twice is another one than a head that was rescaled once."""
+    answers = four_ranks("none")
+    once = apply_tau_norm(torch.tensor(answers[0]["raw_head"]), 0.5)
+
+    # Two epochs and one tau-normalization.
+    assert [answer["files_replaced"].count("best.ckpt") for answer in answers] == [3, 0, 0, 0]
+    assert not any(answer["files_replaced"] for answer in answers[1:])
+    for answer in answers:
+        assert answer["raw_head"] == answers[0]["raw_head"]
+        assert torch.equal(torch.tensor(answer["head"]), once)
+
+
+@pytest.mark.parametrize(("fault", "doing"), [("save", "saving"), ("tau", "tau-normalizing")])
+def test_a_full_disk_on_rank_zero_ends_every_process_with_the_reason(
+    four_ranks: Callable[[str], list[dict[str, Any]]], fault: str, doing: str
+) -> None:
+    first, *others = four_ranks(fault)
+
+    assert first["error"] == "OSError"
+    assert re.search(r"No space left on device .*what was there before is untouched: .*best\.ckpt", first["message"])
+    for other in others:
+        assert re.match(rf"Rank 0 failed while {doing} .*best\.ckpt: OSError.*No space left", other["message"])
 
 
 def test_a_best_checkpoint_that_changed_on_disk_is_not_normalized(

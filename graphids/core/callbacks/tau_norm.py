@@ -19,6 +19,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
 from graphids._fs import atomic_load, atomic_save
+from graphids.core.callbacks.checkpoint import on_rank_zero
 
 # Top-level key of a checkpoint; its value is `TauNormRecord.to_dict()`.
 RECORD_KEY = "graphids_tau_norm"
@@ -140,9 +141,10 @@ class TauNormCallback(Callback):
     Lightning has no step between the last checkpoint and the end of a fit that changes weights. Hooks:
 
     - `on_fit_end`: rank 0 loads the best checkpoint (verified), rescales the head from its raw weights and saves it
-      over the best path with a renewed sidecar; then every rank loads that file into the module. `ModelCheckpoint`
-      has saved for the last time in `on_train_end`. A callback that logs the model in `on_fit_end` has to stand
-      after this one in the trainer's list. After an exception the hook does not run: checkpoints stay raw.
+      over the best path with a renewed sidecar, while the others wait; then every rank loads that file into the
+      module. An error on rank 0 ends every rank. `ModelCheckpoint` has saved for the last time in `on_train_end`. A
+      callback that logs the model in `on_fit_end` has to stand after this one in the trainer's list. After an
+      exception the hook does not run: checkpoints stay raw.
     - `on_load_checkpoint`, `on_fit_start`: a fit that starts from tau-normalized weights (resume, or a second `fit` of
       the same module) puts the raw head back first, since optimizer state belongs to it.
 
@@ -191,12 +193,13 @@ class TauNormCallback(Callback):
             checkpoint = {"state_dict": {key: value.clone() for key, value in pl_module.state_dict().items()}}
             self.record = tau_normalize(checkpoint, self.tau)
         else:
-            if trainer.is_global_zero:
-                checkpoint = atomic_load(best_path)
-                tau_normalize(checkpoint, self.tau)
-                atomic_save(checkpoint, best_path)
-            trainer.strategy.barrier("TauNormCallback")
+            on_rank_zero(trainer, lambda: self._normalize_file(best_path), f"tau-normalizing {best_path}")
             checkpoint = atomic_load(best_path)
             self.record = tau_norm_record(checkpoint)
             self.best_epoch = checkpoint["epoch"]
         pl_module.load_state_dict(checkpoint["state_dict"])
+
+    def _normalize_file(self, path: str) -> None:
+        checkpoint = atomic_load(path)
+        tau_normalize(checkpoint, self.tau)
+        atomic_save(checkpoint, path)

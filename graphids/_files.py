@@ -1,0 +1,307 @@
+"""One file on disk: read once together with its digest, or published whole.
+
+Every touch of the disk is a call `os.<function>(...)`, so that a test can watch and fail each one. Local and network
+filesystems with POSIX rename; standard library only.
+"""
+
+import contextlib
+import errno
+import hashlib
+import mmap
+import os
+import re
+import secrets
+import stat
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+# Below it a second thread costs more than it saves (starting one takes about 0.1 ms, hashing 1 MiB 0.6 ms).
+_THREAD_FROM_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 20
+_OPEN_TO_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_OPEN_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_TEMPORARY = re.compile(r"\.graphids-[0-9a-f]{16}\.tmp")
+
+
+class IntegrityError(Exception):
+    """Bytes are not those that were written, or nothing says what was written; the message says what to do."""
+
+
+def digest_bytes(data: bytes | bytearray | memoryview) -> str:
+    """Hex sha256.
+
+    >>> digest_bytes(b"")[:16]
+    'e3b0c44298fc1c14'
+    """
+    return hashlib.sha256(data).hexdigest()
+
+
+def digest_file(path: str | os.PathLike[str]) -> str:
+    """Hex sha256 of a regular file; errors as in `read_digested`."""
+    return read_digested(path)[1]
+
+
+def read_digested(
+    path: str | os.PathLike[str], *, max_bytes: int | None = None, expected_bytes: int | None = None
+) -> tuple[memoryview, str]:
+    """Read a file once, into memory that nobody else can write, and hash that memory.
+
+    What is to be trusted has to be parsed from the returned bytes; opening the path again may find others.
+
+    Args:
+        path: Regular file; no link to one.
+        max_bytes: Largest size to read.
+        expected_bytes: The only size to read. Both are held against the size before anything is read.
+
+    Returns:
+        Bytes, writable and private, and their hex sha256.
+
+    Raises:
+        IntegrityError: If something else than a regular file of that size lies there; a FIFO is not waited for.
+        OSError: If it cannot be opened or read.
+    """
+    with opened(path) as file:
+        if expected_bytes is not None and file.size != expected_bytes:
+            raise IntegrityError(
+                f"{path}: expected {expected_bytes} bytes, found {file.size}. The file was truncated, extended or "
+                "replaced; restore it from a copy."
+            )
+        if max_bytes is not None and file.size > max_bytes:
+            raise IntegrityError(
+                f"{path}: expected at most {max_bytes} bytes, found {file.size}. Nothing of it was read; remove it, or "
+                "restore it from a copy."
+            )
+        return file.read()
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedFile:
+    """A regular file open for reading; for as long as it is, no other file can get its `identity`."""
+
+    path: Path
+    descriptor: int
+    size: int
+    identity: tuple[int, int]
+
+    def read(self, allocate: Callable[[int], memoryview] | None = None) -> tuple[memoryview, str]:
+        """All bytes and their hex sha256; call it once.
+
+        Args:
+            allocate: Gives writable memory of a number of bytes; by default private memory of this process.
+
+        Raises:
+            IntegrityError: If the file got shorter meanwhile.
+            OSError: If it cannot be read.
+        """
+        with explained(self.path, "reading it"):
+            data = (allocate or private_memory)(self.size)
+        chunks = [data[start : start + _CHUNK_BYTES] for start in range(0, self.size, _CHUNK_BYTES)]
+        digest = hashlib.sha256()
+        if self.size <= _THREAD_FROM_BYTES:
+            for chunk in chunks:
+                self._fill(chunk)
+                digest.update(chunk)
+        else:
+            # Hashing releases the interpreter lock: one chunk is hashed while the next is read.
+            with ThreadPoolExecutor(max_workers=1) as hasher:
+                for chunk in chunks:
+                    self._fill(chunk)
+                    hasher.submit(digest.update, chunk)
+        return data, digest.hexdigest()
+
+    def is_still_there(self) -> bool:
+        """Whether the path still leads to this very file: it was neither replaced nor removed since it was opened."""
+        status = _status(self.path)
+        return status is not None and (status.st_dev, status.st_ino) == self.identity
+
+    def _fill(self, chunk: memoryview) -> None:
+        while chunk:
+            with explained(self.path, "reading it"):
+                count = os.readv(self.descriptor, [chunk])
+            if count == 0:
+                raise IntegrityError(
+                    f"{self.path}: expected {self.size} bytes, found fewer: it was truncated while it was read. "
+                    "Restore it from a copy."
+                )
+            chunk = chunk[count:]
+
+
+@contextlib.contextmanager
+def opened(path: str | os.PathLike[str]) -> Iterator[OpenedFile]:
+    """Open a regular file for reading.
+
+    Raises:
+        IntegrityError: If a link, a FIFO, a folder or a device lies there.
+        OSError: If it cannot be opened.
+    """
+    try:
+        with explained(path, "opening it"):
+            descriptor = os.open(path, _OPEN_TO_READ)
+    except OSError as error:
+        # A link, and a socket.
+        if error.errno in (errno.ELOOP, errno.ENXIO) and (status := _status(path)):
+            raise _not_regular(path, status.st_mode) from error
+        raise
+    try:
+        with explained(path, "reading it"):
+            status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise _not_regular(path, status.st_mode)
+        yield OpenedFile(Path(path), descriptor, status.st_size, (status.st_dev, status.st_ino))
+    finally:
+        with explained(path, "reading it"):
+            os.close(descriptor)
+
+
+def private_memory(size: int) -> memoryview:
+    """Writable memory of this process alone, zeroed by the kernel only where it is touched when large."""
+    return memoryview(bytearray(size) if size <= _THREAD_FROM_BYTES else mmap.mmap(-1, size))
+
+
+def publish_bytes(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
+    """Write `data` so that `path` holds the whole old or the whole new bytes at every instant, also after a crash.
+
+    The temporary file lies in the same folder: a rename across filesystems is a copy and not atomic. A link that lies
+    at `path` is replaced, not followed.
+
+    Raises:
+        OSError: Names path, reason and what failed; nothing stays behind but perhaps a temporary file.
+    """
+    _publish(Path(path), lambda temporary: _write_new(temporary, data))
+
+
+def publish_link(path: str | os.PathLike[str], source: str | os.PathLike[str]) -> None:
+    """Make `path` a second name (hard link) of the file `source`; atomic and durable as `publish_bytes`."""
+    _publish(Path(path), lambda temporary: os.link(source, temporary, follow_symlinks=False))
+
+
+def make_folder(folder: str | os.PathLike[str]) -> None:
+    """Make a folder with its parents, each durable before anything is put into it; one that exists is no error."""
+    folder = Path(folder)
+    with explained(folder, "making the folder"):
+        try:
+            os.mkdir(folder)
+        except FileExistsError:
+            if not stat.S_ISDIR(os.stat(folder).st_mode):
+                raise
+            return
+        except FileNotFoundError:
+            make_folder(folder.parent)
+            os.mkdir(folder)
+    sync_folder(folder.parent)
+
+
+def sync_folder(folder: str | os.PathLike[str]) -> None:
+    """Make every rename and removal in a folder durable.
+
+    Some network and FUSE filesystems have no such call; they decide by themselves when a rename is durable.
+    """
+    with explained(folder, "making its entries durable", "they stand, but a loss of power may undo the last of them"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+                raise
+        finally:
+            os.close(descriptor)
+
+
+def sync_file(path: str | os.PathLike[str]) -> None:
+    """Make the bytes of a file that another program wrote durable."""
+    with opened(path) as file, explained(path, "making it durable"):
+        os.fsync(file.descriptor)
+
+
+def delete(path: str | os.PathLike[str]) -> None:
+    """Remove a file or link; one that is gone already is no error."""
+    with explained(path, "removing it"), contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def exists(path: str | os.PathLike[str]) -> bool:
+    """Whether anything lies there, a dangling link too.
+
+    Raises:
+        OSError: If that cannot be found out; `os.path.lexists` says no then.
+    """
+    return _status(path) is not None
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file of this name is what a killed `publish_bytes` or `publish_link` left."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
+def is_regular(path: str | os.PathLike[str]) -> bool:
+    """Whether a regular file, not a link to one, lies there."""
+    status = _status(path)
+    return status is not None and stat.S_ISREG(status.st_mode)
+
+
+@contextlib.contextmanager
+def explained(path: str | os.PathLike[str], doing: str, state: str = "") -> Iterator[None]:
+    """Let an OSError keep its type and number, but name the path, what was being done and how things stand now."""
+    try:
+        yield
+    except OSError as error:
+        if getattr(error, "explained", False):
+            raise
+        reason = f"{error.strerror or error} ({doing})" + (f"; {state}" if state else "")
+        told = OSError(error.errno, reason, os.fspath(path))
+        told.explained = True  # type: ignore[attr-defined]
+        raise told from error
+
+
+def _publish(path: Path, make: Callable[[Path], None]) -> None:
+    # Its length does not depend on the name of the file, which may be as long as the filesystem allows.
+    temporary = path.with_name(f".graphids-{secrets.token_hex(8)}.tmp")
+    try:
+        with explained(path, "saving it", "what was there before is untouched"):
+            make(temporary)
+            os.replace(temporary, path)
+    finally:
+        # After a rename it is gone, unless both names were the same file already: then rename does nothing. What
+        # cannot be removed now, `settle` sweeps later; the first error is the one to report.
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+    sync_folder(path.parent)
+
+
+def _write_new(path: Path, data: bytes | memoryview) -> None:
+    descriptor = os.open(path, _OPEN_NEW, 0o666)  # the umask decides, as for any file
+    try:
+        rest = memoryview(data).cast("B")
+        while rest:
+            count = os.write(descriptor, rest)
+            if count == 0:
+                raise OSError(errno.EIO, "the filesystem took no bytes")
+            rest = rest[count:]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _status(path: str | os.PathLike[str]) -> os.stat_result | None:
+    with explained(path, "looking it up"):
+        try:
+            return os.stat(path, follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+
+def _not_regular(path: str | os.PathLike[str], mode: int) -> IntegrityError:
+    kinds = {
+        stat.S_IFLNK: "a symbolic link",
+        stat.S_IFIFO: "a FIFO",
+        stat.S_IFDIR: "a folder",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+        stat.S_IFSOCK: "a socket",
+    }
+    return IntegrityError(
+        f"{path}: expected a regular file, found {kinds.get(stat.S_IFMT(mode), 'something else')}. Put the file itself "
+        "there, or name the file that it leads to."
+    )
