@@ -1,14 +1,11 @@
-"""The run as MLflow shows it: metrics per epoch, parameters, tags, the data set, the model and how the run ended."""
+"""What a fit tells MLflow: metrics per epoch, parameters, tags, the data set and how it ended."""
 
 import json
 import os
 import platform
-import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,18 +14,11 @@ import lightning.pytorch as pl
 import mlflow
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
-from lightning.pytorch.utilities import rank_zero_only
-from lightning.pytorch.utilities.exceptions import SIGTERMException
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
-from mlflow.exceptions import MlflowException
-from mlflow.tracking import MlflowClient
 
 from graphids.core.callbacks import TauNormCallback, VRAMDriftCallback
-from graphids.failure import record_failure
+from graphids.outbox import Outbox
+from graphids.tracked_run import open_outbox, status_after
 
-# MLflow's sql stores keep 36 characters of a data set's digest; the tag holds all of it.
-_DATASET_DIGEST_CHARACTERS = 36
-_MAX_PARAM_CHARACTERS = 6000
 _MLPROJECT_NAMES = {
     "data.data": "data",
     "data.seed": "seed",
@@ -39,137 +29,21 @@ _MLPROJECT_NAMES = {
     "trainer.max_epochs": "max_epochs",
     "trainer.precision": "precision",
 }
-_RUN_ID_OF_RANK_ZERO = "GRAPHIDS_RUN_ID"
 _VERSIONED = ("graphids", "torch", "torch-geometric", "lightning", "mlflow")
 
 
-class Terminated(SystemExit):
-    """SIGTERM arrived; leaves with the code that a shell and a job scheduler expect of it."""
-
-    def __init__(self) -> None:
-        super().__init__(128 + signal.SIGTERM)
-
-
-@contextmanager
-def tracked_run() -> Iterator[str]:
-    """The id of this process's MLflow run: the one `mlflow run` prepared (MLFLOW_RUN_ID), else a new one.
-
-    It ends FINISHED; KILLED after Ctrl-C or SIGTERM; FAILED after anything else, with the reason beside it; unless the
-    training callback has ended it already. Of the processes that Lightning starts for one run, the first alone has
-    the run, the others only its id.
-    """
-    if rank_zero_only.rank:  # type: ignore[attr-defined]
-        yield os.environ.get(_RUN_ID_OF_RANK_ZERO, "other-ranks")
-        return
-    run_id: str = mlflow.start_run().info.run_id
-    os.environ[_RUN_ID_OF_RANK_ZERO] = run_id
-    before = signal.signal(signal.SIGTERM, _raise_terminated)
-    try:
-        yield run_id
-    except BaseException as error:
-        if isinstance(error, Exception):
-            try:
-                record_failure(run_id, f"{type(error).__name__}: {error}")
-            except MlflowException as second:  # the store may be what failed; the first error is the one to show
-                print(f"graphids: the run could not be told why it failed: {second}", file=sys.stderr)
-        if mlflow.active_run() is not None:
-            mlflow.end_run(_status_after(error))
-        if isinstance(error, SIGTERMException):
-            raise Terminated from None
-        raise
-    else:
-        mlflow.end_run("FINISHED")
-    finally:
-        os.environ.pop(_RUN_ID_OF_RANK_ZERO, None)
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def sigterm_left_to_lightning() -> Iterator[None]:
-    """During a fit Lightning stops at the end of the batch; it would call a handler of ours first."""
-    ours = signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, ours)
-
-
-def _raise_terminated(*_signal_and_frame: object) -> None:
-    print("graphids: SIGTERM; the run ends as KILLED", file=sys.stderr)
-    raise Terminated
-
-
-def _status_after(error: BaseException) -> str:
-    return "KILLED" if isinstance(error, KeyboardInterrupt | SIGTERMException | Terminated) else "FAILED"
-
-
-def log_metrics(
-    run_id: str,
-    metrics: Mapping[str, float],
-    *,
-    step: int = 0,
-    model_id: str | None = None,
-    dataset: Dataset | None = None,
-) -> None:
-    """All metrics in one batch, so that one x value of every chart comes from one request."""
-    now_ms = int(time.time() * 1000)
-    MlflowClient().log_batch(
-        run_id,
-        metrics=[
-            Metric(
-                key,
-                float(value),
-                now_ms,
-                step,
-                model_id=model_id,
-                dataset_name=dataset.name if dataset else None,
-                dataset_digest=dataset.digest if dataset else None,
-            )
-            for key, value in metrics.items()
-        ],
-    )
-
-
-def log_new_params(run_id: str, params: Mapping[str, Any]) -> None:
-    """Log the parameters that the run does not have yet.
-
-    `mlflow run` logs MLproject's parameters as raw strings before the program starts, and MLflow refuses another
-    spelling of the same value ("0.50", "0.5").
-    """
-    client = MlflowClient()
-    known = client.get_run(run_id).data.params
-    new = [Param(key, str(value)[:_MAX_PARAM_CHARACTERS]) for key, value in params.items() if key not in known]
-    for first in range(0, len(new), 100):  # MLflow takes 100 parameters a request
-        client.log_batch(run_id, params=new[first : first + 100])
-
-
-def log_dataset(
-    run_id: str, *, name: str, digest: str, source: str, profile: Mapping[str, Any], context: str = "training"
-) -> Dataset:
-    """Record the captures as an input of the run; the returned entity links metrics to them."""
-    dataset = Dataset(
-        name=name,
-        digest=digest[:_DATASET_DIGEST_CHARACTERS],
-        source_type="local",
-        source=json.dumps({"uri": source}),
-        profile=json.dumps(profile),
-    )
-    tags = [InputTag(key="mlflow.data.context", value=context)]
-    MlflowClient().log_inputs(run_id, [DatasetInput(dataset=dataset, tags=tags)])
-    return dataset
-
-
-def tag_run(run_id: str, *, tau: Any, seed: Any, dataset_digest: str, device: torch.device) -> None:
+def tag_run(outbox: Outbox, *, tau: Any, seed: Any, dataset_digest: str, device: torch.device) -> None:
     """Say what made the run: tau, seed, data, code, versions and device."""
-    tags = {
-        "graphids.tau": tau,
-        "graphids.seed": seed,
-        "graphids.dataset_digest": dataset_digest,
-        "graphids.git_commit": _git_commit(),
-        "graphids.device": _device_name(device),
-        **{f"graphids.version.{name}": version(name) for name in _VERSIONED},
-    }
-    MlflowClient().log_batch(run_id, tags=[RunTag(key, str(value)) for key, value in tags.items()])
+    outbox.set_tags(
+        {
+            "graphids.tau": tau,
+            "graphids.seed": seed,
+            "graphids.dataset_digest": dataset_digest,
+            "graphids.git_commit": _git_commit(),
+            "graphids.device": _device_name(device),
+            **{f"graphids.version.{name}": version(name) for name in _VERSIONED},
+        }
+    )
 
 
 def _parameters(trainer: pl.Trainer, pl_module: pl.LightningModule, datamodule: Any) -> dict[str, Any]:
@@ -211,25 +85,32 @@ def _device_name(device: torch.device) -> str:
 
 
 class MLflowTrainingCallback(pl.Callback):
-    """Forwards a fit to the active MLflow run.
+    """Forwards a fit to its MLflow run, without ever waiting for MLflow.
 
     Why not Lightning's MLFlowLogger: it ends the run after fit (before the model is logged), counts batches where
-    a reader compares epochs, sends each metric on its own, and knows neither tags of this kind nor LoggedModels.
+    a reader compares epochs, sends each metric on its own, knows neither tags of this kind nor LoggedModels, and a
+    server that is killed holds the training for minutes and then ends it.
 
-    Hooks: `on_fit_start` logs parameters, tags and the data set; `on_train_epoch_end` sends all metrics of the epoch
+    Hooks: `on_fit_start` logs parameters, tags and the data set; `on_train_epoch_end` logs all metrics of the epoch
     in one batch at step=epoch (train values are the epoch's means) and forwards new VRAM drift warnings;
     `on_exception` ends the run as KILLED or FAILED. Nothing persists in `state_dict`; a resumed fit logs to the run
     that is active then. Only rank 0 talks to MLflow.
 
     Args:
-        log_model: Logs a `WindowClassifier` to the active run and returns MLflow's ModelInfo
-            (`mlflow_graphids.log_model`). The configuration hands it over: graphids never imports the flavor.
+        save_model: Saves a `WindowClassifier` to a folder and returns its root digest (`mlflow_graphids.save_model`).
+            The configuration hands it over: graphids never imports the flavor.
+
+    Attributes:
+        outbox: Where the fit logs to. Without one, `on_fit_start` opens one for MLflow's active run, in the trainer's
+            `default_root_dir`, and the end of the fit closes it.
+        dataset: The captures as MLflow knows them.
     """
 
-    def __init__(self, log_model: Callable[..., Any]) -> None:
-        self.log_model = log_model
-        self.run_id = ""
-        self.dataset: Dataset | None = None
+    def __init__(self, save_model: Callable[..., str]) -> None:
+        self.save_model = save_model
+        self.outbox: Outbox | None = None
+        self.dataset: dict[str, str] | None = None
+        self._owns_outbox = False
         self._validated = False
         self._drift_events = 0
 
@@ -237,19 +118,13 @@ class MLflowTrainingCallback(pl.Callback):
         """Log what is known before the first step."""
         if not trainer.is_global_zero:
             return
-        run = mlflow.active_run()
-        if run is None:
-            raise RuntimeError(
-                "MLflowTrainingCallback: no MLflow run is active, expected one. Fit within `with mlflow.start_run():`."
-            )
-        self.run_id = run.info.run_id
+        outbox = self._open(trainer)
         datamodule = trainer.datamodule  # type: ignore[attr-defined]
-        log_new_params(self.run_id, _parameters(trainer, pl_module, datamodule))
+        outbox.log_params(_parameters(trainer, pl_module, datamodule))
         tau = next((c.tau for c in trainer.callbacks if isinstance(c, TauNormCallback)), None)  # type: ignore[attr-defined]
         seed = os.environ.get("PL_GLOBAL_SEED")
-        tag_run(self.run_id, tau=tau, seed=seed, dataset_digest=datamodule.dataset_digest, device=pl_module.device)
-        self.dataset = log_dataset(
-            self.run_id,
+        tag_run(outbox, tau=tau, seed=seed, dataset_digest=datamodule.dataset_digest, device=pl_module.device)
+        self.dataset = outbox.log_input(
             name=Path(datamodule.hparams["data"]).name,
             digest=datamodule.dataset_digest,
             source=str(datamodule.hparams["data"]),
@@ -261,8 +136,8 @@ class MLflowTrainingCallback(pl.Callback):
         self._validated = not trainer.sanity_checking
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Send the epoch."""
-        if not trainer.is_global_zero:
+        """Log the epoch."""
+        if self.outbox is None or not trainer.is_global_zero:
             return
         # Lightning keeps the last validation's values in callback_metrics over epochs without one.
         metrics = {
@@ -272,16 +147,38 @@ class MLflowTrainingCallback(pl.Callback):
         }
         self._validated = False
         metrics["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
-        log_metrics(self.run_id, metrics, step=trainer.current_epoch)
-        self._forward_drift(trainer)
+        self.outbox.log_metrics(metrics, step=trainer.current_epoch)
+        self._forward_drift(trainer, self.outbox)
 
-    def _forward_drift(self, trainer: pl.Trainer) -> None:
-        drift = [e for c in trainer.callbacks if isinstance(c, VRAMDriftCallback) for e in c.events]  # type: ignore[attr-defined]
-        if len(drift) > self._drift_events:
-            self._drift_events = len(drift)
-            MlflowClient().set_tag(self.run_id, "graphids.vram_drift", json.dumps(drift))
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Close an outbox of our own."""
+        self._close_own()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """End the run here: after Ctrl-C Lightning leaves by `exit`, and nothing later would know why."""
-        if trainer.is_global_zero and mlflow.active_run() is not None:
-            mlflow.end_run(_status_after(exception))
+        if self.outbox is not None and trainer.is_global_zero:
+            self.outbox.set_terminated(status_after(exception))
+            self._close_own()
+
+    def _open(self, trainer: pl.Trainer) -> Outbox:
+        if self.outbox is None:
+            run = mlflow.active_run()
+            if run is None:
+                raise RuntimeError(
+                    "MLflowTrainingCallback: no MLflow run is active, expected one. "
+                    "Fit within `with mlflow.start_run():`."
+                )
+            self.outbox = open_outbox(run, Path(trainer.default_root_dir))
+            self._owns_outbox = True
+        return self.outbox
+
+    def _close_own(self) -> None:
+        if self._owns_outbox and self.outbox is not None:
+            self.outbox.close()
+            self.outbox, self._owns_outbox = None, False
+
+    def _forward_drift(self, trainer: pl.Trainer, outbox: Outbox) -> None:
+        drift = [e for c in trainer.callbacks if isinstance(c, VRAMDriftCallback) for e in c.events]  # type: ignore[attr-defined]
+        if len(drift) > self._drift_events:
+            self._drift_events = len(drift)
+            outbox.set_tags({"graphids.vram_drift": json.dumps(drift)})

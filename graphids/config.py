@@ -50,12 +50,25 @@ def read_config(path: Path) -> dict[str, Any]:
         OptionError: If the file does not hold one.
     """
     try:
-        config: dict[str, Any] = json.loads(path.read_text())
+        text = path.read_text()
     except (OSError, ValueError) as error:
         raise OptionError(f"--config: cannot read {path}: {error}; expected the config.json of a run.") from None
+    return parse_config(text, f"--config: {path}")
+
+
+def parse_config(text: str, where: str) -> dict[str, Any]:
+    """An effective configuration from its JSON.
+
+    Raises:
+        OptionError: If the text, found at `where`, does not hold one.
+    """
+    try:
+        config: dict[str, Any] = json.loads(text)
+    except ValueError as error:
+        raise OptionError(f"{where}: cannot be read: {error}; expected the config.json of a run.") from None
     sections = [config.get(name) for name in NAMESPACES] if isinstance(config, dict) else [None]
     if not all(isinstance(section, dict) and section for section in sections):
-        raise OptionError(f"--config: {path} lacks one of {', '.join(NAMESPACES)}; expected the config.json of a run.")
+        raise OptionError(f"{where} lacks one of {', '.join(NAMESPACES)}; expected the config.json of a run.")
     return config
 
 
@@ -75,6 +88,13 @@ class _CLI(LightningCLI):
         )
 
 
+def root_dir_of(config: Mapping[str, Any], overrides: Sequence[str]) -> str:
+    """The folder in which each run makes one of its own."""
+    roots = [word.partition("=")[2] for word in overrides if word.startswith("--trainer.default_root_dir=")]
+    root_dir: str = roots[-1] if roots else config["trainer"].get("default_root_dir", ".")
+    return root_dir
+
+
 def wire(config: Mapping[str, Any], overrides: Sequence[str], run_id: str) -> Wiring:
     """Instantiate a run.
 
@@ -86,8 +106,7 @@ def wire(config: Mapping[str, Any], overrides: Sequence[str], run_id: str) -> Wi
     Raises:
         OptionError: For a key or a value that the configuration's types refuse, in one line.
     """
-    roots = [word.partition("=")[2] for word in overrides if word.startswith("--trainer.default_root_dir=")]
-    root_dir = roots[-1] if roots else config["trainer"].get("default_root_dir", ".")
+    root_dir = root_dir_of(config, overrides)
     with TemporaryDirectory() as folder:
         source = Path(folder) / "config.json"
         source.write_text(json.dumps(config))

@@ -2,29 +2,20 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import torch
-from mlflow.entities import Dataset, LoggedModelInput
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from torch import Tensor
 
-from graphids._fs import IntegrityError
-from graphids._mlflow import (
-    MLflowTrainingCallback,
-    log_dataset,
-    log_metrics,
-    log_new_params,
-    sigterm_left_to_lightning,
-    tag_run,
-    tracked_run,
-)
+from graphids._mlflow import MLflowTrainingCallback, tag_run
 from graphids.assessment import Assessment, assess, measure
-from graphids.config import wire
+from graphids.config import root_dir_of, wire
 from graphids.core.callbacks import TauNormCallback, TauNormRecord, apply_tau_norm, head_key
 from graphids.core.classifier import WindowClassifier
 from graphids.core.data.datamodule import CANDataModule
@@ -32,9 +23,11 @@ from graphids.core.data.dataset import dataset_digest, labelled_windows, load_ca
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.models.gat import GAT
 from graphids.options import SIMULATED, OptionError
+from graphids.outbox import Outbox
+from graphids.resume import CONFIG, FOLDER_TAG, InterruptedRun, continue_as, interrupted_run, run_folder
 from graphids.summary import evaluation_summary, training_summary
+from graphids.tracked_run import sigterm_left_to_lightning, tracked_run
 
-CONFIG_ARTIFACT = "config.json"
 MODEL_NAME = "model"
 # Validation figures that the UI compares before and after tau-normalization.
 CHANGED_BY_TAU = ("macro/auroc", "all/auroc", "all/recall", "accuracy", "balanced_accuracy", "false_alarms_per_hour")
@@ -42,65 +35,88 @@ CHANGED_BY_TAU = ("macro/auroc", "all/auroc", "all/recall", "accuracy", "balance
 UNSEEN_DRIVES = 1_000_003
 
 
-def train(config: Mapping[str, Any], overrides: Sequence[str]) -> None:
+def train(config: Mapping[str, Any], overrides: Sequence[str], *, going_on: InterruptedRun | None = None) -> None:
     """Fit, tau-normalize, choose the threshold, measure, log the model and say what came out.
 
     Args:
         config: Rendered from the project's parameters, or the effective configuration of an earlier run.
         overrides: Dotted overrides, `--model.heads=8`.
+        going_on: The run that this process goes on with; None begins one.
 
     Raises:
-        OptionError: For a configuration that cannot be.
+        OptionError: For a configuration that cannot be, or if another process is training this run.
+        IntegrityError: If the captures are not those that the run was trained on.
     """
-    with tracked_run() as run_id:
-        wiring = wire(config, overrides, run_id)
+    with tracked_run(root_dir_of(config, overrides)) as outbox, ExitStack() as held:
+        wiring = wire(config, overrides, outbox.run_id)
+        checkpoint = None
+        if going_on is not None:
+            # Before anything is written: what is refused stays as it was.
+            checkpoint = going_on.checkpoint
+            wiring.datamodule.setup("fit")
+            wiring.datamodule.require_digest(going_on.dataset_digest or wiring.datamodule.dataset_digest)
         if wiring.trainer.is_global_zero:
             # Logged before the first step: a run that fails has to be repeatable too.
-            mlflow.log_dict(wiring.config, CONFIG_ARTIFACT)
+            folder = held.enter_context(run_folder(wiring.config, outbox.run_id))
+            outbox.set_tags({FOLDER_TAG: folder})
+            outbox.log_dict(wiring.config, CONFIG)
+        callbacks = wiring.trainer.callbacks  # type: ignore[attr-defined]
+        forward = next(c for c in callbacks if isinstance(c, MLflowTrainingCallback))
+        forward.outbox = outbox
         with sigterm_left_to_lightning():
-            wiring.trainer.fit(wiring.detector, datamodule=wiring.datamodule)
+            wiring.trainer.fit(wiring.detector, datamodule=wiring.datamodule, ckpt_path=checkpoint)
         if not wiring.trainer.is_global_zero:
             return
-        callbacks = wiring.trainer.callbacks  # type: ignore[attr-defined]
         tau_norm = next(c for c in callbacks if isinstance(c, TauNormCallback))
-        forward = next(c for c in callbacks if isinstance(c, MLflowTrainingCallback))
         if tau_norm.record is None or forward.dataset is None:
             raise RuntimeError("The fit ended before it began: expected a tau-normalized head and a logged data set.")
         publish(
-            run_id,
+            outbox,
             wiring.detector.gat,
             record=tau_norm.record,
             preprocessing=wiring.datamodule.preprocessing,
             datamodule=wiring.datamodule,
             false_alarms_per_hour=wiring.detector.hparams["false_alarms_per_hour"],
-            log_model=forward.log_model,
+            save_model=forward.save_model,
             dataset=forward.dataset,
             epoch=tau_norm.best_epoch,
         )
 
 
+def resume(run_id: str, folder: Path | None = None) -> None:
+    """Go on with a run that was interrupted, as the same MLflow run; errors as in `interrupted_run` and `train`.
+
+    Args:
+        run_id: MLflow run id.
+        folder: The run's folder, where it was moved.
+    """
+    run = interrupted_run(run_id, folder)
+    continue_as(run)
+    train(run.config, [f"--trainer.default_root_dir={run.folder.parent}"], going_on=run)
+
+
 def publish(
-    run_id: str,
+    outbox: Outbox,
     gat: GAT,
     *,
     record: TauNormRecord,
     preprocessing: Preprocessing,
     datamodule: CANDataModule,
     false_alarms_per_hour: float,
-    log_model: Callable[..., Any],
-    dataset: Dataset,
+    save_model: Callable[..., str],
+    dataset: Mapping[str, str],
     epoch: int | None = None,
 ) -> None:
     """Measure a tau-normalized network, log it as a model and write the run's closing words.
 
     Args:
-        run_id: The active run.
+        outbox: Of the run.
         gat: The network with its head tau-normalized.
         record: Tau and the head's weight before; it travels in the model, for `retau`.
         preprocessing: What was fitted on the training split of `datamodule`.
         datamodule: Set up; its validation split gives the threshold, its test split the figures.
         false_alarms_per_hour: Budget for the threshold.
-        log_model: `mlflow_graphids.log_model`.
+        save_model: `mlflow_graphids.save_model`.
         dataset: The captures as MLflow knows them; metrics are linked to it.
         epoch: Epoch of the weights, where this run trained them: MLflow shows the metrics of that step with the model.
     """
@@ -115,22 +131,28 @@ def publish(
         "row_norms": before,
     }
     classifier = WindowClassifier(gat.cpu(), preprocessing, assessment.threshold, tau_record)
-    info = log_model(classifier, name=MODEL_NAME, step=epoch or 0, tags={"graphids.tau": str(record.tau)})
+    digest = outbox.log_model(
+        lambda folder: save_model(classifier, folder),
+        name=MODEL_NAME,
+        step=epoch or 0,
+        tags={"graphids.tau": str(record.tau)},
+    )
     metrics = _metrics(assessment) if epoch is None else {**_metrics(assessment), "best_epoch": epoch}
-    log_metrics(run_id, metrics, model_id=info.model_id, dataset=dataset)
+    outbox.log_metrics(metrics, model=digest, dataset=dataset)
     head = {name: {"before": b, "after": a} for name, b, a in zip(preprocessing.classes, before, after, strict=True)}
-    mlflow.log_dict({**asdict(assessment), "head_row_norms": head}, "assessment.json")
+    outbox.log_dict({**asdict(assessment), "head_row_norms": head}, "assessment.json")
+    outbox.flush()
     text = training_summary(
         assessment,
         tau=record.tau,
         split_note=datamodule.summary["split_reason"],
-        model_uri=f"models:/{info.model_id}",
-        digest=info.metadata["graphids.digest"],
-        run_id=run_id,
-        experiment_id=mlflow.get_run(run_id).info.experiment_id,
+        model_uri=outbox.model_uri(digest, MODEL_NAME),
+        digest=digest,
+        run_id=outbox.run_id,
+        experiment_id=outbox.experiment_id,
         tracking_uri=mlflow.get_tracking_uri(),
     )
-    _close_with(run_id, text)
+    _close_with(outbox, text)
 
 
 def _metrics(assessment: Assessment) -> dict[str, float]:
@@ -151,14 +173,14 @@ def _metrics(assessment: Assessment) -> dict[str, float]:
     }
 
 
-def _close_with(run_id: str, text: str) -> None:
+def _close_with(outbox: Outbox, text: str) -> None:
     """Say it on the terminal, and where the run's page in the UI begins."""
-    mlflow.log_text(text, "summary.txt")
-    MlflowClient().set_tag(run_id, "mlflow.note.content", f"```\n{text.strip()}\n```")
+    outbox.log_text(text, "summary.txt")
+    outbox.set_tags({"mlflow.note.content": f"```\n{text.strip()}\n```"})
     print(text, flush=True)
 
 
-def retau(source_run_id: str, tau: float, *, load_model: Callable[..., Any], log_model: Callable[..., Any]) -> None:
+def retau(source_run_id: str, tau: float, *, load_model: Callable[..., Any], save_model: Callable[..., str]) -> None:
     """Log the model of `source_run_id` again with another tau, from its raw head; threshold and figures are made anew.
 
     The captures are read again and have to be the ones that the run was trained on: their digest is compared.
@@ -167,21 +189,16 @@ def retau(source_run_id: str, tau: float, *, load_model: Callable[..., Any], log
         OptionError: If the run is unknown or has not logged one model.
         IntegrityError: If its model does not verify, or its captures have changed since.
     """
-    with tracked_run() as run_id:
+    with tracked_run() as outbox:
         source = _trained_run(source_run_id)
         model_uri = _model_uri(source)
         classifier = load_model(model_uri)
-        config = json.loads(mlflow.artifacts.load_text(f"runs:/{source_run_id}/{CONFIG_ARTIFACT}"))
+        config = json.loads(mlflow.artifacts.load_text(f"runs:/{source_run_id}/{CONFIG}"))
         datamodule = CANDataModule(**config["data"])
         datamodule.setup("fit")
         trained_on = source.data.tags["graphids.dataset_digest"]
-        if datamodule.dataset_digest != trained_on:
-            raise IntegrityError(
-                f"{config['data']['data']}: the captures have digest {datamodule.dataset_digest}, but run "
-                f"{source_run_id} was trained on {trained_on}. Put those captures back, or train anew."
-            )
-        dataset = log_dataset(
-            run_id,
+        datamodule.require_digest(trained_on)
+        dataset = outbox.log_input(
             name=Path(config["data"]["data"]).name,
             digest=datamodule.dataset_digest,
             source=str(config["data"]["data"]),
@@ -192,22 +209,22 @@ def retau(source_run_id: str, tau: float, *, load_model: Callable[..., Any], log
         with torch.no_grad():
             gat.head.weight.copy_(apply_tau_norm(raw_head.clone(), tau))
         seed = config["seed_everything"]
-        tag_run(run_id, tau=tau, seed=seed, dataset_digest=trained_on, device=gat.head.weight.device)
+        tag_run(outbox, tau=tau, seed=seed, dataset_digest=trained_on, device=gat.head.weight.device)
         # The rest of what made the model is as it was: runs of several taus are then compared by their parameters.
-        log_new_params(run_id, {**source.data.params, "tau": tau})
-        mlflow.set_tags({"graphids.retau_of": source_run_id, "graphids.source_model": model_uri})
+        outbox.log_params({**source.data.params, "tau": tau})
+        outbox.set_tags({"graphids.retau_of": source_run_id, "graphids.source_model": model_uri})
         for callback in config["trainer"]["callbacks"]:
             if callback["class_path"].endswith(".TauNormCallback"):
                 callback["init_args"]["tau"] = tau
-        mlflow.log_dict(config, CONFIG_ARTIFACT)
+        outbox.log_dict(config, CONFIG)
         publish(
-            run_id,
+            outbox,
             gat,
             record=TauNormRecord(tau, head_key(gat.state_dict()), raw_head),
             preprocessing=classifier.preprocessing,
             datamodule=datamodule,
             false_alarms_per_hour=config["model"]["false_alarms_per_hour"],
-            log_model=log_model,
+            save_model=save_model,
             dataset=dataset,
         )
 
@@ -240,23 +257,22 @@ def evaluate(classifier: WindowClassifier, model_uri: str, data: str, *, model_i
         data: Captures with labels; `simulated` stands for drives that no default run was trained on.
         model_id: LoggedModel that the figures belong to.
     """
-    with tracked_run() as run_id:
+    with tracked_run() as outbox:
         captures = load_captures(data, data_seed=UNSEEN_DRIVES)
         graphs = labelled_windows(captures, classifier.preprocessing.window_size, classifier.preprocessing.stride)
         digest = dataset_digest(captures)
         figures = measure(classifier, graphs)
-        dataset = log_dataset(
-            run_id,
+        dataset = outbox.log_input(
             name=f"{SIMULATED}-unseen" if data == SIMULATED else Path(data).name,
             digest=digest,
             source=data,
             profile={"captures": len(captures), "frames": sum(len(c.frames) for c in captures)},
             context="evaluation",
         )
-        mlflow.set_tags({"graphids.evaluated_model": model_uri, "graphids.dataset_digest": digest})
+        outbox.set_tags({"graphids.evaluated_model": model_uri, "graphids.dataset_digest": digest})
         if model_id is not None:
-            MlflowClient().log_inputs(run_id, models=[LoggedModelInput(model_id)])
-        mlflow.log_dict(figures, "assessment.json")
-        log_metrics(run_id, {f"test/{k}": v for k, v in figures.items()}, model_id=model_id, dataset=dataset)
+            outbox.log_input_model(model_id)
+        outbox.log_dict(figures, "assessment.json")
+        outbox.log_metrics({f"test/{k}": v for k, v in figures.items()}, model_id=model_id, dataset=dataset)
         text = evaluation_summary(figures, graphs.classes, threshold=classifier.threshold, model_uri=model_uri)
-        _close_with(run_id, text)
+        _close_with(outbox, text)

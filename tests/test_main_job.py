@@ -77,7 +77,7 @@ def test_the_default_data_are_learned_and_not_easy(run: Run) -> None:
     assert run.data.metrics["rule/masquerade/auroc"] < 0.7
     # The README says which, and why; another machine's last digits may lift one of them to the rules' 1.000.
     below = {kind for kind in KINDS if run.data.metrics[f"test/{kind}/auroc"] < run.data.metrics[f"rule/{kind}/auroc"]}
-    assert below <= {"dos", "fuzzy", "spoof"}
+    assert below <= {"dos", "fuzzy", "spoof", "suppress"}
 
 
 def test_the_summary_names_what_a_user_needs_next(

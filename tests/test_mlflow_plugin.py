@@ -201,19 +201,19 @@ def test_a_change_in_mlflow_costs_the_status_guard_and_neither_the_import_nor_th
     done = python("""
         import types
         import mlflow.projects as projects
-        from graphids import _mlflow_plugin
+        from graphids import _mlflow_projects
         def set_terminated(everything):
             pass
         changed = types.ModuleType("changed")
-        _mlflow_plugin._install_status_guard(changed)
+        _mlflow_projects._install_status_guard(changed)
         changed._maybe_set_run_terminated = set_terminated
-        _mlflow_plugin._install_status_guard(changed)
+        _mlflow_projects._install_status_guard(changed)
         assert changed._maybe_set_run_terminated is set_terminated
         calls = []
         def set_terminated(active_run, status):
             calls.append(status)
         changed._maybe_set_run_terminated = set_terminated
-        _mlflow_plugin._install_status_guard(changed)
+        _mlflow_projects._install_status_guard(changed)
         changed._maybe_set_run_terminated(object(), "FINISHED")
         assert calls == ["FINISHED"]
         """)
@@ -226,13 +226,69 @@ def test_a_change_in_mlflow_costs_the_status_guard_and_neither_the_import_nor_th
 def test_a_change_in_mlflow_costs_the_fallback_and_not_the_import() -> None:
     done = python("""
         import mlflow.projects.backend.local as backend
-        from graphids._mlflow_plugin import _install_environment_fallback
+        from graphids._mlflow_projects import mend_local_backend
         def run(self, everything_else):
             pass
         backend.LocalBackend.run = run
-        _install_environment_fallback(backend)
+        mend_local_backend(backend)
         assert backend.LocalBackend.run is run
         """)
 
     assert done.returncode == 0, done.stderr
     assert "graphids cannot extend this version of MLflow" in done.stderr
+
+
+def test_processes_that_are_the_first_to_use_a_sqlite_store_at_once_all_succeed(tmp_path: Path) -> None:
+    """Eight forks of one process in which MLflow is imported: they start within a millisecond of each other."""
+    program = f"""
+        import multiprocessing, os, sys, time
+        import mlflow
+        import mlflow.store.tracking.sqlalchemy_store
+        from mlflow.tracking import MlflowClient
+        def first_use(uri, at):
+            time.sleep(max(0.0, at - time.time()))
+            mlflow.set_tracking_uri(uri)
+            MlflowClient().search_experiments()
+            MlflowClient().search_registered_models()
+        fork = multiprocessing.get_context("fork")
+        for number in range(2):
+            uri = "sqlite:///{tmp_path}/%d.db" % number
+            processes = [fork.Process(target=first_use, args=(uri, time.time() + 0.2)) for _ in range(8)]
+            for process in processes: process.start()
+            for process in processes: process.join()
+            assert [process.exitcode for process in processes] == [0] * 8
+        """
+
+    done = python(program)
+
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert {path.name for path in tmp_path.iterdir()} == {"0.db", "1.db"}
+
+
+def test_a_change_in_mlflow_costs_the_lock_of_the_store_and_not_the_import() -> None:
+    done = python("""
+        import types
+        import mlflow
+        from graphids import _mlflow_store
+        def initialize(engine, more):
+            pass
+        changed = types.ModuleType("changed")
+        changed._all_tables_exist, changed._initialize_tables = lambda engine: True, initialize
+        _mlflow_store.mend_store(changed)
+        assert changed._initialize_tables is initialize
+        """)
+
+    assert done.returncode == 0, done.stderr
+    assert "graphids cannot extend this version of MLflow" in done.stderr
+
+
+def test_mlflow_run_of_this_project_says_within_seconds_that_the_server_is_away(
+    project: Path, environment: dict[str, str]
+) -> None:
+    environment["MLFLOW_TRACKING_URI"] = "http://127.0.0.1:9"
+
+    done = run_project(project, environment, "--env-manager", "local")  # it fails after 120 s
+
+    assert done.returncode != 0
+    assert "Connection refused" in done.stderr
+    assert MARKER not in done.stdout

@@ -8,7 +8,13 @@ local monitor = { monitor: 'val/macro_auroc', mode: 'max' };
       auto_insert_metric_name: false,
       save_top_k: 1,
       save_last: true,
+      // An epoch that is trained again after a kill takes the place of its checkpoint, not a name beside it.
+      enable_version_counter: false,
     },
+  },
+  resumable_fit(seed): {
+    class_path: 'graphids.core.callbacks.ResumableFit',
+    init_args: { seed: seed },
   },
   early_stopping(patience): {
     class_path: 'lightning.pytorch.callbacks.EarlyStopping',
@@ -29,7 +35,7 @@ local monitor = { monitor: 'val/macro_auroc', mode: 'max' };
   },
   mlflow: {
     class_path: 'graphids._mlflow.MLflowTrainingCallback',
-    // graphids never imports the flavor; the configuration hands over the function that logs the model.
-    init_args: { log_model: 'mlflow_graphids.log_model' },
+    // graphids never imports the flavor; the configuration hands over the function that saves the model.
+    init_args: { save_model: 'mlflow_graphids.save_model' },
   },
 }

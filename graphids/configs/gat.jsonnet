@@ -22,6 +22,8 @@ function(
   seed_everything: seed,
   trainer: trainer(max_epochs, accelerator, devices, precision) {
     callbacks: [
+      // First: what another callback raises then finds the step's state noted.
+      callbacks.resumable_fit(seed),
       callbacks.checkpoint,
       callbacks.early_stopping(patience),
       callbacks.progress_bar,

@@ -3,14 +3,14 @@
 A batch is gathered from the packed arrays; no object is made per window, and no worker process is needed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
-from torch.utils.data import Sampler
+from torch.utils.data import DataLoader, Sampler
 from torch_geometric.data import Data
 
 from graphids.core.data.graphs import UNLABELLED, PackedGraphs
@@ -70,6 +70,25 @@ class GraphBatches(torch.utils.data.Dataset[Data]):
         )
 
 
+class BatchLoader(DataLoader[Data]):
+    """Batches in a sampler's order, with the sampler's state: Lightning stores it and takes the loader for resumable.
+
+    No workers: a batch is one gather from packed arrays, and a worker would only add a copy.
+    """
+
+    def __init__(self, batches: GraphBatches, sampler: "NodeBudgetBatchSampler") -> None:
+        super().__init__(batches, sampler=sampler, batch_size=None, num_workers=0)
+        self._order = sampler
+
+    def state_dict(self) -> dict[str, int]:
+        """As the sampler's."""
+        return self._order.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """As the sampler's."""
+        self._order.load_state_dict(state)
+
+
 def _tensor(array: NDArray[Any]) -> torch.Tensor:
     """A copy in torch's own memory.
 
@@ -91,7 +110,7 @@ class NodeBudgetBatchSampler(Sampler[NDArray[np.int64]]):
     The order is drawn anew from (seed, epoch) each epoch; batches are cut from it as it comes. Packs sorted by size
     once and kept are almost pure in class: windows of an attack resemble each other in size.
 
-    Each pass over the sampler is an epoch, unless `set_epoch` says which one comes next.
+    Each pass over the sampler is an epoch, unless `set_epoch` or `set_position` says what comes next.
 
     Args:
         node_counts: Nodes of each graph, [G].
@@ -130,29 +149,40 @@ class NodeBudgetBatchSampler(Sampler[NDArray[np.int64]]):
         self.rank = rank
         self.world_size = world_size
         self.epoch = 0
+        self._first = 0
+        self._yielded: tuple[int, int] | None = None  # epoch and batches of the pass that has begun
 
     def set_epoch(self, epoch: int) -> None:
-        """Make the next pass that of `epoch`."""
-        self.epoch = epoch
+        """Make the next pass that of `epoch`; whole, unless `set_position` was called for this same epoch."""
+        self.set_position(epoch, self._first if epoch == self.epoch else 0)
+
+    def set_position(self, epoch: int, batch: int) -> None:
+        """Make the next pass that of `epoch`, without its first `batch` batches."""
+        self.epoch, self._first, self._yielded = epoch, batch, None
 
     def __iter__(self) -> Iterator[NDArray[np.int64]]:
         # A generator, so that the order is drawn at the first batch: on resume Lightning makes the iterator before it
         # calls set_epoch.
-        batches = self._batches()
-        self.epoch += 1
-        yield from batches[self.rank : len(batches) - len(batches) % self.world_size : self.world_size]
+        epoch, first, batches = self.epoch, self._first, self._batches()
+        self.set_position(epoch + 1, 0)
+        own = batches[self.rank : len(batches) - len(batches) % self.world_size : self.world_size]
+        for number, batch in enumerate(own[first:], start=first + 1):
+            self._yielded = (epoch, number)
+            yield batch
+        self._yielded = None
 
     def __len__(self) -> int:
-        """Batches of the coming epoch; with a node budget it differs a little from epoch to epoch."""
+        """Batches of the coming epoch, all of them; with a node budget it differs a little from epoch to epoch."""
         return len(self._batches()) // self.world_size
 
-    def state_dict(self) -> dict[str, Any]:
-        """The coming epoch: all that the order depends on beside the arguments."""
-        return {"epoch": self.epoch}
+    def state_dict(self) -> dict[str, int]:
+        """Epoch, and batches of it that were yielded: all that the rest depends on beside the arguments."""
+        epoch, batch = self._yielded or (self.epoch, self._first)
+        return {"epoch": epoch, "batch": batch}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on at the stored epoch."""
-        self.epoch = int(state["epoch"])
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go on at the stored place."""
+        self.set_position(int(state["epoch"]), int(state["batch"]))
 
     def _batches(self) -> list[NDArray[np.int64]]:
         order = np.arange(len(self.node_counts), dtype=np.int64)

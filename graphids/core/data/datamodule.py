@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from graphids.core.data.batches import GraphBatches, NodeBudgetBatchSampler
+from graphids._fs import IntegrityError
+from graphids.core.data.batches import BatchLoader, GraphBatches, NodeBudgetBatchSampler
 from graphids.core.data.captures import OnBadLine
 from graphids.core.data.dataset import (
     SIMULATED,
@@ -130,6 +131,26 @@ class CANDataModule(pl.LightningDataModule):
         self.graphs = graphs
         logger.info("%s", split.reason)
 
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint says of the captures."""
+        return {"dataset_digest": self.dataset_digest}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Hold the captures to those of the checkpoint; errors as in `require_digest`."""
+        self.require_digest(state_dict["dataset_digest"])
+
+    def require_digest(self, expected: str) -> None:
+        """Check, after `setup`, that the captures are those that an earlier run read.
+
+        Raises:
+            IntegrityError: If they are not.
+        """
+        if self.dataset_digest != expected:
+            raise IntegrityError(
+                f"{self.hparams['data']}: the captures have digest {self.dataset_digest}, but the run was trained on "
+                f"{expected}. Put those captures back, or train anew."
+            )
+
     def limit_nodes(self, max_nodes: int) -> bool:
         """Cut the batches of loaders that are made from now on where they could have more than `max_nodes` nodes.
 
@@ -180,8 +201,7 @@ class CANDataModule(pl.LightningDataModule):
         )
         unk_rate = hparams["unk_rate"] if shuffle else 0.0
         batches = GraphBatches(graphs, self.preprocessing, unk_rate=unk_rate, seed=hparams["seed"])
-        # No workers: a batch is one gather from packed arrays, and a worker would only add a copy.
-        return DataLoader(batches, sampler=sampler, batch_size=None, num_workers=0)
+        return BatchLoader(batches, sampler)
 
 
 def _check_arguments(arguments: Mapping[str, Any]) -> None:

@@ -1,7 +1,10 @@
 """Detector: the GAT with its loss, metrics and optimizer, as Lightning trains it."""
 
 import math
-from typing import Any, Literal
+import os
+from collections.abc import Mapping
+from io import BytesIO
+from typing import Any, Literal, Self
 
 import torch
 from lightning.pytorch import LightningModule
@@ -12,6 +15,7 @@ from torch_geometric.data import Data
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from graphids._fs import read_verified
 from graphids.core.evaluation import attack_margin, detection_metrics
 from graphids.core.models.gat import GAT, SIZES, Jumping, check_architecture
 from graphids.core.models.losses import focal_cross_entropy, inverse_sqrt_frequency
@@ -19,6 +23,8 @@ from graphids.core.models.losses import focal_cross_entropy, inverse_sqrt_freque
 # Top-level keys that make a checkpoint self-contained: `GAT.architecture()` and `Preprocessing.to_dict()`.
 ARCHITECTURE_KEY = "graphids_architecture"
 PREPROCESSING_KEY = "graphids_preprocessing"
+# Sums behind the epoch's means of an interrupted epoch.
+EPOCH_SUMS_KEY = "graphids_epoch_sums"
 Loss = Literal["cross_entropy", "class_weighted", "focal"]
 
 
@@ -42,6 +48,48 @@ class SplitMargins(Metric):
     def compute(self) -> tuple[Tensor, Tensor]:
         """All margins and labels, on CPU."""
         return dim_zero_cat(self.margins).cpu(), dim_zero_cat(self.labels).cpu()
+
+
+class EpochMean(Metric):
+    """Weighted mean over an epoch's batches, whole also where the epoch was interrupted.
+
+    Lightning's own means of logged values are not in its checkpoints: after a resume they are those of the rest of
+    the epoch. `sums(batches)` are what to store, and `resume` takes them back. Sums of several ranks are added up; a
+    checkpoint holds those of rank 0.
+    """
+
+    full_state_update = False
+    total: Tensor
+    weight: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("total", default=torch.tensor(0.0), dist_reduce_fx="sum")
+        self.add_state("weight", default=torch.tensor(0.0), dist_reduce_fx="sum")
+        self._batches = 0
+        self._before_last = (self.total, self.weight)
+
+    def update(self, value: Tensor, weight: int, batch_idx: int) -> None:
+        """Take a batch's mean over `weight` windows; batch 0 begins an epoch."""
+        if batch_idx == 0:
+            self.total, self.weight = torch.zeros_like(self.total), torch.zeros_like(self.weight)
+        self._batches, self._before_last = batch_idx + 1, (self.total, self.weight)
+        self.total = self.total + value.detach() * weight
+        self.weight = self.weight + weight
+
+    def compute(self) -> Tensor:
+        """The mean, float32."""
+        return self.total / self.weight
+
+    def sums(self, batches: int) -> list[float]:
+        """Total and weight over the epoch's first `batches` batches: all that were seen, or all but the last."""
+        kept = (self.total, self.weight) if batches == self._batches else self._before_last
+        return [float(value) for value in kept]
+
+    def resume(self, sums: list[float]) -> None:
+        """Go on from stored sums."""
+        self.total, self.weight = (torch.tensor(value, device=self.total.device) for value in sums)
+        self._batches, self._before_last = 0, (self.total, self.weight)
 
 
 class Detector(LightningModule):
@@ -110,6 +158,7 @@ class Detector(LightningModule):
         check_architecture(self._chosen())
         self.preprocessing_dict: dict[str, Any] | None = None
         self._validation = SplitMargins()
+        self._train_loss, self._train_accuracy = EpochMean(), EpochMean()
         self._told_undefined = False
 
     def build(self, num_tokens: int, num_node_features: int, num_edge_features: int, num_classes: int) -> None:
@@ -145,6 +194,8 @@ class Detector(LightningModule):
         """Add what rebuilds the network and its input."""
         checkpoint[ARCHITECTURE_KEY] = self.gat.architecture()
         checkpoint[PREPROCESSING_KEY] = self.preprocessing_dict
+        batches = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["processed"]
+        checkpoint[EPOCH_SUMS_KEY] = [mean.sums(batches) for mean in (self._train_loss, self._train_accuracy)]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Build the network that the checkpoint's weights belong to.
@@ -152,6 +203,9 @@ class Detector(LightningModule):
         Raises:
             ValueError: If the network already built is another one.
         """
+        means = (self._train_loss, self._train_accuracy)
+        for mean, sums in zip(means, checkpoint.get(EPOCH_SUMS_KEY, ()), strict=False):
+            mean.resume(sums)
         architecture = checkpoint[ARCHITECTURE_KEY]
         if "gat" not in self._modules:
             self._adopt(GAT(**architecture))
@@ -162,6 +216,23 @@ class Detector(LightningModule):
                 f"The checkpoint's network differs from the one built for this data (checkpoint, built): {differing}. "
                 "Resume with the data and the model settings of the run that wrote the checkpoint."
             )
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]  # a stream has no sidecar
+        cls, checkpoint_path: str | os.PathLike[str], *args: Any, **kwargs: Any
+    ) -> Self:
+        """Lightning's, but from verified bytes: Lightning's own reads the file past the trainer's checkpoint plugin.
+
+        Args:
+            checkpoint_path: A checkpoint with its sidecar.
+            *args: As Lightning's.
+            **kwargs: As Lightning's; `weights_only` is always True.
+
+        Raises:
+            IntegrityError: As `graphids._fs.atomic_load`.
+        """
+        kwargs["weights_only"] = True
+        return super().load_from_checkpoint(BytesIO(read_verified(checkpoint_path)), *args, **kwargs)
 
     def forward(self, batch: Data) -> Tensor:
         """Logits, float [G, C]."""
@@ -180,7 +251,9 @@ class Detector(LightningModule):
         logits = self(batch)
         loss = self._loss(logits, batch.y)
         accuracy = (logits.argmax(dim=1) == batch.y).float().mean()
-        self._log_epoch({"train/loss": loss.detach(), "train/accuracy": accuracy}, batch)
+        self._train_loss.update(loss, batch.num_graphs, batch_idx)
+        self._train_accuracy.update(accuracy, batch.num_graphs, batch_idx)
+        self._log_epoch({"train/loss": self._train_loss, "train/accuracy": self._train_accuracy}, batch)
         return loss
 
     def validation_step(self, batch: Data, batch_idx: int) -> None:
@@ -241,8 +314,8 @@ class Detector(LightningModule):
         gamma = self.hparams["focal_gamma"] if self.hparams["loss"] == "focal" else 0.0
         return focal_cross_entropy(logits.float(), labels, self.class_weight, gamma)
 
-    def _log_epoch(self, values: dict[str, Tensor], batch: Data) -> None:
-        self.log_dict(values, on_step=False, on_epoch=True, batch_size=batch.num_graphs, sync_dist=True)
+    def _log_epoch(self, values: Mapping[str, Tensor | Metric], batch: Data) -> None:
+        self.log_dict(dict(values), on_step=False, on_epoch=True, batch_size=batch.num_graphs, sync_dist=True)
 
 
 def lr_factor(step: int, total_steps: float, warmup: float, floor: float = 0.01) -> float:

@@ -9,9 +9,11 @@ import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
+from lightning.fabric.utilities.types import _Stateful
 from numpy.typing import NDArray
 from torch_geometric.data import Batch, Data
 
+from graphids._fs import IntegrityError
 from graphids.core.data import dataset as module
 from graphids.core.data.batches import GraphBatches, NodeBudgetBatchSampler
 from graphids.core.data.datamodule import CANDataModule
@@ -210,6 +212,44 @@ def test_a_sampler_goes_on_from_its_stored_epoch() -> None:
     resumed.load_state_dict(stopped.state_dict())
 
     assert begun + list(epochs(resumed, 2)) == expected
+
+
+def test_a_sampler_goes_on_within_an_epoch_from_its_stored_place() -> None:
+    whole, stopped, resumed = (NodeBudgetBatchSampler(np.ones(40), 3, shuffle=True, seed=1) for _ in range(3))
+    expected = [[batch.tolist() for batch in whole] for _ in range(2)]
+    passes = iter(stopped)
+    begun = [next(passes).tolist() for _ in range(5)]
+
+    assert stopped.state_dict() == {"epoch": 0, "batch": 5}
+    resumed.load_state_dict(stopped.state_dict())
+    resumed.set_epoch(0)  # as Lightning does before each epoch; the place within it stays
+
+    assert begun + [batch.tolist() for batch in resumed] == expected[0]
+    assert [batch.tolist() for batch in resumed] == expected[1]
+    assert len(resumed) == 14
+
+
+def test_another_epoch_begins_at_its_first_batch() -> None:
+    sampler = NodeBudgetBatchSampler(np.ones(9), 3)
+    sampler.set_position(epoch=2, batch=1)
+    sampler.set_epoch(3)
+
+    assert len(list(sampler)) == 3
+
+
+def test_a_training_loader_has_the_state_that_lightning_stores(prepared: CANDataModule) -> None:
+    loader = prepared.train_dataloader()
+    next(iter(loader))
+
+    assert isinstance(loader, _Stateful)
+    assert loader.state_dict() == {"epoch": 0, "batch": 1}
+
+
+def test_a_checkpoint_of_other_captures_is_refused(prepared: CANDataModule) -> None:
+    prepared.load_state_dict(prepared.state_dict())
+
+    with pytest.raises(IntegrityError, match=r"captures have digest .* trained on other.*train anew"):
+        prepared.load_state_dict({"dataset_digest": "other"})
 
 
 def test_ranks_share_the_batches_evenly() -> None:

@@ -1,0 +1,213 @@
+"""What is mended in `mlflow run`.
+
+A project runs where there is no conda; a run stays KILLED or FAILED that the project ended so; several may be the first
+of an experiment; a server that is away is asked for seconds, not for minutes.
+
+It is loaded by `import mlflow`, and stays light.
+"""
+
+import functools
+import inspect
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from graphids.failure import impatient_requests
+
+PROJECT_NAME = "graphids"
+
+_UNKNOWN_BACKEND = (
+    "graphids cannot extend this version of MLflow (%s). Without conda, give `mlflow run` --env-manager local."
+)
+_UNKNOWN_STATUS = (
+    "graphids cannot extend this version of MLflow (%s). "
+    "`mlflow run` may show an interrupted run as FAILED or FINISHED."
+)
+_UNKNOWN_EXPERIMENT = (
+    "graphids cannot extend this version of MLflow (%s). "
+    "Several `mlflow run` that are the first of an experiment may fail."
+)
+_UNKNOWN_SERVER = (
+    "graphids cannot extend this version of MLflow (%s). A server that is away holds `mlflow run` for minutes."
+)
+_ALREADY_EXISTS = "RESOURCE_ALREADY_EXISTS"
+# FINISHED is not among them: a command that fails after it ended its run has failed.
+_ENDS_THAT_STAND = ("KILLED", "FAILED")
+_logger = logging.getLogger(__name__)
+
+
+def mend_projects(projects: ModuleType) -> None:
+    """Mend `mlflow.projects`, each place by itself: a change in MLflow costs that one."""
+    _install_status_guard(projects)
+    _install_second_look(projects)
+    _install_impatience(projects)
+
+
+def _install_second_look(projects: ModuleType) -> None:
+    """Let several `mlflow run` be the first of an experiment: all look for it, and all but one fail to make it."""
+    try:
+        resolve = projects._resolve_experiment_id
+        exception = projects.MlflowException
+        if hasattr(resolve, "__wrapped__"):
+            return
+
+        @functools.wraps(resolve)
+        def resolve_or_look_again(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return resolve(*args, **kwargs)
+            except exception as error:
+                if error.error_code != _ALREADY_EXISTS:
+                    raise
+                return resolve(*args, **kwargs)
+
+        vars(projects)["_resolve_experiment_id"] = resolve_or_look_again
+    except Exception as error:
+        _logger.warning(_UNKNOWN_EXPERIMENT, error)
+
+
+def _install_impatience(projects: ModuleType) -> None:
+    """Let `mlflow run` of this project, from a folder, fail within seconds where the server is away."""
+    try:
+        run = projects.run
+        if "uri" not in (signature := inspect.signature(run)).parameters:
+            raise TypeError("mlflow.projects.run has no parameter uri")
+        if hasattr(run, "__wrapped__"):
+            return
+
+        @functools.wraps(run)
+        def run_impatiently(*args: Any, **kwargs: Any) -> Any:
+            uri = signature.bind(*args, **kwargs).arguments["uri"]
+            with impatient_requests() if _is_ours(str(uri)) else nullcontext():
+                return run(*args, **kwargs)
+
+        vars(projects)["run"] = run_impatiently
+    except Exception as error:
+        _logger.warning(_UNKNOWN_SERVER, error)
+
+
+def _is_ours(uri: str) -> bool:
+    """Whether a folder holds this project; one that MLflow would have to fetch first is not looked at."""
+    try:
+        return f"name: {PROJECT_NAME}" in Path(uri, "MLproject").read_text().splitlines()
+    except (OSError, ValueError):
+        return False
+
+
+def _install_status_guard(projects: ModuleType) -> None:
+    """Let `mlflow run` keep the status that the project's own run ended with; on any surprise leave MLflow as it is.
+
+    MLflow means to keep it, but compares the stored name, such as "KILLED", with the numbers of `RunStatus`.
+    """
+    try:
+        original = projects._maybe_set_run_terminated
+        if not hasattr(original, "__wrapped__"):
+            vars(projects)["_maybe_set_run_terminated"] = _with_status_guard(original, projects)
+    except Exception as error:
+        _logger.warning(_UNKNOWN_STATUS, error)
+
+
+def _with_status_guard(set_terminated: Callable[..., Any], projects: ModuleType) -> Callable[..., Any]:
+    if (parameters := list(inspect.signature(set_terminated).parameters)) != ["active_run", "status"]:
+        raise TypeError(f"_maybe_set_run_terminated has the parameters {parameters}")
+
+    @functools.wraps(set_terminated)
+    def set_unless_ended(active_run: Any, status: str) -> Any:
+        if active_run is None or not _end_stands(active_run, projects):
+            return set_terminated(active_run, status)
+        return None
+
+    return set_unless_ended
+
+
+def _end_stands(active_run: Any, projects: ModuleType) -> bool:
+    """Whether the project itself has ended the run as KILLED or FAILED; a store that cannot say is asked by MLflow."""
+    try:
+        now = projects.tracking.MlflowClient().get_run(active_run.info.run_id)
+        return now.info.status in _ENDS_THAT_STAND
+    except (AttributeError, TypeError) as error:
+        _logger.warning(_UNKNOWN_STATUS, error)
+        return False
+
+
+def mend_local_backend(backend: ModuleType) -> None:
+    """Let `LocalBackend.run` fall back to the running environment; on any surprise leave MLflow as it is."""
+    try:
+        original = backend.LocalBackend.run
+        if not hasattr(original, "__wrapped__"):
+            backend.LocalBackend.run = _with_environment_fallback(original, backend)
+    except Exception as error:
+        _logger.warning(_UNKNOWN_BACKEND, error)
+
+
+def _with_environment_fallback(run: Callable[..., Any], backend: ModuleType) -> Callable[..., Any]:
+    signature = inspect.signature(run)
+    if missing := {"project_uri", "version", "entry_point", "params", "backend_config"} - set(signature.parameters):
+        raise TypeError(f"LocalBackend.run has no parameter {', '.join(sorted(missing))}")
+
+    @functools.wraps(run)
+    def run_or_fall_back(*args: Any, **kwargs: Any) -> Any:
+        bound = signature.bind(*args, **kwargs)
+        if not _needs_fallback(bound.arguments, backend):
+            return run(*args, **kwargs)
+        _logger.warning(
+            "No conda found: the project runs in the environment of %s. "
+            "To build one from conda.yaml, install conda or pass --env-manager uv.",
+            sys.executable,
+        )
+        bound.arguments["backend_config"] = {
+            **bound.arguments["backend_config"],
+            backend.PROJECT_ENV_MANAGER: backend._EnvManager.LOCAL,
+        }
+        with _own_python_first_on_path():
+            return run(*bound.args, **bound.kwargs)
+
+    return run_or_fall_back
+
+
+def _needs_fallback(run_arguments: dict[str, Any], backend: ModuleType) -> bool:
+    """True where the caller chose no environment, MLflow would choose conda, and there is none."""
+    try:
+        if run_arguments["backend_config"].get(backend.PROJECT_ENV_MANAGER) is not None or _conda_is_found():
+            return False
+        # MLflow fetches the project itself afterwards, so one named by a git URI is cloned twice: its name is not
+        # known before.
+        work_dir = backend.fetch_and_validate_project(
+            run_arguments["project_uri"],
+            run_arguments["version"],
+            run_arguments["entry_point"],
+            run_arguments["params"],
+        )
+        project = backend.load_project(work_dir)
+        return bool(project.name == PROJECT_NAME and project.env_type == backend.env_type.CONDA)
+    except (AttributeError, KeyError, TypeError) as error:
+        _logger.warning(_UNKNOWN_BACKEND, error)
+        return False
+    except Exception as error:
+        # A wrong URI or parameter fails in MLflow's own run in a moment, with MLflow's own message.
+        _logger.info("graphids leaves the choice of the environment to MLflow (%s).", error)
+        return False
+
+
+def _conda_is_found() -> bool:
+    """Whether MLflow would find conda; a MLFLOW_CONDA_HOME that is set is a choice, even if it points nowhere."""
+    from mlflow.utils.conda import get_conda_bin_executable
+
+    conda = get_conda_bin_executable("conda")  # type: ignore[no-untyped-call]
+    return bool(os.environ.get("MLFLOW_CONDA_HOME")) or shutil.which(conda) is not None
+
+
+@contextmanager
+def _own_python_first_on_path() -> Iterator[None]:
+    """`python` in the project's command is this interpreter, also where the environment was not activated."""
+    before = os.environ.get("PATH", os.defpath)
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), before])
+    try:
+        yield
+    finally:
+        os.environ["PATH"] = before

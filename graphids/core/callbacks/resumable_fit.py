@@ -1,0 +1,212 @@
+"""A fit that ends with the same weights however often it is interrupted and resumed."""
+
+import signal
+import threading
+from copy import deepcopy
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from graphids._fs import remove
+
+INTERRUPTED = "interrupted.ckpt"
+_FIT = "fit_loop"
+_BATCHES = "epoch_loop.batch_progress"
+
+
+class ResumableFit(Callback):
+    """Leave a checkpoint of the last whole step when a fit is interrupted, and make steps repeatable.
+
+    Lightning's `OnExceptionCheckpoint` saves whatever the trainer is in the middle of: an optimizer step half done
+    (Ctrl-C), an epoch whose early stopping has counted already and whose best checkpoint is replaced, a last batch
+    that its restart takes for done. Resumed from there a fit ends with other weights, and nothing says so. Its
+    restart also forgets that a run had stopped early, and asks for a loader's state before there is one.
+
+    Hooks, with this callback before all others in the trainer's list:
+
+    - `on_train_batch_start` seeds torch (dropout) from seed, epoch, batch and rank, so that a step does not depend on
+      those before it. Before the last batch of an epoch it keeps a copy of the state in memory: whatever interrupts
+      the validation or the epoch's end, the fit resumes with that batch and repeats both whole.
+    - `on_exception` writes `interrupted.ckpt` beside the other checkpoints, through the trainer's `CheckpointIO`:
+      the state after the last whole step. Nothing is written from the middle of an optimizer step, of weights that
+      are not finite, or before the first step. A save that fails is reported and leaves the first error the one that
+      is raised.
+    - Ctrl-C waits for the end of the step, a second one does not; SIGTERM, which Lightning keeps to the end of a step,
+      also ends a validation.
+    - `on_load_checkpoint`, `on_fit_start`, `on_train_start`: paths of best and last checkpoint follow a run folder that
+      was moved, a fit that had stopped early stays stopped, the training loader goes on at its batch.
+    - `on_fit_end` removes `interrupted.ckpt`: best and last checkpoint are further.
+
+    Nothing persists in `state_dict`. Rank 0 writes, without waiting for others, of which one may be what failed.
+    Metrics' means over an epoch are the module's part. Not repeated after an interruption: gradients accumulated over
+    several batches, and a validation in the middle of an epoch (`val_check_interval` below 1).
+
+    Args:
+        seed: Of the random numbers of training steps, an integer >= 0.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        if seed < 0:
+            raise ValueError(f"ResumableFit: seed is {seed}, expected an integer >= 0.")
+        self.seed = seed
+        self._begun = False  # a batch has been begun: there is more to save than what the fit started from
+        self._stepping = False  # weights are between two steps
+        self._held: dict[str, Any] | None = None  # state before the epoch's last batch
+        self._had_stopped = False
+        self._asked_to_stop = False
+        self._sigint_before: Any = None
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Bring the state of the other callbacks in line with where and how the fit goes on."""
+        if trainer.state.fn != TrainerFn.FITTING:
+            return
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            state = checkpoint.get("callbacks", {}).get(callback.state_key)
+            if state and isinstance(callback, ModelCheckpoint):
+                _move(state, str(callback.dirpath))
+            elif state and isinstance(callback, EarlyStopping):
+                self._had_stopped |= state["stopping_reason"] != EarlyStoppingReason.NOT_STOPPED.value
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """A fit that had stopped early is done; `Trainer.fit` has just forgotten it."""
+        trainer.should_stop = trainer.should_stop or self._had_stopped
+        self._begun, self._stepping, self._held, self._had_stopped = False, False, None, False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the training loader to its batch, and Ctrl-C into care."""
+        fit_loop = trainer.fit_loop
+        set_position = getattr(getattr(trainer.train_dataloader, "sampler", None), "set_position", None)
+        if set_position is not None:
+            # Lightning restores loaders when it makes them. The learning rate's schedule has had this one made already,
+            # to count its batches, before the checkpoint was read; its iterator has the first epoch's length.
+            batches = fit_loop.epoch_loop.batch_progress.current.completed if fit_loop.restarting else 0
+            set_position(trainer.current_epoch, batches)
+            iter(fit_loop._data_fetcher)  # type: ignore[arg-type]
+        self._take_sigint()
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The epoch before is complete."""
+        self._held = None
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Begin a step that depends on nothing but weights, optimizer and its place."""
+        self._begun = True
+        self._stop_if_asked(trainer)
+        place = (self.seed, trainer.current_epoch, batch_idx, trainer.global_rank)
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]))
+        if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch and trainer.is_global_zero:
+            self._held = deepcopy(_state(trainer))
+
+    def on_before_optimizer_step(self, *_: Any) -> None:
+        """From here on weights change."""
+        self._stepping = True
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """The step is whole."""
+        self._stepping = False
+
+    def on_validation_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        """A job scheduler's patience may be shorter than a validation."""
+        if not trainer.sanity_checking:
+            self._stop_if_asked(trainer)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Write the last whole step."""
+        self._give_sigint_back()
+        if not (self._begun and trainer.is_global_zero) or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        path = _path(trainer)
+        progress = trainer.fit_loop.epoch_progress.current
+        epoch_is_whole = progress.completed == progress.ready
+        if self._held is None and self._stepping:
+            rank_zero_warn(f"{path}: not written, the interruption came within an optimizer step.")
+            return
+        try:
+            state = self._held if self._held is not None and not epoch_is_whole else _state(trainer)
+            if not all(torch.isfinite(w).all() for w in state["state_dict"].values() if w.is_floating_point()):
+                rank_zero_warn(f"{path}: not written, the weights hold NaN or infinity.")
+                return
+            trainer.strategy.save_checkpoint(state, path)
+        except Exception as second:
+            # Whatever fails here, the exception to raise is the one that interrupted the fit.
+            rank_zero_warn(f"{path}: could not be written ({type(second).__name__}: {second}).")
+        else:
+            rank_zero_info(f"{path}: the fit can be resumed at epoch {state['epoch']}, step {state['global_step']}.")
+
+    def on_train_end(self, *_: Any) -> None:
+        """From here on the module may hold other weights than those of the last step, and Ctrl-C is Python's again."""
+        self._begun = False
+        self._give_sigint_back()
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """An interruption that the fit has got over leaves nothing."""
+        if trainer.is_global_zero:
+            remove(_path(trainer))
+
+    def _stop_if_asked(self, trainer: Trainer) -> None:
+        if self._asked_to_stop:
+            raise KeyboardInterrupt
+        # With several processes Lightning has them agree on the step at which they stop.
+        if trainer.received_sigterm and trainer.world_size == 1:
+            raise SIGTERMException
+
+    def _take_sigint(self) -> None:
+        is_main = threading.current_thread() is threading.main_thread()
+        if is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            self._asked_to_stop = False
+            self._sigint_before = signal.signal(signal.SIGINT, self._on_sigint)
+
+    def _on_sigint(self, _number: int, _frame: FrameType | None) -> None:
+        self._asked_to_stop = True
+        self._give_sigint_back()
+        rank_zero_info("\nCtrl-C: stopping at the end of this step; once more stops at once.")
+
+    def _give_sigint_back(self) -> None:
+        if self._sigint_before is not None:
+            signal.signal(signal.SIGINT, self._sigint_before)
+            self._sigint_before = None
+
+
+def _path(trainer: Trainer) -> Path:
+    """Beside the other checkpoints."""
+    folder = getattr(trainer.checkpoint_callback, "dirpath", None)
+    return Path(folder or Path(trainer.default_root_dir) / "checkpoints") / INTERRUPTED
+
+
+def _state(trainer: Trainer) -> dict[str, Any]:
+    """The trainer's state after the last whole step, as `Trainer.save_checkpoint` makes it, without its barrier.
+
+    A batch that was begun and not finished is counted back: Lightning would resume after it, or take the epoch's
+    batches for done where it was the last.
+    """
+    checkpoint = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
+    loops = checkpoint["loops"][_FIT]
+    epoch, batches = loops["epoch_progress"]["current"], loops[_BATCHES]
+    if epoch["processed"] != epoch["ready"]:
+        for counts in (batches["total"], batches["current"]):
+            counts["ready"] = counts["started"] = counts["completed"] = counts["processed"]
+        batches["is_last_batch"] = False
+    return checkpoint
+
+
+def _move(state: dict[str, Any], folder: str) -> None:
+    """Have the paths in a `ModelCheckpoint`'s state lie in `folder`."""
+    if state["dirpath"] == folder:
+        return
+
+    def moved(path: str) -> str:
+        return str(Path(folder) / Path(path).name) if path else path
+
+    for key in ("best_model_path", "kth_best_model_path", "last_model_path"):
+        state[key] = moved(state[key])
+    state["best_k_models"] = {moved(path): score for path, score in state["best_k_models"].items()}
+    state["dirpath"] = folder

@@ -1,0 +1,205 @@
+"""From entries of an outbox to requests to MLflow. Each can be made again without a second effect.
+
+MLflow's sql stores ignore a metric that they have with the same timestamp, and refuse another value of a parameter.
+"""
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelInput, Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+
+from graphids._fs import IntegrityError, digest_bytes
+from graphids.failure import without_passwords
+from graphids.logged_model import log_saved_model
+from graphids.sender import Entry, UnreachableError
+
+PARAMS_PER_REQUEST = 100
+_ASK_AGAIN = (408, 429)  # request timeout, too many requests
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """One run in one store.
+
+    Attributes:
+        client: Of the store.
+        run_id: The run.
+        spool: Folder of what is sent as files.
+        model_ids: LoggedModels that were made for the outbox's models, by digest.
+    """
+
+    client: MlflowClient
+    run_id: str
+    spool: Path
+    model_ids: dict[str, str] = field(default_factory=dict)
+
+
+def deliver(entry: Entry, destination: Destination) -> None:
+    """Carry out one entry.
+
+    Raises:
+        UnreachableError: If the store gives no answer, or one that may be another in a while.
+        MlflowException: If it refuses the entry as it is.
+        IntegrityError: If the entry's files are not those that were kept, or a model's anchor has another digest.
+    """
+    try:
+        _DELIVERIES[entry["op"]](entry, destination)
+    except MlflowException as error:
+        status: int = error.get_http_status_code()  # type: ignore[no-untyped-call]
+        if status >= 500 or status in _ASK_AGAIN:
+            raise UnreachableError(_reason(error)) from error
+        raise
+    # A folder of artifacts on a disk that is full or away, a connection that broke, a database that is locked while
+    # MLflow opens it.
+    except (OSError, SQLAlchemyError) as error:
+        raise UnreachableError(_reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    return without_passwords(" ".join(str(error).split()))
+
+
+def _params(entry: Entry, to: Destination) -> None:
+    # `mlflow run` logs MLproject's parameters as raw strings before the program starts, and MLflow refuses another
+    # spelling of the same value ("0.50", "0.5").
+    known = to.client.get_run(to.run_id).data.params
+    new = [Param(key, value) for key, value in entry["params"].items() if key not in known]
+    for first in range(0, len(new), PARAMS_PER_REQUEST):
+        to.client.log_batch(to.run_id, params=new[first : first + PARAMS_PER_REQUEST])
+
+
+def _tags(entry: Entry, to: Destination) -> None:
+    to.client.log_batch(to.run_id, tags=[RunTag(key, value) for key, value in entry["tags"].items()])
+
+
+def _metrics(entry: Entry, to: Destination) -> None:
+    model_id = entry["model_id"] or to.model_ids.get(entry["model"])
+    if entry["model"] and model_id is None:
+        raise IntegrityError(
+            f"metrics of model {entry['model']}: expected it to be logged before them, found it unsent."
+        )
+    dataset = entry["dataset"] or {}
+    metrics = [
+        Metric(
+            key,
+            value,
+            entry["at_ms"],
+            entry["step"],
+            model_id=model_id,
+            dataset_name=dataset.get("name"),
+            dataset_digest=dataset.get("digest"),
+        )
+        for key, value in entry["metrics"].items()
+    ]
+    if entry["unless_logged"]:
+        logged = _logged_steps(to, model_id)
+        metrics = [metric for metric in metrics if not logged(metric.key, metric.step)]
+    if metrics:
+        to.client.log_batch(to.run_id, metrics=metrics)
+
+
+def _logged_steps(to: Destination, model_id: str | None) -> Callable[[str, int], bool]:
+    """Whether the store has a metric at a step, of the model if there is one: its points are written last."""
+    if model_id is not None:
+        of_model = {(metric.key, metric.step) for metric in to.client.get_logged_model(model_id).metrics or []}
+        return lambda key, step: (key, step) in of_model
+    known = to.client.get_run(to.run_id).data.metrics
+
+    def logged(key: str, step: int) -> bool:
+        return key in known and any(point.step == step for point in to.client.get_metric_history(to.run_id, key))
+
+    return logged
+
+
+def _dataset(entry: Entry, to: Destination) -> None:
+    tags = [InputTag(key="mlflow.data.context", value=entry["context"])]
+    to.client.log_inputs(to.run_id, [DatasetInput(dataset=Dataset(**entry["dataset"]), tags=tags)])
+
+
+def _model_input(entry: Entry, to: Destination) -> None:
+    inputs = to.client.get_run(to.run_id).inputs
+    if entry["model_id"] not in {known.model_id for known in (inputs.model_inputs if inputs else [])}:
+        to.client.log_inputs(to.run_id, models=[LoggedModelInput(entry["model_id"])])
+
+
+def _artifact(entry: Entry, to: Destination) -> None:
+    with _verified_copy(to.spool, {entry["name"]: entry["sha256"]}) as folder:
+        to.client.log_artifact(to.run_id, str(folder / entry["name"]))
+
+
+def _model(entry: Entry, to: Destination) -> None:
+    with _verified_copy(to.spool, entry["files"]) as folder:
+        to.model_ids[entry["digest"]] = log_saved_model(
+            to.client,
+            to.run_id,
+            folder,
+            digest=entry["digest"],
+            name=entry["name"],
+            step=entry["step"],
+            tags=entry["tags"],
+        )
+
+
+def _end(entry: Entry, to: Destination) -> None:
+    to.client.set_terminated(to.run_id, entry["status"], end_time=entry["at_ms"])
+
+
+def _start(entry: Entry, to: Destination) -> None:
+    """Nothing to send: MLflow had the run before its outbox began."""
+
+
+_DELIVERIES: dict[str, Callable[[Entry, Destination], None]] = {
+    "run": _start,
+    "params": _params,
+    "tags": _tags,
+    "metrics": _metrics,
+    "dataset": _dataset,
+    "model_input": _model_input,
+    "artifact": _artifact,
+    "model": _model,
+    "end": _end,
+}
+
+
+@contextmanager
+def _verified_copy(spool: Path, files: dict[str, str]) -> Iterator[Path]:
+    """The spooled files under their own names, and the same bytes that were hashed when they were kept.
+
+    MLflow takes paths, not bytes; from the copy on it reads what nothing of ours writes to.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for path, digest in files.items():
+            data = _read_spooled(spool / digest)
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(data)
+        yield folder
+
+
+def _read_spooled(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise IntegrityError(f"{path}: expected what an entry of the outbox is to send, found no such file.") from None
+    if (found := digest_bytes(data)) != path.name:
+        raise IntegrityError(f"{path}: expected sha256 {path.name}, found {found}; it was changed after it was kept.")
+    return data
+
+
+def dataset_fields(name: str, digest: str, source: str, profile: Any) -> dict[str, str]:
+    """What MLflow stores of a data set."""
+    return {
+        "name": name,
+        "digest": digest,
+        "source_type": "local",
+        "source": json.dumps({"uri": source}),
+        "profile": json.dumps(profile),
+    }

@@ -1,0 +1,162 @@
+"""Everything that a run tells MLflow, in MLflow's vocabulary: kept on local disk, sent in the background."""
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from graphids.delivery import dataset_fields
+from graphids.durable_queue import JOURNAL, DurableQueue
+
+FOLDER = "outbox"
+EXIT_NOT_SENT = 75  # EX_TEMPFAIL of sysexits.h
+# MLflow's sql stores keep 36 characters of a data set's digest; the tag holds all of it.
+_DATASET_DIGEST_CHARACTERS = 36
+_MAX_PARAM_CHARACTERS = 6000
+
+
+class Outbox:
+    """What one run tells MLflow.
+
+    Each method but `flush` and `close` returns once the local disk has what is to be told; none waits for MLflow.
+
+    Args:
+        run_id: The run.
+        experiment_id: Its experiment.
+        queue: Keeps and sends; None for the processes of a run that are not its first: they tell nothing.
+        resumed: The run has logged before: metrics that it has at a step are not logged again.
+
+    Attributes:
+        status: The status that the run was ended with; empty until then.
+    """
+
+    def __init__(
+        self, run_id: str, experiment_id: str = "", queue: DurableQueue | None = None, *, resumed: bool = False
+    ) -> None:
+        self.run_id = run_id
+        self.experiment_id = experiment_id
+        self.status = ""
+        self._queue = queue
+        self._resumed = resumed
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Log the parameters that the run does not have yet."""
+        self._append("params", params={key: str(value)[:_MAX_PARAM_CHARACTERS] for key, value in params.items()})
+
+    def set_tags(self, tags: Mapping[str, Any]) -> None:
+        """Set or replace tags."""
+        self._append("tags", tags={key: str(value) for key, value in tags.items()})
+
+    def log_metrics(
+        self,
+        metrics: Mapping[str, float],
+        *,
+        step: int = 0,
+        model: str | None = None,
+        model_id: str | None = None,
+        dataset: Mapping[str, str] | None = None,
+    ) -> None:
+        """Log metrics in one batch, so that one x value of every chart comes from one request.
+
+        Args:
+            metrics: By name.
+            step: The epoch.
+            model: Digest of the model of this outbox that they belong to.
+            model_id: Or a LoggedModel that they belong to.
+            dataset: What `log_input` returned.
+        """
+        self._append(
+            "metrics",
+            metrics={key: float(value) for key, value in metrics.items()},
+            step=step,
+            model=model,
+            model_id=model_id,
+            dataset=dataset and {key: dataset[key] for key in ("name", "digest")},
+            unless_logged=self._resumed,
+        )
+
+    def log_input(
+        self, *, name: str, digest: str, source: str, profile: Mapping[str, Any], context: str = "training"
+    ) -> dict[str, str]:
+        """Record captures as an input of the run; what is returned links metrics to them."""
+        dataset = dataset_fields(name, digest[:_DATASET_DIGEST_CHARACTERS], source, profile)
+        self._append("dataset", dataset=dataset, context=context)
+        return dataset
+
+    def log_input_model(self, model_id: str) -> None:
+        """Record a LoggedModel as an input of the run."""
+        self._append("model_input", model_id=model_id)
+
+    def log_text(self, text: str, name: str) -> None:
+        """Log an artifact in the run's top folder."""
+        data = text.encode()
+        self._append("artifact", name=name, sha256=self._keep(data), bytes=len(data))
+
+    def log_dict(self, content: Mapping[str, Any], name: str) -> None:
+        """Log an artifact as indented JSON."""
+        self.log_text(json.dumps(content, indent=2), name)
+
+    def log_model(self, save: Callable[[Path], str], *, name: str, step: int, tags: Mapping[str, str]) -> str:
+        """Save a model and log the saved bytes as a LoggedModel, whose param `graphids.digest` anchors them.
+
+        Args:
+            save: Saves it to the path of a folder that does not exist yet, and returns its root digest.
+            name: Name of the LoggedModel.
+            step: Step of the run that the model belongs to.
+            tags: Tags of the LoggedModel.
+
+        Returns:
+            The root digest; `model_uri` says where the model is to be found.
+        """
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch) / "model"
+            digest = save(folder)
+            content = {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+        files = {path: self._keep(data) for path, data in content.items()}
+        size = sum(map(len, content.values()))
+        self._append("model", digest=digest, files=files, name=name, step=step, tags=dict(tags), bytes=size)
+        return digest
+
+    def model_uri(self, digest: str, name: str) -> str:
+        """Where a logged model is found: by its id once MLflow has given it one, until then by its run."""
+        model_id = self._queue.model_ids.get(digest) if self._queue is not None else None
+        return f"models:/{model_id}" if model_id else f"runs:/{self.run_id}/{name}"
+
+    def set_terminated(self, status: str) -> None:
+        """End the run, now, whenever MLflow hears of it: FINISHED, FAILED or KILLED."""
+        self.status = status
+        self._append("end", status=status)
+
+    def flush(self) -> bool:
+        """Wait while entries are being sent; returns whether MLflow has all of them.
+
+        Where MLflow is away this takes 8 s in all during one outage, however often it is called.
+
+        Raises:
+            MlflowException: If MLflow refused an entry.
+            IntegrityError: If what was kept for an entry has changed, or a model's anchor has another digest.
+        """
+        if self._queue is None:
+            return True
+        all_sent = self._queue.flush()
+        for refusal in self._queue.refusals.values():
+            raise refusal
+        return all_sent
+
+    def close(self) -> bool:
+        """Wait as `flush` does and stop sending; returns whether MLflow has everything, and says where not."""
+        return self._queue is None or self._queue.close()
+
+    def _append(self, op: str, **fields: Any) -> None:
+        if self._queue is not None:
+            self._queue.append(op, **fields)
+
+    def _keep(self, data: bytes) -> str:
+        return self._queue.keep(data) if self._queue is not None else ""
+
+
+def find_outboxes(place: Path) -> list[Path]:
+    """Outboxes at a folder: itself, in it, or in the runs in it."""
+    patterns = (JOURNAL, f"{FOLDER}/{JOURNAL}", f"*/{FOLDER}/{JOURNAL}")
+    return sorted({found.parent for pattern in patterns for found in place.glob(pattern)})

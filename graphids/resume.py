@@ -1,0 +1,195 @@
+"""Going on with a run that was interrupted: which one, from which checkpoint, with which configuration."""
+
+import fcntl
+import json
+import os
+import pickle
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
+from mlflow.entities import LifecycleStage, Run
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from graphids._fs import IntegrityError, atomic_load, publish_bytes, settle
+from graphids.config import parse_config
+from graphids.core.callbacks import tau_norm_record
+from graphids.failure import impatient_requests, record_failure
+from graphids.options import OptionError
+
+CONFIG = "config.json"  # the effective configuration, in the run's folder and among its artifacts
+FOLDER_TAG = "graphids.folder"
+DATASET_TAG = "graphids.dataset_digest"
+_LOCK = ".lock"
+
+
+@dataclass(frozen=True, slots=True)
+class InterruptedRun:
+    """What going on takes.
+
+    Attributes:
+        run_id: The MLflow run, not finished.
+        folder: The run's own folder, named by its id; it may be gone.
+        config: Effective configuration.
+        checkpoint: The one that is furthest along and whole; None where the fit has to begin again.
+        dataset_digest: Of the captures that the run has read; None if it had not got that far.
+    """
+
+    run_id: str
+    folder: Path
+    config: dict[str, Any]
+    checkpoint: Path | None
+    dataset_digest: str | None
+
+
+def interrupted_run(run_id: str, folder: Path | None = None) -> InterruptedRun:
+    """Find what is left of a run.
+
+    Args:
+        run_id: MLflow run id.
+        folder: The run's folder, where it was moved; None takes the one that the run names.
+
+    Raises:
+        OptionError: If the run is unknown, deleted or finished, or its configuration is nowhere to be found.
+    """
+    try:
+        return _found(_unfinished(run_id), folder)
+    except OptionError as error:
+        # `mlflow run -e resume` shows a run of its own; the command line only records what fails before this.
+        surrounding = os.environ.get("MLFLOW_RUN_ID")
+        if surrounding not in (None, run_id):
+            record_failure(surrounding, str(error))
+        raise
+
+
+def find_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint in `folder` that is furthest along, of those that verify; None if there is none.
+
+    What a kill has left of a save is put in order first (by rank 0). A checkpoint that does not verify or cannot be
+    resumed from is named in a warning, and the next one is taken. Where several are equally far, one whose head is
+    as trained comes before one that is tau-normalized, and the last before the best: Lightning never removes the
+    checkpoint that a fit was resumed from.
+    """
+    if not folder.is_dir():
+        return None
+    if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+        settle(folder)
+    progress: dict[Path, tuple[int, int, bool, bool]] = {}
+    for path in sorted(folder.glob("*.ckpt")):
+        try:
+            checkpoint = atomic_load(path)
+            epochs: int = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+            if "optimizer_states" not in checkpoint:
+                raise KeyError("optimizer_states")
+            is_raw, is_last = tau_norm_record(checkpoint) is None, path.stem == ModelCheckpoint.CHECKPOINT_NAME_LAST
+            progress[path] = (checkpoint["global_step"], epochs, is_raw, is_last)
+        except (IntegrityError, OSError, pickle.UnpicklingError, RuntimeError) as error:
+            rank_zero_warn(f"{path} is passed over: {error}")
+        except (KeyError, TypeError) as error:
+            rank_zero_warn(f"{path} is passed over: it lacks {error}, expected a checkpoint of a whole trainer.")
+    return max(progress, key=progress.__getitem__, default=None)
+
+
+@contextmanager
+def run_folder(config: Mapping[str, Any], run_id: str) -> Iterator[Path]:
+    """The run's own folder, held by this process alone, with the effective configuration in it.
+
+    Raises:
+        OptionError: If another process is training in it.
+    """
+    folder = Path(config["trainer"]["default_root_dir"]).resolve() / run_id
+    folder.mkdir(parents=True, exist_ok=True)
+    with _held(folder):
+        publish_bytes(folder / CONFIG, json.dumps(config, indent=2).encode())
+        yield folder
+
+
+def continue_as(run: InterruptedRun) -> None:
+    """Make `run` the one that this process works on.
+
+    `mlflow run -e resume` has made a run of its own around this one: it is told which run it went on with, as text
+    too, since MLflow's compare page fails on runs without an artifact.
+    """
+    surrounding = os.environ.get("MLFLOW_RUN_ID")
+    os.environ["MLFLOW_RUN_ID"] = run.run_id
+    if rank_zero_only.rank:  # type: ignore[attr-defined]
+        return
+    client = MlflowClient()
+    with impatient_requests():
+        if surrounding not in (None, run.run_id):
+            note = f"Resumed run {run.run_id}; metrics and model are there."
+            client.set_tag(surrounding, "graphids.resumed_run", run.run_id)
+            client.set_tag(surrounding, "mlflow.note.content", note)
+            client.log_text(surrounding, f"{note}\n", "summary.txt")
+        # What ended the run before no longer does; error.txt stays as its history.
+        if "graphids.error" in client.get_run(run.run_id).data.tags:
+            client.delete_tag(run.run_id, "graphids.error")
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    # The lock goes with the process, also after a kill; the file stays.
+    descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OptionError(f"{folder}: another process is at work on this run; wait for it, or end it.") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _unfinished(run_id: str) -> Run:
+    try:
+        with impatient_requests():
+            run = MlflowClient().get_run(run_id)
+    except MlflowException as error:
+        raise OptionError(
+            f"RUN_ID: given {run_id!r}; expected a run that was interrupted, in {mlflow.get_tracking_uri()} ({error})."
+        ) from None
+    if run.info.lifecycle_stage != LifecycleStage.ACTIVE:
+        raise OptionError(f"RUN_ID: run {run_id} is deleted; `mlflow runs restore --run-id {run_id}` brings it back.")
+    if run.info.status == "FINISHED":
+        raise OptionError(
+            f"RUN_ID: run {run_id} is FINISHED, expected one that was interrupted (RUNNING, KILLED or FAILED). "
+            "To repeat it, pass its config.json to `graphids train --config`."
+        )
+    return run
+
+
+def _found(run: Run, folder: Path | None) -> InterruptedRun:
+    run_id: str = run.info.run_id
+    if folder is not None and (folder.resolve().name != run_id or not folder.is_dir()):
+        raise OptionError(
+            f"--folder: given {str(folder)!r}, expected an existing folder that is named by the run's id, {run_id}."
+        )
+    folder = (folder or Path(run.data.tags.get(FOLDER_TAG, Path("graphids_runs") / run_id))).resolve()
+    # Other ranks come when rank 0 holds the folder; a process that saves in it must not have it settled.
+    alone = _held(folder) if folder.is_dir() and rank_zero_only.rank == 0 else nullcontext()  # type: ignore[attr-defined]
+    with alone:
+        checkpoint = find_checkpoint(folder / "checkpoints")
+    if checkpoint is None:
+        rank_zero_warn(f"{folder}: no checkpoint of run {run_id} can be loaded; the fit starts from the beginning.")
+    else:
+        rank_zero_info(f"Run {run_id} goes on from {checkpoint}.")
+    return InterruptedRun(run_id, folder, _config(run_id, folder), checkpoint, run.data.tags.get(DATASET_TAG))
+
+
+def _config(run_id: str, folder: Path) -> dict[str, Any]:
+    """From the run's folder; from its artifacts where the folder is gone."""
+    local = folder / CONFIG
+    try:
+        text = local.read_text() if local.exists() else mlflow.artifacts.load_text(f"runs:/{run_id}/{CONFIG}")
+    except (OSError, MlflowException) as error:
+        raise OptionError(
+            f"{local}: the configuration of run {run_id} is neither there nor among its artifacts ({error}). "
+            "Say where the run's folder lies by --folder, or train anew."
+        ) from None
+    return parse_config(text, str(local))

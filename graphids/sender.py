@@ -1,0 +1,133 @@
+"""A thread that delivers entries in order, while whoever writes them goes on.
+
+The writer waits for it at the end alone, and not long where the other side is away.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Entry = Mapping[str, Any]
+
+THREAD_NAME = "graphids-sender"
+# What the writer waits in all during one outage: a restart of a server takes less, a job scheduler's grace more.
+PATIENCE_S = 8.0
+_FIRST_PAUSE_S = 0.5
+_LONGEST_PAUSE_S = 10.0
+_STOP_S = 1.0
+
+
+class UnreachableError(Exception):
+    """The other side gave no answer, or one that may be another in a while; the entry is tried again."""
+
+
+class Sender:
+    """Delivers entries one at a time and in order, in a daemon thread.
+
+    Args:
+        deliver: Called with an entry. `UnreachableError` has it tried again after a pause; any other exception is a
+            refusal, and the next entry's turn comes.
+        settled: Called in the thread after each delivery, with the entry and None, or the refusal.
+        outage: Called in the thread when an outage begins, with its reason, and with an empty string when it is over.
+        on_exit: Called in the thread when it ends: nothing is being delivered any more.
+        patience_s: What `flush` waits for one delivery that neither succeeds nor fails, beside a second per megabyte.
+    """
+
+    def __init__(
+        self,
+        deliver: Callable[[Entry], None],
+        *,
+        settled: Callable[[Entry, Exception | None], None],
+        outage: Callable[[str], None],
+        on_exit: Callable[[], None],
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self._deliver, self._settled, self._outage, self._on_exit = deliver, settled, outage, on_exit
+        self._patience_s = patience_s
+        self._changed = threading.Condition()
+        self._queue: deque[Entry] = deque()
+        self._stopping = False
+        self._pause_s = 0.0  # above 0 while the other side is away
+        self._stalled_s = 0.0  # spent in `flush` since the last delivery
+        self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
+        self._thread.start()
+
+    def put(self, entry: Entry) -> None:
+        """Queue an entry; returns at once."""
+        with self._changed:
+            self._queue.append(entry)
+            self._changed.notify_all()
+
+    def waiting(self) -> tuple[Entry, ...]:
+        """What is not delivered yet."""
+        with self._changed:
+            return tuple(self._queue)
+
+    def flush(self) -> bool:
+        """Wait while deliveries succeed; returns whether none is left.
+
+        Where they do not, it waits `PATIENCE_S` in all until one succeeds again: a second call during the same outage
+        returns at once.
+        """
+        with self._changed:
+            if self._pause_s:
+                self._pause_s = _FIRST_PAUSE_S
+                self._changed.notify_all()  # try again now
+            while self._queue and self._stalled_s < self._allowance_s():
+                before = time.monotonic()
+                self._changed.wait(0.1)
+                self._stalled_s += time.monotonic() - before
+            return not self._queue
+
+    def stop(self) -> bool:
+        """Deliver nothing more; returns whether the thread has ended, which one in the middle of a delivery has not."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        self._thread.join(_STOP_S)
+        return not self._thread.is_alive()
+
+    def _allowance_s(self) -> float:
+        if self._pause_s:
+            return PATIENCE_S
+        size_bytes: int = self._queue[0].get("bytes", 0)
+        return self._patience_s + size_bytes / 1e6
+
+    def _run(self) -> None:
+        try:
+            while (entry := self._next()) is not None:
+                self._try(entry)
+        finally:
+            self._on_exit()
+
+    def _next(self) -> Entry | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue or self._stopping)
+            return None if self._stopping else self._queue[0]
+
+    def _try(self, entry: Entry) -> None:
+        refusal: Exception | None = None
+        try:
+            self._deliver(entry)
+        except UnreachableError as error:
+            self._rest(str(error))
+            return
+        except Exception as error:  # whatever is wrong with one entry, those behind it have their turn
+            refusal = error
+        self._settled(entry, refusal)
+        if self._pause_s:
+            self._outage("")
+        with self._changed:
+            self._queue.popleft()
+            self._pause_s = self._stalled_s = 0.0
+            self._changed.notify_all()
+
+    def _rest(self, reason: str) -> None:
+        if not self._pause_s:
+            self._outage(reason)
+        with self._changed:
+            self._pause_s = min(self._pause_s * 2 or _FIRST_PAUSE_S, _LONGEST_PAUSE_S)
+            if not self._stopping:
+                self._changed.wait(self._pause_s)

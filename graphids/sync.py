@@ -1,0 +1,75 @@
+"""Sending what runs could not tell MLflow while it was away."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from graphids._fs import IntegrityError
+from graphids.durable_queue import DurableQueue, QueueBusyError, quiet_store
+from graphids.failure import impatient_requests
+from graphids.options import OptionError
+from graphids.outbox import EXIT_NOT_SENT, find_outboxes
+
+EXIT_SENT = 0
+EXIT_REFUSED = 2
+EXIT_DAMAGED = 3
+# Nothing waits behind it, unlike a training: a request may take its time.
+_REQUEST_TIMEOUT_S = 60
+_PATIENCE_S = 120.0
+
+
+def sync(places: Sequence[str], root_dir: Path) -> int:
+    """Send what lies in outboxes, in order, and say what became of each.
+
+    Args:
+        places: Outboxes, folders of runs or folders of those, or run ids; none of them means `root_dir`.
+        root_dir: Where runs make their folders; run ids are looked up in it.
+
+    Returns:
+        Exit code: 0 where MLflow has everything, 75 where it is away or another process is sending, 2 where it refused
+        an entry, 3 where an entry is damaged; the highest reason first, in the order 3, 2, 75.
+
+    Raises:
+        OptionError: If a place holds no outbox.
+    """
+    folders = _outboxes(places, root_dir)
+    if not folders:
+        print(f"{root_dir}: no run has anything left to send.")
+    with impatient_requests(_REQUEST_TIMEOUT_S), quiet_store():
+        codes = {_send(folder) for folder in folders}
+    return next((code for code in (EXIT_DAMAGED, EXIT_REFUSED, EXIT_NOT_SENT) if code in codes), EXIT_SENT)
+
+
+def _outboxes(places: Sequence[str], root_dir: Path) -> list[Path]:
+    if not places:
+        return find_outboxes(root_dir)
+    folders: list[Path] = []
+    for place in places:
+        if Path(place).is_dir():
+            folders += find_outboxes(Path(place))
+        elif (root_dir / place).is_dir():
+            folders += find_outboxes(root_dir / place)
+        else:
+            raise OptionError(
+                f"FOLDER: given {place!r}; expected the folder of an outbox, of a run or of runs, or the id of a run "
+                f"in {root_dir}."
+            )
+    return list(dict.fromkeys(folder.absolute() for folder in folders))
+
+
+def _send(folder: Path) -> int:
+    try:
+        queue = DurableQueue(folder, patience_s=_PATIENCE_S)
+    except QueueBusyError as error:
+        print(error)
+        return EXIT_NOT_SENT
+    except IntegrityError as error:
+        print(error)
+        return EXIT_DAMAGED
+    all_sent = queue.close()
+    models = "".join(f", model models:/{model_id}" for model_id in queue.model_ids.values())
+    print(f"run {queue.run['run_id']}: sent {queue.num_sent} entries{models}")
+    if all_sent:
+        return EXIT_SENT
+    if queue.damage or any(isinstance(refusal, IntegrityError) for refusal in queue.refusals.values()):
+        return EXIT_DAMAGED
+    return EXIT_REFUSED if queue.refusals else EXIT_NOT_SENT

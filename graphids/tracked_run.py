@@ -1,0 +1,159 @@
+"""The MLflow run of this process: how it begins, what it is told through, how it ends."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import mlflow
+from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
+from mlflow.tracking import fluent
+from sqlalchemy.exc import SQLAlchemyError
+
+from graphids.durable_queue import DurableQueue, quiet_store
+from graphids.failure import error_tags, impatient_requests, without_passwords
+from graphids.options import OptionError
+from graphids.outbox import EXIT_NOT_SENT, FOLDER, Outbox
+
+DEFAULT_ROOT_DIR = "graphids_runs"
+_LOCK_WAIT_S = 30.0  # for a `graphids sync` that is at work when a run is resumed
+_RUN_ID_OF_RANK_ZERO = "GRAPHIDS_RUN_ID"
+
+
+class NotSentError(SystemExit):
+    """The work is done, but MLflow does not have everything yet; `graphids sync` sends the rest."""
+
+    def __init__(self) -> None:
+        super().__init__(EXIT_NOT_SENT)
+
+
+class Terminated(SystemExit):
+    """SIGTERM arrived; leaves with the code that a shell and a job scheduler expect of it."""
+
+    def __init__(self) -> None:
+        super().__init__(128 + signal.SIGTERM)
+
+
+@contextmanager
+def tracked_run(root_dir: str | Path = DEFAULT_ROOT_DIR, *, run_id: str | None = None) -> Iterator[Outbox]:
+    """This process's MLflow run, told through its outbox: what `mlflow run` prepared (MLFLOW_RUN_ID), else a new one.
+
+    It ends FINISHED; KILLED after Ctrl-C or SIGTERM; FAILED after anything else, with the reason beside it; unless the
+    training callback has ended it already. Of the processes that Lightning starts for one run, the first alone has
+    the run, the others only its id.
+
+    Args:
+        root_dir: The outbox lies in `<root_dir>/<run id>/outbox` until MLflow has everything.
+        run_id: An earlier run to continue.
+
+    Raises:
+        OptionError: If MLflow gives no run.
+        NotSentError: If the work is done but MLflow does not have everything yet.
+    """
+    if rank_zero_only.rank:  # type: ignore[attr-defined]
+        yield Outbox(os.environ.get(_RUN_ID_OF_RANK_ZERO, "other-ranks"))
+        return
+    with impatient_requests(), quiet_store():
+        outbox = open_outbox(_start_run(run_id), Path(root_dir))
+        os.environ[_RUN_ID_OF_RANK_ZERO] = outbox.run_id
+        before = signal.signal(signal.SIGTERM, _raise_terminated)
+        try:
+            yield outbox
+            outbox.set_terminated("FINISHED")
+            outbox.flush()
+        except BaseException as error:
+            _end_early(outbox, error)
+            if isinstance(error, SIGTERMException):
+                raise Terminated from None
+            raise
+        else:
+            if not outbox.close():
+                raise NotSentError
+        finally:
+            os.environ.pop(_RUN_ID_OF_RANK_ZERO, None)
+            signal.signal(signal.SIGTERM, before)
+            _leave_active_run()
+
+
+@contextmanager
+def sigterm_left_to_lightning() -> Iterator[None]:
+    """During a fit Lightning stops at the end of the batch; it would call a handler of ours first."""
+    ours = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, ours)
+
+
+def _start_run(run_id: str | None) -> mlflow.ActiveRun:
+    try:
+        try:
+            return mlflow.start_run(run_id=run_id)
+        except MlflowException as error:
+            if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
+                raise
+            # Several runs were the first of an experiment and made it at once; it is there now.
+            return mlflow.start_run(run_id=run_id)
+    except (MlflowException, OSError, SQLAlchemyError) as error:
+        raise OptionError(
+            without_passwords(
+                f"MLflow at {mlflow.get_tracking_uri()} gives no run ({error}). Nothing was done. "
+                "Expected a store that answers: start it, or name another in MLFLOW_TRACKING_URI."
+            )
+        ) from None
+
+
+def open_outbox(run: mlflow.ActiveRun, root_dir: Path) -> Outbox:
+    """Outbox of an active run, in `<root_dir>/<run id>/outbox`; what an earlier process left there is sent first."""
+    run_id: str = run.info.run_id
+    fields = {"run_id": run_id, "tracking_uri": _absolute(mlflow.get_tracking_uri())}
+    try:
+        queue = DurableQueue(root_dir.absolute() / run_id / FOLDER, fields, wait_s=_LOCK_WAIT_S)
+    except BaseException:
+        mlflow.end_run("FAILED")
+        raise
+    return Outbox(run_id, run.info.experiment_id, queue, resumed=queue.continued or bool(run.data.metrics))
+
+
+def _end_early(outbox: Outbox, error: BaseException) -> None:
+    """End the run after an error; a second error, of a disk that is full, must not hide the first."""
+    try:
+        if isinstance(error, Exception):
+            message = f"{type(error).__name__}: {error}"
+            outbox.log_text(message, "error.txt")
+            outbox.set_tags(error_tags(message))
+        if not outbox.status or isinstance(error, Exception):
+            outbox.set_terminated(status_after(error))
+    except OSError as second:
+        print(f"graphids: the run could not be told why it failed: {second}", file=sys.stderr)
+    outbox.close()
+
+
+def _leave_active_run() -> None:
+    """Take the run off MLflow's stack: `mlflow.end_run` would wait for the store, and the outbox has the end."""
+    stack = fluent._active_run_stack.get()  # type: ignore[no-untyped-call]
+    if stack:
+        monitor = fluent.run_id_to_system_metrics_monitor.pop(stack.pop().info.run_id, None)
+        if monitor is not None:
+            monitor.finish()
+
+
+def status_after(error: BaseException) -> str:
+    """The status of a run that an error ended."""
+    return "KILLED" if isinstance(error, KeyboardInterrupt | SIGTERMException | Terminated) else "FAILED"
+
+
+def _raise_terminated(*_signal_and_frame: object) -> None:
+    print("graphids: SIGTERM; the run ends as KILLED", file=sys.stderr)
+    raise Terminated
+
+
+def _absolute(tracking_uri: str) -> str:
+    """A sqlite URI that means the same file in any working directory."""
+    scheme, _, path = tracking_uri.partition(":///")
+    return f"sqlite:///{Path(path).absolute()}" if scheme == "sqlite" else tracking_uri

@@ -1,0 +1,237 @@
+"""A run that is interrupted, at whatever point and by whatever means, and resumed ends as if it had not been."""
+
+import fcntl
+import json
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch.callbacks import TQDMProgressBar
+
+from graphids import train as entry_points
+from graphids._fs import atomic_save, sidecar_path
+from graphids.core.callbacks import Sha256ModelCheckpoint, TauNormCallback
+from graphids.core.models.detector import Detector
+from graphids.resume import find_checkpoint
+from resumed_run import Interruption, Result, TinyRuns, at_step, send
+
+
+def fail() -> None:
+    raise RuntimeError("planted")
+
+
+SIGTERM, SIGINT, SIGKILL = (send(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGKILL))
+MID_EPOCH = 14 + 5  # in the second of three epochs
+# Where, and the exit code. A method that an epoch calls once is interrupted in the second epoch.
+POINTS: dict[str, tuple[Interruption, int]] = {
+    "SIGTERM in the first step": (at_step(0, SIGTERM), 143),
+    "SIGTERM in mid-epoch": (at_step(MID_EPOCH, SIGTERM), 143),
+    "SIGTERM in a validation": (Interruption(Detector, "validation_step", 4, SIGTERM), 143),
+    "SIGTERM at an epoch's end": (Interruption(Sha256ModelCheckpoint, "_save_last_checkpoint", 1, SIGTERM), 143),
+    "Ctrl-C in mid-epoch": (at_step(MID_EPOCH, SIGINT), 1),
+    "Ctrl-C in a validation": (Interruption(Detector, "validation_step", 4, SIGINT), 1),
+    "kill -9 in the first epoch": (at_step(3, SIGKILL), -9),
+    "kill -9 in mid-epoch": (at_step(MID_EPOCH, SIGKILL), -9),
+    "kill -9 in a validation": (Interruption(Detector, "on_validation_epoch_end", 1, SIGKILL), -9),
+    "kill -9 between best and last": (Interruption(Sha256ModelCheckpoint, "_save_last_checkpoint", 1, SIGKILL), -9),
+    "kill -9 before tau-normalization": (Interruption(TauNormCallback, "on_fit_end", 0, SIGKILL), -9),
+    "kill -9 after the fit": (Interruption(entry_points, "assess", 0, SIGKILL), -9),
+    "kill -9 after the model is logged": (Interruption(entry_points, "training_summary", 0, SIGKILL), -9),
+    "error in a step": (at_step(MID_EPOCH, fail), 1),
+    "error within an optimizer step": (Interruption(Detector, "configure_gradient_clipping", MID_EPOCH, fail), 1),
+    "error of a callback after a step": (Interruption(TQDMProgressBar, "on_train_batch_end", MID_EPOCH, fail), 1),
+    "error in a validation": (Interruption(Detector, "on_validation_epoch_end", 1, fail), 1),
+    "error before an epoch's checkpoint": (Interruption(Sha256ModelCheckpoint, "_save_topk_checkpoint", 1, fail), 1),
+    "error between best and last": (Interruption(Sha256ModelCheckpoint, "_save_last_checkpoint", 1, fail), 1),
+    "error in tau-normalization": (Interruption(TauNormCallback, "on_fit_end", 0, fail), 1),
+}
+
+
+# Those that differ from another only in the way that leads to the same lines.
+SLOW = {
+    "SIGTERM in the first step",
+    "Ctrl-C in a validation",
+    "kill -9 in a validation",
+    "kill -9 before tau-normalization",
+    "error before an epoch's checkpoint",
+    "error in tau-normalization",
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> TinyRuns:
+    runs = TinyRuns(tmp_path_factory.mktemp("runs"))
+    # Also warms what the children inherit. The points above are meant for epochs of this length.
+    assert runs.steps_per_epoch() == 14
+    return runs
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(runs: TinyRuns) -> Result:
+    run_id, code = runs.train()
+    assert code == 0, runs.log()
+    result = runs.result(run_id)
+    assert [step for step, _ in result.metrics["train/loss"]] == [0, 1, 2]
+    return result
+
+
+@pytest.mark.parametrize("point", [pytest.param(p, marks=[pytest.mark.slow] if p in SLOW else []) for p in POINTS])
+def test_a_resumed_run_ends_as_the_one_that_was_not_interrupted(
+    runs: TinyRuns, uninterrupted: Result, point: str
+) -> None:
+    interruption, expected_code = POINTS[point]
+    run_id, code = runs.train(interruption)
+    assert code == expected_code, runs.log()
+
+    assert runs.resume(run_id) == 0, runs.log()
+
+    assert runs.result(run_id) == uninterrupted
+
+
+def test_a_run_may_be_interrupted_again_and_again(runs: TinyRuns, uninterrupted: Result) -> None:
+    run_id, _ = runs.train(at_step(3, SIGTERM))
+    assert runs.resume(run_id, at_step(4, fail)) == 1
+    assert runs.resume(run_id, Interruption(Detector, "validation_step", 1, SIGINT)) == 1
+    assert runs.resume(run_id, at_step(9, SIGKILL)) == -9
+
+    assert runs.resume(run_id) == 0, runs.log()
+
+    assert runs.result(run_id) == uninterrupted
+
+
+def test_a_run_that_had_stopped_early_does_not_train_on(tmp_path: Path) -> None:
+    # Weights hardly move, so no epoch is better than the first, and the third is not trained.
+    runs = TinyRuns(tmp_path, max_epochs=6, patience=1, lr=1e-9)
+    run_id, code = runs.train(Interruption(entry_points, "assess", 0, SIGKILL))
+    assert code == -9
+
+    assert runs.resume(run_id) == 0, runs.log()
+
+    assert [step for step, _ in runs.result(run_id).metrics["train/loss"]] == [0, 1]
+
+
+def test_a_run_is_resumed_in_the_folder_that_it_was_moved_to(tmp_path: Path) -> None:
+    runs = TinyRuns(tmp_path)
+    run_id, _ = runs.train(at_step(MID_EPOCH, SIGTERM))
+    (tmp_path / "elsewhere").mkdir()
+    shutil.move(tmp_path / "graphids_runs" / run_id, tmp_path / "elsewhere" / run_id)
+
+    assert runs.resume(run_id, words=("--folder", f"elsewhere/{run_id}")) == 0, runs.log()
+    shutil.move(tmp_path / "elsewhere" / run_id, tmp_path / "graphids_runs" / run_id)
+
+    last = torch.load(runs.checkpoints(run_id) / "last.ckpt", weights_only=True)
+    paths = [state["best_model_path"] for state in last["callbacks"].values() if "best_model_path" in state]
+    assert [Path(path).parent for path in paths] == [tmp_path / "elsewhere" / run_id / "checkpoints"]
+    assert [step for step, _ in runs.ask(lambda client: _points(client, run_id, "train/loss"))] == [0, 1, 2]
+
+
+def _points(client: Any, run_id: str, key: str) -> list[tuple[int, float]]:
+    return [(point.step, point.value) for point in client.get_metric_history(run_id, key)]
+
+
+def test_a_save_that_fails_leaves_the_first_error_and_the_last_epochs_checkpoint(
+    runs: TinyRuns, uninterrupted: Result
+) -> None:
+    def disk_is_full() -> None:
+        raise OSError(28, "No space left on device")
+
+    # Before it: the state held before the epoch's last batch, the first epoch's best and its last.
+    fourth_state = Interruption(Sha256ModelCheckpoint, "state_dict", 3, disk_is_full)
+    run_id, code = runs.train(at_step(MID_EPOCH, fail), fourth_state)
+
+    assert code == 1
+    assert "RuntimeError: planted" in runs.log().splitlines()[-1]
+    assert not (runs.checkpoints(run_id) / "interrupted.ckpt").exists()
+    assert runs.resume(run_id) == 0, runs.log()
+    assert runs.result(run_id) == uninterrupted
+
+
+def test_what_cannot_be_resumed_is_refused_with_the_reason(runs: TinyRuns, tmp_path: Path) -> None:
+    assert runs.resume("0" * 32) == 2
+    assert "expected a run that was interrupted" in runs.log()
+
+    run_id, _ = runs.train(at_step(3, SIGTERM))
+    assert runs.resume(run_id, words=("--folder", str(tmp_path))) == 2
+    assert f"expected an existing folder that is named by the run's id, {run_id}" in runs.log()
+
+    config = runs.checkpoints(run_id).parent / "config.json"
+    with config.with_name(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert runs.resume(run_id) == 2
+    assert f"{run_id}: another process is at work on this run; wait for it, or end it." in runs.log()
+
+    other_captures = json.loads(config.read_text())
+    other_captures["data"]["data_seed"] = 1
+    config.write_text(json.dumps(other_captures))
+    assert runs.resume(run_id) == 3
+    assert "Put those captures back, or train anew." in runs.log()
+
+    config.unlink()
+    assert runs.resume(run_id) == 0, runs.log()  # from the artifact
+    assert runs.resume(run_id) == 2
+    assert f"run {run_id} is FINISHED, expected one that was interrupted" in runs.log()
+
+
+def test_the_run_that_mlflow_makes_around_a_resume_says_what_it_resumed(runs: TinyRuns) -> None:
+    run_id, _ = runs.train(at_step(MID_EPOCH, fail))
+    around = runs.ask(lambda client: client.create_run("0").info.run_id)
+
+    assert runs.resume(run_id, MLFLOW_RUN_ID=around) == 0, runs.log()
+
+    tags, metrics = runs.ask(lambda client: (client.get_run(around).data.tags, client.get_run(around).data.metrics))
+    assert tags["graphids.resumed_run"] == run_id
+    assert metrics == {}
+    assert "graphids.error" not in runs.ask(lambda client: client.get_run(run_id).data.tags)
+
+
+def checkpoint(step: int, **extra: Any) -> dict[str, Any]:
+    """As much of one as tells how far it is."""
+    loops = {"fit_loop": {"epoch_progress": {"current": {"processed": step // 10}}}}
+    return {"global_step": step, "loops": loops, "optimizer_states": [], "state_dict": {}, **extra}
+
+
+def test_the_checkpoint_that_is_furthest_and_whole_is_resumed_from(tmp_path: Path) -> None:
+    for name, step in (("a", 30), ("b", 20), ("c", 10)):
+        atomic_save(checkpoint(step), tmp_path / f"{name}.ckpt")
+    assert find_checkpoint(tmp_path) == tmp_path / "a.ckpt"
+
+    with (tmp_path / "a.ckpt").open("r+b") as file:
+        file.truncate(100)
+    with pytest.warns(UserWarning, match=r"a\.ckpt is passed over: .*expected sha256"):
+        assert find_checkpoint(tmp_path) == tmp_path / "b.ckpt"
+
+    sidecar_path(tmp_path / "b.ckpt").unlink()
+    with pytest.warns(UserWarning, match=r"b\.ckpt is passed over: .*expected its digest"):
+        assert find_checkpoint(tmp_path) == tmp_path / "c.ckpt"
+
+
+def test_weights_without_a_trainers_state_are_passed_over(tmp_path: Path) -> None:
+    atomic_save({"state_dict": {}}, tmp_path / "weights.ckpt")
+
+    with pytest.warns(UserWarning, match="it lacks 'loops', expected a checkpoint of a whole trainer"):
+        assert find_checkpoint(tmp_path) is None
+
+
+def test_a_raw_head_comes_before_a_tau_normalized_one_and_last_before_best(tmp_path: Path) -> None:
+    record = {"tau": 0.5, "key": "gat.fc_layers.3.weight", "raw_head": torch.ones(2, 2)}
+    atomic_save(checkpoint(10, graphids_tau_norm=record), tmp_path / "last.ckpt")
+    atomic_save(checkpoint(10), tmp_path / "best.ckpt")
+    assert find_checkpoint(tmp_path) == tmp_path / "best.ckpt"
+
+    atomic_save(checkpoint(10), tmp_path / "last.ckpt")
+    assert find_checkpoint(tmp_path) == tmp_path / "last.ckpt"
+
+
+def test_what_a_kill_left_of_a_save_is_settled_and_no_corruption(tmp_path: Path) -> None:
+    digest = atomic_save(checkpoint(10), tmp_path / "last.ckpt")
+    sidecar_path(tmp_path / "last.ckpt").write_text(f"{digest}  last.ckpt\n# {'0' * 64}\n")
+
+    assert find_checkpoint(tmp_path) == tmp_path / "last.ckpt"
+    assert sidecar_path(tmp_path / "last.ckpt").read_text() == f"{digest}  last.ckpt\n"
+
+
+def test_a_folder_that_is_not_there_holds_no_checkpoint(tmp_path: Path) -> None:
+    assert find_checkpoint(tmp_path / "checkpoints") is None
