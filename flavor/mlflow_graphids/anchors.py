@@ -16,7 +16,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.utils.models import get_model_name_and_version
 
 from graphids._fs import IntegrityError
-from mlflow_graphids.manifest import DIGEST_KEY
+from graphids.logged_model import DIGEST_KEY
 
 _MAX_COPIES = 16  # a version may be a copy of a copy
 
@@ -58,26 +58,6 @@ def resolve_anchor(model_uri: str) -> Anchor:
     if scheme == "runs":
         return _from_logged_model(_of_run(MlflowClient(), model_uri))
     return Anchor(model_uri, None, f"{model_uri} is no models:/ or runs:/ URI")
-
-
-def set_anchor(model_id: str, digest: str) -> None:
-    """Write the digest to the LoggedModel once, and read it back.
-
-    Raises:
-        IntegrityError: If the param stands there with another value; the LoggedModel is marked FAILED.
-    """
-    client = MlflowClient()
-    found = client.get_logged_model(model_id).params.get(DIGEST_KEY)
-    if found is None:
-        client.log_model_params(model_id, {DIGEST_KEY: digest})
-        found = client.get_logged_model(model_id).params.get(DIGEST_KEY)
-    if found != digest:
-        client.finalize_logged_model(model_id, "FAILED")
-        raise IntegrityError(
-            f"LoggedModel {model_id}: expected its param {DIGEST_KEY} to be {digest}, found {found}. Something else "
-            f"wrote it, or the run has a param of that name, which MLflow copies. Log the model again from a run "
-            f"without such a param; {model_id} is marked FAILED."
-        )
 
 
 def _from_models_uri(client: MlflowClient, model_uri: str) -> Anchor:

@@ -5,7 +5,9 @@ identifier `1E5` into 100000; integers are accepted where no signature stands in
 signature, so `mlflow.pyfunc` refuses them: the csv that holds 420 means 0x420, the integer 420 is 0x1A4.
 """
 
+import contextlib
 import re
+import reprlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,13 +18,19 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from numpy.typing import NDArray
 
 from graphids.core.classifier import WindowScores
-from graphids.core.data.frames import MAX_EXTENDED_ID, MAX_PAYLOAD_BYTES, MAX_STANDARD_ID, Frames
+from graphids.core.data.frames import MAX_EXTENDED_ID, MAX_PAYLOAD_BYTES, MAX_STANDARD_ID, DataError, Frames
 
 REQUIRED_COLUMNS = ("timestamp", "arbitration_id", "data_field")
+OPTIONAL_COLUMNS = ("channel",)
 MAX_CHANNELS = 256  # Frames.channel is a byte
+MAX_CHANNEL_NAME = 64  # characters; every row of the answer repeats it
 
 _HEX_ID = re.compile(r"(?:0[xX])?([0-9A-Fa-f]{1,8})")
 _HEX_PAYLOAD = re.compile(r"(?:[0-9A-Fa-f]{2}){0,8}")
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = _REPR.maxlong = 80
+_REPR.maxlist = 12
+_EXPECTED_SECONDS = "a finite number of seconds"
 
 
 def default_signature() -> ModelSignature:
@@ -68,16 +76,18 @@ def frames_from_table(table: pd.DataFrame, *, integer_ids: bool = True) -> Frame
 
     Raises:
         TypeError: If `table` is not a DataFrame.
-        ValueError: If a column is missing, or a value is not what its column holds; the message names the row,
-            counted from 0, and the value.
+        DataError: If a column is missing or stands twice, or a value is missing, not finite or not what its column
+            holds; the message names the row, counted from 0, and the value.
     """
     if not isinstance(table, pd.DataFrame):
         raise TypeError(f"Expected a pandas DataFrame of frames, found {type(table).__name__}.")
     if missing := [name for name in REQUIRED_COLUMNS if name not in table.columns]:
-        raise ValueError(
-            f"The table has no column {', '.join(map(repr, missing))}; found {list(table.columns)}, "
+        raise DataError(
+            f"The table has no column {', '.join(map(repr, missing))}; found {short_repr(list(table.columns))}, "
             f"expected {list(REQUIRED_COLUMNS)} and optionally 'channel'."
         )
+    if repeated := [name for name in (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS) if list(table.columns).count(name) > 1]:
+        raise DataError(f"The table has column {repeated[0]!r} more than once, expected one.")
     arbitration_id, is_extended = _identifiers(table["arbitration_id"], integer_ids)
     payload, dlc = _payloads(table["data_field"].tolist())
     channel, channels = _channels(table)
@@ -108,12 +118,23 @@ def table_from_scores(scores: WindowScores) -> pd.DataFrame:
 
 
 def _timestamps(column: "pd.Series[Any]") -> NDArray[np.float64]:
-    if not pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype):
-        raise ValueError(f"Column 'timestamp' holds {column.dtype}, expected numbers: seconds as float64.")
-    seconds = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    if column.dtype == object:
+        seconds = np.array([_seconds(row, value) for row, value in enumerate(column.tolist())], np.float64)
+    elif pd.api.types.is_numeric_dtype(column.dtype) and column.dtype.kind in "iuf":
+        seconds = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    else:
+        raise DataError(f"Column 'timestamp' holds {column.dtype}, expected numbers: seconds as float64.")
     if (bad := np.flatnonzero(~np.isfinite(seconds))).size:
-        raise _value_error(int(bad[0]), "timestamp", seconds[bad[0]], "a finite number of seconds")
+        raise _value_error(int(bad[0]), "timestamp", column.iloc[int(bad[0])], _EXPECTED_SECONDS)
     return seconds
+
+
+def _seconds(row: int, value: object) -> float:
+    """A number as float; bool is an int to Python, and an int can be beyond every float."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        with contextlib.suppress(OverflowError):
+            return float(value)
+    raise _value_error(row, "timestamp", value, _EXPECTED_SECONDS)
 
 
 def _identifiers(column: "pd.Series[Any]", integer_ids: bool) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
@@ -160,15 +181,32 @@ def _channels(table: pd.DataFrame) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     if "channel" not in table.columns:
         return np.zeros(len(table), np.uint8), ("",)
     values = table["channel"].tolist()
+    # Beside other names the empty one is a missing value, as csv writes it.
+    nameless = all(value == "" for value in values)
     for row, value in enumerate(values):
-        if not isinstance(value, str):
-            raise _value_error(row, "channel", value, "the bus's name as a string, in every row or in none")
+        if not (
+            isinstance(value, str) and (value or nameless) and value.isprintable() and len(value) <= MAX_CHANNEL_NAME
+        ):
+            raise _value_error(
+                row,
+                "channel",
+                value,
+                f"the bus's name, at most {MAX_CHANNEL_NAME} printable characters, in every row or in none",
+            )
     names = list(dict.fromkeys(values))
     if len(names) > MAX_CHANNELS:
-        raise ValueError(f"Column 'channel' names {len(names)} buses, expected at most {MAX_CHANNELS}.")
+        raise DataError(f"Column 'channel' names {len(names)} buses, expected at most {MAX_CHANNELS}.")
     number = {name: index for index, name in enumerate(names)}
     return np.array([number[value] for value in values], np.uint8), tuple(names) or ("",)
 
 
-def _value_error(row: int, column: str, value: object, expected: str) -> ValueError:
-    return ValueError(f"Row {row}: {column} is {value!r}, expected {expected}.")
+def _value_error(row: int, column: str, value: object, expected: str) -> DataError:
+    return DataError(f"Row {row}: {column} is {short_repr(value)}, expected {expected}.")
+
+
+def short_repr(value: object) -> str:
+    """`repr`, cut to a length that a message can hold; a value from outside can be megabytes long."""
+    try:
+        return _REPR.repr(value)
+    except ValueError:  # an integer of more digits than Python prints
+        return f"a number of type {type(value).__name__} too long to print"

@@ -1,21 +1,18 @@
-"""The manifest: what a saved model consists of, and the check that a folder consists of exactly that.
+"""The manifest: what a saved model consists of.
 
 `manifest.json` lists path, size and sha256 of every payload file, the signature and the loader module; its own sha256
-is the model's root digest, `graphids.digest`. MLmodel is MLflow's file, rewritten when a model is logged or
-downloaded; it is not hashed, but what it says about us is compared with the manifest.
+is the model's root digest, `graphids.digest`. It is read as an enemy would have written it: what it does not need to
+say, it must not say.
 """
 
-import json
-import os
-import stat
-from collections.abc import Mapping, Sequence
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
-
 from graphids._fs import IntegrityError, digest_bytes
+from mlflow_graphids.strict import Buffer, parse_json, render_json
 
 FORMAT_VERSION = 1
 FLAVOR_NAME = "graphids"
@@ -23,24 +20,16 @@ PYFUNC_NAME = "python_function"
 LOADER_MODULE = "mlflow_graphids"
 MANIFEST_FILE = "manifest.json"
 MLMODEL_FILE = "MLmodel"
-DIGEST_KEY = "graphids.digest"
+WEIGHTS_FILE = "weights.safetensors"
+MODEL_FILE = "model.json"
+READER_FILE = "reader.pkl"
 CODE_FOLDER = "code"
-# Written by MLflow beside the payload, some of them after the model was saved. None is used to load a model.
-FILES_BESIDE = frozenset(
-    {
-        MLMODEL_FILE,
-        "conda.yaml",
-        "constraints.txt",
-        "environment_variables.txt",
-        "input_example.json",
-        "python_env.yaml",
-        "registered_model_meta",
-        "requirements.txt",
-        "serving_input_example.json",
-    }
-)
-# Keys that MLflow needs and that change nothing about how the verified bytes are used.
-_FREE_KEYS = {FLAVOR_NAME: frozenset({"code"}), PYFUNC_NAME: frozenset({"env", "python_version"})}
+MAX_MANIFEST_BYTES = 1 << 20
+# A network of this kind weighs megabytes. Without an anchor the manifest's word is all there is, and it could be huge.
+MAX_PAYLOAD_BYTES = 1 << 30
+
+_KEYS = frozenset({"files", "format_version", "loader_module", "model_config", "signature"})
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,201 +46,147 @@ class PayloadFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
-    """Bytes that matched their digests when they were read, by path; parse these, never the files again."""
+class Manifest:
+    """What a manifest says. `reader` holds the versions that the pickled capture reader needs, where there is one."""
 
-    digest: str
-    content: Mapping[str, bytes]
+    files: tuple[PayloadFile, ...]
+    signature: Mapping[str, Any]
     model_config: Mapping[str, Any]
+    reader: Mapping[str, str] | None = None
+
+    @property
+    def has_code(self) -> bool:
+        """Whether files below code/ travel with the model."""
+        return any(file.path.startswith(f"{CODE_FOLDER}/") for file in self.files)
+
+    def flavor_section(self, digest: str) -> dict[str, Any]:
+        """What MLmodel repeats of the manifest with that digest, for people and the UI."""
+        files = {file.path: file.sha256 for file in self.files}
+        return {"format_version": FORMAT_VERSION, "digest": digest, "files": files}
 
 
 def render_manifest(
-    files: Mapping[str, bytes], *, signature: Mapping[str, Any], model_config: Mapping[str, Any]
+    files: Mapping[str, bytes],
+    *,
+    signature: Mapping[str, Any],
+    model_config: Mapping[str, Any],
+    reader: Mapping[str, str] | None = None,
 ) -> bytes:
-    """Manifest of these payload files. Equal models give equal bytes: no times, no order of creation."""
+    """Manifest of these payload files. Equal models give equal bytes: no times, no order of creation.
+
+    Raises:
+        ValueError: If a file's name cannot stand in a manifest.
+    """
     payload = [PayloadFile(path, len(data), digest_bytes(data)) for path, data in sorted(files.items())]
-    return render_json(
-        {
-            "format_version": FORMAT_VERSION,
-            "loader_module": LOADER_MODULE,
-            "signature": signature,
-            "model_config": dict(model_config),
-            "files": [file.as_dict() for file in payload],
-        }
-    )
-
-
-def flavor_section(manifest: bytes) -> dict[str, Any]:
-    """What MLmodel repeats of the manifest, for people and the UI."""
-    return {
+    if problems := list(_path_problems([file.path for file in payload])):
+        raise ValueError(f"These files cannot be part of a model: {'; '.join(problems)}. Rename them.")
+    content = {
         "format_version": FORMAT_VERSION,
-        "digest": digest_bytes(manifest),
-        "files": {entry["path"]: entry["sha256"] for entry in parse_json(manifest, MANIFEST_FILE)["files"]},
+        "loader_module": LOADER_MODULE,
+        "signature": signature,
+        "model_config": dict(model_config),
+        "files": [file.as_dict() for file in payload],
     }
+    return render_json(content if reader is None else {**content, "reader": dict(reader)})
 
 
-def verify_folder(folder: Path, expected_digest: str | None, origin: str) -> Verified:
-    """Read a saved model and check every byte of it.
-
-    Args:
-        folder: The model: MLmodel, manifest and payload.
-        expected_digest: sha256 of the manifest, from outside the folder. None trusts the digest that MLmodel names,
-            which shows accidental damage but not tampering.
-        origin: Where `expected_digest` comes from, for the message.
+def parse_manifest(data: Buffer) -> Manifest:
+    """The manifest in these bytes.
 
     Raises:
-        IntegrityError: If a file is changed, resized, missing, undeclared or not a regular file, or MLmodel
-            contradicts the manifest. The message lists all of them.
+        IntegrityError: If they are no manifest of this version; the message lists what is wrong, one reason a line.
     """
-    found, problems = _list_files(folder)
-    content: dict[str, bytes] = {}
-    for name in (MANIFEST_FILE, MLMODEL_FILE):
-        if name not in found:
-            problems.append(f"{name}: missing")
-        else:
-            content[name] = _read(folder / name)
-    if len(content) < 2:
-        raise _integrity_error(folder, problems)
-    mlmodel = _parse_mlmodel(folder, content[MLMODEL_FILE])
-    digest = digest_bytes(content[MANIFEST_FILE])
-    if expected_digest is None:
-        expected_digest, origin = str(_our_section(mlmodel).get("digest")), f"its own {MLMODEL_FILE}"
-    if digest != expected_digest:
-        # Nothing in a manifest that is not the expected one may be parsed or believed.
-        problems.append(
-            f"{MANIFEST_FILE}: expected sha256 {expected_digest} (from {origin}), found {digest}; "
-            "the files it lists were not compared"
-        )
-        raise _integrity_error(folder, problems)
-    manifest = parse_json(content[MANIFEST_FILE], MANIFEST_FILE)
-    problems += _compare_payload(folder, manifest, found, content)
-    problems += _compare_mlmodel(mlmodel, manifest, content[MANIFEST_FILE])
+    content = parse_json(data, MANIFEST_FILE)
+    problems = list(_problems(content))
     if problems:
-        raise _integrity_error(folder, problems)
-    return Verified(digest, content, manifest["model_config"])
-
-
-def render_json(value: Any) -> bytes:
-    """JSON with one spelling per value: sorted keys, no NaN, a newline at the end."""
-    return (json.dumps(value, sort_keys=True, indent=1, allow_nan=False) + "\n").encode()
-
-
-def parse_json(data: bytes, name: str) -> Any:
-    """JSON in which no object repeats a key: readers disagree about which of two values counts.
-
-    Raises:
-        IntegrityError: If `data` is not such JSON.
-    """
-
-    def without_repeats(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-        result = dict(pairs)
-        if len(result) != len(pairs):
-            raise ValueError("an object repeats a key")
-        return result
-
-    try:
-        return json.loads(data, object_pairs_hook=without_repeats)
-    except ValueError as error:
-        raise IntegrityError(f"{name}: expected JSON without repeated keys, found otherwise ({error}).") from error
-
-
-def _list_files(folder: Path) -> tuple[dict[str, int], list[str]]:
-    """Size of every regular file below `folder` by relative path, and a problem for everything else."""
-    sizes: dict[str, int] = {}
-    problems: list[str] = []
-    waiting = [folder]
-    while waiting:
-        for path in sorted(waiting.pop().iterdir()):
-            status, name = path.lstat(), path.relative_to(folder).as_posix()
-            if stat.S_ISDIR(status.st_mode):
-                waiting.append(path)
-            elif stat.S_ISREG(status.st_mode):
-                sizes[name] = status.st_size
-            else:
-                problems.append(f"{name}: not a regular file (a link, a pipe or a device)")
-    return sizes, problems
-
-
-def _read(path: Path) -> bytes:
-    # A link that took the file's place since it was listed is not followed.
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
-    with open(descriptor, "rb") as file:  # noqa: PTH123 -- a descriptor, not a path
-        return file.read()
-
-
-def _compare_payload(
-    folder: Path, manifest: Mapping[str, Any], found: Mapping[str, int], content: dict[str, bytes]
-) -> list[str]:
-    """Problems of the payload; verified bytes are added to `content`."""
-    problems = []
-    declared = {file.path: file for file in (PayloadFile(**entry) for entry in manifest["files"])}
-    for file in declared.values():
-        if file.path not in found:
-            problems.append(f"{file.path}: missing")
-        elif found[file.path] != file.size_bytes:
-            problems.append(f"{file.path}: expected {file.size_bytes} bytes, found {found[file.path]}")
-        elif (digest := digest_bytes(data := _read(folder / file.path))) != file.sha256:
-            problems.append(f"{file.path}: expected sha256 {file.sha256}, found {digest}")
-        else:
-            content[file.path] = data
-    undeclared = set(found) - set(declared) - FILES_BESIDE - {MANIFEST_FILE}
-    return problems + [f"{path}: undeclared" for path in sorted(undeclared) if not _is_bytecode(path)]
-
-
-def _is_bytecode(path: str) -> bool:
-    # `mlflow.pyfunc` puts code/ on sys.path before it calls us, so the interpreter has written there; nothing below
-    # code/ is ever imported by `load_model`.
-    parts = path.split("/")
-    return parts[0] == CODE_FOLDER and parts[-2] == "__pycache__" and path.endswith(".pyc")
-
-
-def _parse_mlmodel(folder: Path, data: bytes) -> Mapping[str, Any]:
-    try:
-        mlmodel = yaml.safe_load(data)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise _integrity_error(folder, [f"{MLMODEL_FILE}: expected YAML, found otherwise ({error})"]) from error
-    if not isinstance(mlmodel, dict) or not isinstance(mlmodel.get("flavors"), dict):
-        raise _integrity_error(folder, [f"{MLMODEL_FILE}: names no flavors"])
-    return mlmodel
-
-
-def _our_section(mlmodel: Mapping[str, Any]) -> Mapping[str, Any]:
-    section = mlmodel["flavors"].get(FLAVOR_NAME)
-    return section if isinstance(section, dict) else {}
-
-
-def _compare_mlmodel(mlmodel: Mapping[str, Any], manifest: Mapping[str, Any], manifest_bytes: bytes) -> list[str]:
-    """Problems with what MLmodel says about us: MLflow acts on it before it calls us."""
-    has_code = any(entry["path"].startswith(f"{CODE_FOLDER}/") for entry in manifest["files"])
-    expected = {
-        "signature": manifest["signature"],
-        "flavors": [FLAVOR_NAME, PYFUNC_NAME],
-        **{f"flavors.{FLAVOR_NAME}.{key}": value for key, value in flavor_section(manifest_bytes).items()},
-        f"flavors.{PYFUNC_NAME}.loader_module": manifest["loader_module"],
-        f"flavors.{PYFUNC_NAME}.code": CODE_FOLDER if has_code else None,
-        f"flavors.{PYFUNC_NAME}.config": manifest["model_config"],
-    }
-    flavors = {name: mlmodel["flavors"].get(name) for name in (FLAVOR_NAME, PYFUNC_NAME)}
-    found: dict[str, Any] = {"signature": mlmodel.get("signature"), "flavors": sorted(mlmodel["flavors"])}
-    for name, section in flavors.items():
-        known = {key.rpartition(".")[2] for key in expected if key.startswith(f"flavors.{name}.")} | _FREE_KEYS[name]
-        section = section if isinstance(section, dict) else {}
-        found |= {f"flavors.{name}.{key}": value for key, value in section.items() if key not in _FREE_KEYS[name]}
-        expected |= {f"flavors.{name}.{key}": None for key in section if key not in known}
-    return [
-        f"{MLMODEL_FILE}: {name} is {_short(found.get(name))}, expected {_short(value)}"
-        for name, value in expected.items()
-        if found.get(name) != value
-    ]
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 200 else f"{text[:200]}..."
-
-
-def _integrity_error(folder: Path, problems: Sequence[str]) -> IntegrityError:
-    lines = "\n".join(f"  {problem}" for problem in problems)
-    return IntegrityError(
-        f"{folder} is not the model that was saved:\n{lines}\nDownload it again, or log the model again from its run."
+        raise IntegrityError("\n".join(f"{MANIFEST_FILE}: {problem}" for problem in problems))
+    return Manifest(
+        files=tuple(PayloadFile(**entry) for entry in content["files"]),
+        signature=content["signature"],
+        model_config=content["model_config"],
+        reader=content.get("reader"),
     )
+
+
+def is_digest(text: object) -> bool:
+    """Whether `text` is a sha256: 64 hex digits in lower case."""
+    return isinstance(text, str) and _SHA256.fullmatch(text) is not None
+
+
+def _problems(content: Any) -> Iterator[str]:
+    if not isinstance(content, dict):
+        yield f"expected a JSON object, found {type(content).__name__}"
+        return
+    if content.get("format_version") != FORMAT_VERSION or content["format_version"] is True:
+        yield (
+            f"format_version is {content.get('format_version')!r}, expected {FORMAT_VERSION}. An intact model of "
+            "another version needs the graphids that its requirements.txt names"
+        )
+        return
+    if missing := sorted(_KEYS - content.keys()):
+        yield f"lacks {', '.join(missing)}"
+    if unknown := sorted(content.keys() - _KEYS - {"reader"}):
+        yield f"has unknown keys {', '.join(unknown)}"
+    if content.get("loader_module") != LOADER_MODULE:
+        yield f"loader_module is {content.get('loader_module')!r}, expected {LOADER_MODULE!r}"
+    for key in ("signature", "model_config"):
+        if not isinstance(content.get(key), dict):
+            yield f"{key} is no object"
+    yield from _file_problems(content.get("files"))
+    yield from _reader_problems(content)
+
+
+def _file_problems(entries: Any) -> Iterator[str]:
+    if not isinstance(entries, list) or not entries:
+        yield "lists no files"
+        return
+    for entry in entries:
+        if not isinstance(entry, dict) or entry.keys() != {"path", "size_bytes", "sha256"}:
+            yield f"expected path, size_bytes and sha256 of every file and no other digest, found {entry!r:.200}"
+            return
+        name, size = f"{entry['path']!r:.200}", entry["size_bytes"]
+        if type(size) is not int or not 0 <= size <= MAX_PAYLOAD_BYTES:
+            yield f"{name}: size_bytes is {size!r:.40}, expected 0 to {MAX_PAYLOAD_BYTES}"
+        if not is_digest(entry["sha256"]):
+            yield f"{name}: expected a sha256, 64 hex digits in lower case, found {entry['sha256']!r:.200}"
+    yield from _path_problems([entry["path"] for entry in entries])
+
+
+def _path_problems(paths: list[Any]) -> Iterator[str]:
+    """Names that lead elsewhere, are not the model's to declare, or mean one file on some filesystems."""
+    folded: dict[str, str] = {}
+    for path in paths:
+        if not _is_plain(path):
+            yield f"{path!r:.200}: expected a relative path of plain names with forward slashes"
+            continue
+        if path not in (WEIGHTS_FILE, MODEL_FILE, READER_FILE) and not path.startswith(f"{CODE_FOLDER}/"):
+            yield f"{path!r:.200}: is none of the files that a model consists of"
+        other = folded.setdefault(unicodedata.normalize("NFKC", path).casefold(), path)
+        if other != path or paths.count(path) > 1:
+            yield f"{path!r:.200}: collides with {other!r:.200}"
+
+
+def _is_plain(path: Any) -> bool:
+    return (
+        isinstance(path, str)
+        and path.isprintable()
+        and not set(path) & set('\\:*?"<>|')
+        and all(part not in ("", ".", "..") for part in path.split("/"))
+    )
+
+
+def _reader_problems(content: Mapping[str, Any]) -> Iterator[str]:
+    """The pickle and the statement of what it needs come together or not at all."""
+    entries = content.get("files")
+    declared = isinstance(entries, list) and any(
+        isinstance(entry, dict) and entry.get("path") == READER_FILE for entry in entries
+    )
+    reader = content.get("reader")
+    if declared != ("reader" in content):
+        yield f"{READER_FILE} and the entry 'reader' must come together"
+    elif declared and not (
+        isinstance(reader, dict)
+        and reader.keys() == {"python", "cloudpickle"}
+        and all(isinstance(version, str) for version in reader.values())
+    ):
+        yield f"reader is {reader!r:.200}, expected the versions of python and cloudpickle that {READER_FILE} needs"

@@ -1,16 +1,27 @@
 """The model as its users hold it: raw frames in a DataFrame in, one row per window out."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from graphids.core.classifier import DEFAULT_TOP_K, WindowClassifier, WindowScores
-from graphids.core.data.frames import Frames
-from mlflow_graphids.frames_schema import frames_from_table, table_from_scores
+from graphids.core.data.frames import DataError, Frames
+from mlflow_graphids.frames_schema import frames_from_table, short_repr, table_from_scores
 
-PARAMETERS = ("threshold", "stride", "top_k")
+# Type and lowest value of every param of `predict`, and what a message says of them.
+_RANGES: dict[str, tuple[Any, int, str]] = {
+    "threshold": (Real, 0, "a finite number of at least 0; scores lie between 0 and 1"),
+    "stride": (Integral, 1, "a whole number of at least 1: frames between window starts"),
+    "top_k": (Integral, 0, "a whole number of at least 0: arbitration IDs per alert"),
+}
+PARAMETERS = tuple(_RANGES)
+# Within every float type: an integer can be beyond them all, and infinity is beyond it.
+_HIGHEST = 1e38
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -23,6 +34,7 @@ class VerifiedClassifier(WindowClassifier):
             that only the absence of accidental damage is known.
         model_id: LoggedModel that the URI led to; None where it led to none.
         model_config: Defaults of `predict`'s params where they differ from the classifier's own.
+        capture_reader: The reader that the model carries, where `load_model(..., allow_code=True)` loaded it.
 
     Raises:
         ValueError: If `model_config` holds anything but `threshold`, `stride` and `top_k`.
@@ -33,6 +45,7 @@ class VerifiedClassifier(WindowClassifier):
     digest: str = field(default="", init=False)
     anchored: bool = field(default=False, init=False)
     model_id: str | None = field(default=None, init=False)
+    capture_reader: Callable[[Path], Frames] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         # Not super(): a dataclass with slots is a new class, which the zero-argument form does not know.
@@ -48,6 +61,7 @@ class VerifiedClassifier(WindowClassifier):
         anchored: bool,
         model_config: Mapping[str, Any],
         model_id: str | None = None,
+        capture_reader: Callable[[Path], Frames] | None = None,
     ) -> "VerifiedClassifier":
         """The same classifier, with what verification found."""
         own = own_settings(classifier)
@@ -58,6 +72,7 @@ class VerifiedClassifier(WindowClassifier):
         object.__setattr__(verified, "digest", digest)
         object.__setattr__(verified, "anchored", anchored)
         object.__setattr__(verified, "model_id", model_id)
+        object.__setattr__(verified, "capture_reader", capture_reader)
         return verified
 
     def __repr__(self) -> str:
@@ -68,6 +83,19 @@ class VerifiedClassifier(WindowClassifier):
             f"stride={window.stride}, threshold={self.threshold:.6g}, tau={tau}, known_ids={len(window.vocabulary)}, "
             f"model_id={self.model_id}, anchored={self.anchored}, digest={self.digest})"
         )
+
+    def read(self, path: str | os.PathLike[str]) -> Frames:
+        """Frames of a capture, by the reader that the model carries.
+
+        Raises:
+            DataError: If none was loaded, or it returned something else than frames.
+        """
+        if self.capture_reader is None:
+            raise DataError(
+                f"{os.fspath(path)}: this model was loaded without a capture reader. If it carries one, load it "
+                "with allow_code=True; else read the capture with graphids.core.data.captures.read_captures."
+            )
+        return self.capture_reader(Path(path))
 
     def predict(self, model_input: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """Score a table of frames; the name and the arguments are MLflow's.
@@ -80,8 +108,9 @@ class VerifiedClassifier(WindowClassifier):
             One row per window: `start_s`, `end_s`, `score`, `alert`, `kind`, `arbitration_ids`, `channel`.
 
         Raises:
-            ValueError: If a value is not what its column holds, a parameter is unknown, or a channel has fewer frames
-                than a window: no row would read as no attack.
+            DataError: A ValueError: if a value is missing or not what its column holds, a parameter is unknown or
+                out of range, a channel has fewer frames than a window (no row would read as no attack), or a score
+                would not be finite.
         """
         return _predict(self, model_input, params)
 
@@ -108,13 +137,34 @@ class ServedClassifier:
 def _predict(
     model: VerifiedClassifier, table: pd.DataFrame, params: Mapping[str, Any] | None, *, integer_ids: bool = True
 ) -> pd.DataFrame:
-    require_known(params or {}, "params")
+    settings = prediction_settings(model, params)
+    frames = frames_from_table(table, integer_ids=integer_ids)
+    window_size = model.preprocessing.window_size
+    # Beyond these nothing changes: a window names no more IDs than it has frames, and one window starts at frame 0.
+    limits = {"top_k": window_size, "stride": max(len(frames), 1)}
+    scores = model.score(frames, **{**settings, **{name: min(settings[name], limits[name]) for name in limits}})
+    _require_a_window_per_channel(frames, scores, window_size)
+    return table_from_scores(scores)
+
+
+def prediction_settings(model: VerifiedClassifier, params: Mapping[str, Any] | None) -> dict[str, Any]:
+    """`threshold`, `stride` and `top_k` of one prediction: `params` over the model's own.
+
+    Raises:
+        DataError: If one is unknown, of the wrong type or out of range.
+    """
+    try:
+        require_known(params or {}, "params")
+    except ValueError as error:
+        raise DataError(str(error)) from error
     # MLflow passes None for every param that the caller did not set.
     given = {name: value for name, value in (params or {}).items() if value is not None}
-    frames = frames_from_table(table, integer_ids=integer_ids)
-    scores = model.score(frames, **{**model.model_config, **given})
-    _require_a_window_per_channel(frames, scores, model.preprocessing.window_size)
-    return table_from_scores(scores)
+    for name, value in given.items():
+        kind, lowest, expected = _RANGES[name]
+        # `not` around it: NaN compares false with everything.
+        if isinstance(value, bool) or not isinstance(value, kind) or not lowest <= value <= _HIGHEST:
+            raise DataError(f"{name} is {short_repr(value)}, expected {expected}.")
+    return {**own_settings(model), **model.model_config, **given}
 
 
 def own_settings(classifier: WindowClassifier) -> dict[str, Any]:
@@ -137,7 +187,7 @@ def _require_a_window_per_channel(frames: Frames, scores: WindowScores, window_s
     short = {name: count for name, count in scores.unscored_frames.items() if name not in scored}
     if short or not len(frames):
         found = ", ".join(f"{count} on channel {name!r}" for name, count in short.items()) or "none"
-        raise ValueError(
+        raise DataError(
             f"Too few frames for a score: found {found}, but a window takes {window_size} consecutive frames of one "
             "channel. Send at least that many; overlap requests so that no window falls between two of them."
         )

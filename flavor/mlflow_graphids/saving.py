@@ -24,24 +24,26 @@ from mlflow.utils.model_utils import _validate_and_copy_code_paths, _validate_an
 
 from graphids._fs import digest_bytes, publish_bytes
 from graphids.core.classifier import WindowClassifier
-from mlflow_graphids.anchors import set_anchor
+from graphids.logged_model import DIGEST_KEY, set_anchor
 from mlflow_graphids.artifacts import to_payload
 from mlflow_graphids.frames_schema import default_signature
 from mlflow_graphids.manifest import (
     CODE_FOLDER,
-    DIGEST_KEY,
     FLAVOR_NAME,
     LOADER_MODULE,
     MANIFEST_FILE,
     MLMODEL_FILE,
-    flavor_section,
+    READER_FILE,
+    parse_manifest,
     render_manifest,
 )
 from mlflow_graphids.pyfunc_wrapper import own_settings, require_known
+from mlflow_graphids.reader import CaptureReader, pickle_reader, reader_versions
 
 # What scoring imports. `graphids` is on no package index: an environment that is built from these needs a wheel of it
 # in reach (PIP_FIND_LINKS), or `pip_requirements` that name one.
 REQUIREMENTS = (
+    "cloudpickle",
     "graphids",
     "mlflow",
     "numba",
@@ -82,6 +84,7 @@ def save_model(
     code_paths: list[str] | None = None,
     metadata: Mapping[str, Any] | None = None,
     model_config: Mapping[str, Any] | None = None,
+    capture_reader: CaptureReader | None = None,
 ) -> str:
     """Save a classifier as an MLflow model in a new folder.
 
@@ -100,12 +103,17 @@ def save_model(
             `load_model` imports none of them.
         metadata: Added to MLmodel's.
         model_config: Defaults of the params `threshold`, `stride` and `top_k`.
+        capture_reader: A function from the path of a capture to its frames, for a format that graphids does not read.
+            It is pickled into the model and listed in the manifest; `load_model(..., allow_code=True)` loads it.
+            Without one a model contains no pickle.
 
     Returns:
         The root digest, `graphids.digest`: what `load_model` takes as `expected_digest`.
 
     Raises:
-        ValueError: If a weight is not finite, or `model_config` holds anything else.
+        ValueError: If a weight is not finite, `model_config` holds anything else, or a file of `code_paths` has a name
+            that means another file elsewhere.
+        TypeError: If `capture_reader` cannot be called.
         MlflowException: If `path` is not empty.
     """
     _validate_env_arguments(conda_env, pip_requirements, extra_pip_requirements)  # type: ignore[no-untyped-call]
@@ -113,13 +121,18 @@ def save_model(
     # All of them, always: MLflow lets a caller override at load time only what stands in MLmodel.
     settings = {**own_settings(graphids_model), **(model_config or {})}
     files = to_payload(graphids_model)
+    if capture_reader is not None:
+        files[READER_FILE] = pickle_reader(capture_reader)
     folder = Path(path).absolute()
     _validate_and_prepare_target_save_path(folder)  # type: ignore[no-untyped-call]
     code = _validate_and_copy_code_paths(code_paths, str(folder), CODE_FOLDER)  # type: ignore[no-untyped-call]
     mlflow_model = mlflow_model or Model()
     mlflow_model.signature = signature or default_signature()
     manifest = render_manifest(
-        files | _code_files(folder), signature=mlflow_model.signature.to_dict(), model_config=settings
+        files | _code_files(folder),
+        signature=mlflow_model.signature.to_dict(),
+        model_config=settings,
+        reader=None if capture_reader is None else reader_versions(),
     )
     for name, data in {**files, MANIFEST_FILE: manifest}.items():
         publish_bytes(folder / name, data)
@@ -144,6 +157,7 @@ def log_model(
     code_paths: list[str] | None = None,
     metadata: Mapping[str, Any] | None = None,
     model_config: Mapping[str, Any] | None = None,
+    capture_reader: CaptureReader | None = None,
     params: Mapping[str, Any] | None = None,
     tags: Mapping[str, Any] | None = None,
     model_type: str | None = None,
@@ -158,7 +172,7 @@ def log_model(
         registered_model_name: Also make a version of this registered model, once the anchor stands; the version gets
             the digest as a tag for display.
         await_registration_for: Seconds to wait for the version.
-        signature: As in `save_model`, and so for the next six.
+        signature: As in `save_model`.
         input_example: MLflow scores it before it logs the model, and warns if that fails.
         conda_env: As in `save_model`.
         pip_requirements: As in `save_model`.
@@ -166,6 +180,7 @@ def log_model(
         code_paths: As in `save_model`.
         metadata: As in `save_model`.
         model_config: As in `save_model`; MLflow also logs it as params of the run.
+        capture_reader: As in `save_model`.
         params: Params of the LoggedModel, beside the run's.
         tags: Tags of the LoggedModel, and of the version.
         model_type: Type of the LoggedModel.
@@ -197,6 +212,7 @@ def log_model(
             code_paths=code_paths,
             metadata=dict(metadata) if metadata else None,
             model_config=model_config,
+            capture_reader=capture_reader,
             params=dict(params) if params else None,
             tags=dict(tags) if tags else None,
             model_type=model_type,
@@ -241,7 +257,7 @@ def _describe(
     settings: dict[str, Any],
 ) -> None:
     """Fill in MLmodel: both flavors, and the digests for whoever reads it."""
-    section = flavor_section(manifest)
+    section = parse_manifest(manifest).flavor_section(digest_bytes(manifest))
     pyfunc.add_to_model(
         mlflow_model,
         loader_module=LOADER_MODULE,

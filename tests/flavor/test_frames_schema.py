@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from graphids.core.data.frames import DataError
 from mlflow_graphids.frames_schema import frames_from_table
 
 ONE = {"timestamp": [0.5], "arbitration_id": ["1A4"], "data_field": ["DEAD"]}
@@ -88,6 +89,10 @@ def test_channels_are_numbered_in_order_of_appearance() -> None:
         ("data_field", 12),
         ("channel", None),
         ("channel", 1),
+        ("channel", ""),  # beside another name
+        ("channel", "can\n0"),
+        ("channel", "can0\0"),
+        ("channel", "c" * 65),
     ],
 )
 def test_a_bad_value_is_refused_with_its_row_and_what_was_expected(column: str, value: object) -> None:
@@ -110,6 +115,37 @@ def test_a_timestamp_that_is_not_finite_is_refused(value: float) -> None:
 def test_a_timestamp_column_that_is_no_number_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match=r"Column 'timestamp' holds .*, expected numbers"):
         frames_from_table(pd.DataFrame({**ONE, "timestamp": [value]}))
+
+
+@pytest.mark.parametrize("value", [None, True, "0.5", 10**400, [0.5], float("nan"), float("inf")])
+def test_a_column_of_objects_holds_seconds_only_where_every_value_is_a_finite_number(value: object) -> None:
+    table = pd.DataFrame({name: pd.Series(values * 2, dtype=object) for name, values in ONE.items()})
+    table.at[1, "timestamp"] = value
+
+    with pytest.raises(DataError, match=r"Row 1: timestamp is .*, expected a finite number of seconds"):
+        frames_from_table(table)
+    table.at[1, "timestamp"] = 1
+    assert frames_from_table(table).timestamp.tolist() == [0.5, 1.0]
+
+
+def test_a_channel_without_a_name_is_the_only_one() -> None:
+    assert frames_from_table(pd.DataFrame({**ONE, "channel": [""]})).channels == ("",)
+
+
+@pytest.mark.parametrize("column", ["timestamp", "arbitration_id", "data_field", "channel"])
+def test_a_column_that_stands_twice_is_refused(column: str) -> None:
+    table = pd.DataFrame({**ONE, "channel": ["can0"]})
+
+    with pytest.raises(DataError, match=f"column '{column}' more than once, expected one"):
+        frames_from_table(pd.concat([table, table[[column]]], axis=1))
+
+
+def test_a_message_does_not_repeat_a_value_of_megabytes() -> None:
+    with pytest.raises(DataError) as refused:
+        frames_from_table(pd.DataFrame({**ONE, "data_field": ["F" * 1_000_000]}))
+
+    assert "FFF...FFF" in str(refused.value)
+    assert len(str(refused.value)) < 300
 
 
 def test_a_missing_column_is_named() -> None:

@@ -10,7 +10,9 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.models.model import ModelInfo
 
+from attacks import ATTACKS
 from graphids.core.classifier import WindowClassifier
+from graphids.options import OptionError
 from mlflow_graphids import IntegrityError, load_model, log_model, save_model, verify_model
 
 pytestmark = pytest.mark.usefixtures("store")
@@ -178,6 +180,34 @@ def test_the_download_can_be_kept_and_verifies_again(logged: ModelInfo, tmp_path
     assert verify_model(tmp_path / "kept", expected_digest=digest) == digest
 
 
+def test_what_is_kept_is_what_was_verified_and_never_mixed_with_other_files(logged: ModelInfo, tmp_path: Path) -> None:
+    load_model(logged.model_uri, dst_path=tmp_path / "kept")
+
+    assert {path.name for path in (tmp_path / "kept").iterdir()} == {
+        "MLmodel", "manifest.json", "model.json", "weights.safetensors",
+    }  # fmt: skip
+    with pytest.raises(OptionError, match="expected an empty folder, found files in it"):
+        load_model(logged.model_uri, dst_path=tmp_path / "kept")
+
+
+@pytest.mark.parametrize(
+    "attack", ["weights sparse and oversized", "undeclared pipe", "weights a link to the right bytes"]
+)
+def test_a_store_on_this_machine_is_read_in_place(
+    logged: ModelInfo, attack: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow would copy the folder first: follow the link, wait for the pipe, write a terabyte."""
+    folder = artifact_folder(logged.model_id)
+    before = sorted(folder.iterdir())
+    monkeypatch.setattr(mlflow.artifacts, "download_artifacts", lambda *_, **__: pytest.fail("copied"))
+
+    verify_model(logged.model_uri)
+    assert sorted(folder.iterdir()) == before
+    ATTACKS[attack](folder)
+    with pytest.raises(IntegrityError, match="is not the model that was saved"):
+        load_model(logged.model_uri)
+
+
 def test_an_input_example_is_scored_when_the_model_is_logged(
     classifier: WindowClassifier, table: pd.DataFrame, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -229,4 +259,7 @@ def test_pyfunc_loads_code_that_travels_with_the_model_again_and_again(
     mlflow.pyfunc.load_model(str(tmp_path / "m"))
     assert __import__("vehicle_reader").name == "truck"
     assert list((tmp_path / "m" / "code" / "__pycache__").iterdir())
-    assert load_model(tmp_path / "m", expected_digest=digest).anchored
+    mlflow.pyfunc.load_model(str(tmp_path / "m"))
+    # Anybody could have put it there, and Python would run it the next time.
+    with pytest.raises(IntegrityError, match=r"vehicle_reader.*\.pyc: undeclared bytecode.*Delete __pycache__"):
+        load_model(tmp_path / "m", expected_digest=digest)

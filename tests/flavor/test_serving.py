@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pandas as pd
@@ -19,9 +20,11 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.models import validate_serving_input
 
+from graphids._fs import IntegrityError
 from graphids.core.classifier import WindowClassifier
 from graphids.options import OptionError
 from mlflow_graphids import load_model, log_model, save_model, serve
+from mlflow_graphids.pyfunc_wrapper import VerifiedClassifier
 
 STARTUP_S = 90
 # `mlflow models serve` finds uvicorn by PATH.
@@ -167,13 +170,37 @@ def test_serve_refuses_a_host_that_is_not_this_machine(tmp_path: Path) -> None:
         serve(tmp_path / "no model", host="192.0.2.1", port=5001)
 
 
-def test_serve_returns_the_failure_of_a_server_that_could_not_start(
+def test_serve_refuses_a_port_that_another_took_while_the_model_was_loaded(
     saved: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Someone else takes the port between the check and the start."""
-    monkeypatch.setattr("mlflow_graphids.loading._require_free", lambda *_: None)
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        assert serve(saved[0], expected_digest=saved[1], port=other.getsockname()[1]) != 0
+    port, others = free_port(), []
+
+    def load(*arguments: Any, **options: Any) -> VerifiedClassifier:
+        others.append(socket.create_server(("127.0.0.1", port)))
+        return load_model(*arguments, **options)
+
+    monkeypatch.setattr("mlflow_graphids.serving.load_model", load)
+    try:
+        with pytest.raises(OptionError, match=r"no server can listen there \(Address already in use\)"):
+            serve(saved[0], expected_digest=saved[1], port=port)
+    finally:
+        for other in others:
+            other.close()
+
+
+def test_serve_listens_nowhere_before_the_model_is_verified(
+    saved: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = free_port()
+
+    def load(*_: Any, **__: Any) -> VerifiedClassifier:
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
+        raise IntegrityError("not verified")
+
+    monkeypatch.setattr("mlflow_graphids.serving.load_model", load)
+    with pytest.raises(IntegrityError, match="not verified"):
+        serve(saved[0], expected_digest=saved[1], port=port)
 
 
 @pytest.mark.parametrize("port", [-1, 0, 65536])

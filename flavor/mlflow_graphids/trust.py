@@ -1,0 +1,210 @@
+"""Trust: what a caller and a deployment demand of a model before it is used, and what its bytes are held to.
+
+Root digests in order of precedence: `expected_digest`, a detached signature, the param of the LoggedModel behind the
+URI. Where several are known they must agree, so that a signed but older model does not pass for the pinned one.
+"""
+
+import logging
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, cast, get_args
+from urllib.parse import urlparse
+
+from graphids._fs import IntegrityError
+from graphids.options import OptionError
+from mlflow_graphids.anchors import Anchor, resolve_anchor
+from mlflow_graphids.manifest import is_digest
+from mlflow_graphids.signing import signed_digest
+
+# In rising order of what they demand: whole files; a digest from outside the artifact; a signature.
+Policy = Literal["integrity-only", "anchored", "signed"]
+POLICIES: tuple[Policy, ...] = get_args(Policy)
+DEFAULT_POLICY: Policy = "anchored"
+POLICY_VARIABLE = "GRAPHIDS_POLICY"
+PUBLIC_KEY_VARIABLE = "GRAPHIDS_PUBLIC_KEY"
+EXPECTED_DIGEST_VARIABLE = "GRAPHIDS_EXPECTED_DIGEST"
+SIGNATURE_SUFFIX = ".sig"
+EXPECTED_DIGEST = "expected_digest"  # as an anchor's origin
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What a model must show, from arguments and environment together.
+
+    Attributes:
+        policy: The stricter of the argument and GRAPHIDS_POLICY.
+        demanded_by: Which of them said so, for messages.
+        expected_digest: Root digest that the caller names.
+        signature: Detached signature that the caller names.
+        public_key: The key that a signature is checked with.
+        signature_demanded: Whether a model without a signature is refused.
+    """
+
+    policy: Policy
+    demanded_by: str
+    expected_digest: str | None
+    signature: Path | None
+    public_key: Path | None
+    signature_demanded: bool
+
+    @classmethod
+    def of(
+        cls,
+        policy: Policy | None = None,
+        expected_digest: str | None = None,
+        signature: str | os.PathLike[str] | None = None,
+        public_key: str | os.PathLike[str] | None = None,
+    ) -> "Trust":
+        """Combine arguments with the deployment's environment, which they can only tighten.
+
+        Raises:
+            OptionError: If a value is malformed, a key is missing, or an argument would replace the deployment's key.
+        """
+        if expected_digest is not None:
+            require_digest(expected_digest, "expected_digest")
+        stricter, demanded_by = _stricter_policy(policy)
+        key = _public_key(public_key)
+        signature_demanded = stricter == "signed" or signature is not None or public_key is not None
+        if signature_demanded and key is None:
+            by = demanded_by if stricter == "signed" else "signature="
+            raise OptionError(
+                f"A signature is demanded ({by}), but no key to check it with is known. Give the signer's public key "
+                f"(--public-key, in Python public_key=), or set {PUBLIC_KEY_VARIABLE}."
+            )
+        return cls(
+            policy=stricter,
+            demanded_by=demanded_by,
+            expected_digest=expected_digest,
+            signature=None if signature is None else Path(signature),
+            public_key=key,
+            signature_demanded=signature_demanded,
+        )
+
+    @classmethod
+    def of_signer(cls, policy: Policy | None, expected_digest: str | None) -> "Trust":
+        """As `of`, for whoever makes signatures: to them GRAPHIDS_POLICY=signed means anchored."""
+        if expected_digest is not None:
+            require_digest(expected_digest, "expected_digest")
+        stricter, demanded_by = _stricter_policy(policy)
+        return cls(
+            policy="anchored" if stricter == "signed" else stricter,
+            demanded_by=demanded_by,
+            expected_digest=expected_digest,
+            signature=None,
+            public_key=None,
+            signature_demanded=False,
+        )
+
+
+def deployment_policy() -> Policy | None:
+    """What GRAPHIDS_POLICY demands; None where it is not set.
+
+    Raises:
+        OptionError: If it is set to anything but a policy: a misspelled floor must not be no floor.
+    """
+    value = os.environ.get(POLICY_VARIABLE)
+    return None if not value else _require_policy(value, POLICY_VARIABLE)
+
+
+def find_anchor(model_uri: str, trust: Trust) -> Anchor:
+    """What the bytes behind a URI must be, established before any of them is fetched.
+
+    Raises:
+        IntegrityError: If the policy demands more than can be found, a signature does not verify, or two sources of
+            the digest disagree.
+        MlflowException: If the run, model, version or alias does not exist.
+    """
+    if trust.expected_digest is not None:
+        anchor = Anchor(model_uri, trust.expected_digest, EXPECTED_DIGEST)
+    else:
+        anchor = resolve_anchor(model_uri)
+    if trust.signature_demanded:
+        anchor = _signed(anchor, _signature(model_uri, trust), cast(Path, trust.public_key))
+    if anchor.digest is None:
+        _accept_without_anchor(model_uri, anchor, trust)
+    return anchor
+
+
+def require_digest(text: str, name: str) -> str:
+    """`text`, if it is a sha256 in hex; `name` is what to call it in the OptionError otherwise."""
+    if not is_digest(text):
+        raise OptionError(f"{name} is {text!r}, expected a sha256: 64 hex digits in lower case.")
+    return text
+
+
+def _stricter_policy(argument: Policy | None) -> tuple[Policy, str]:
+    asked = None if argument is None else _require_policy(argument, "policy")
+    floor = deployment_policy()
+    if floor is None:
+        return (DEFAULT_POLICY, "the default policy") if asked is None else (asked, f"policy={asked!r}")
+    if asked is None or POLICIES.index(floor) >= POLICIES.index(asked):
+        return floor, f"{POLICY_VARIABLE}={floor}"
+    return asked, f"policy={asked!r}"
+
+
+def _require_policy(value: str, name: str) -> Policy:
+    if value not in POLICIES:
+        raise OptionError(f"{name} is {value!r}, expected one of {POLICIES}.")
+    return value
+
+
+def _public_key(argument: str | os.PathLike[str] | None) -> Path | None:
+    """The deployment's key, or where it names none the caller's."""
+    configured = os.environ.get(PUBLIC_KEY_VARIABLE)
+    if argument is None:
+        return Path(configured) if configured else None
+    if configured and Path(argument).resolve() != Path(configured).resolve():
+        raise OptionError(
+            f"public key {os.fspath(argument)!r} is not the one that {PUBLIC_KEY_VARIABLE} names, {configured!r}; "
+            "an argument cannot replace the deployment's key. Leave it out, or change the deployment."
+        )
+    return Path(argument)
+
+
+def _signature(model_uri: str, trust: Trust) -> Path:
+    """The signature that was named, or `<folder>.sig` beside a model in a folder."""
+    if trust.signature is not None:
+        return trust.signature
+    if not urlparse(model_uri).scheme:
+        folder = Path(model_uri).absolute()
+        beside = folder.with_name(f"{folder.name}{SIGNATURE_SUFFIX}")
+        if beside.exists():
+            return beside
+    raise IntegrityError(
+        f"{model_uri}: a signature is demanded ({trust.demanded_by if trust.policy == 'signed' else 'public_key='}), "
+        "found none. Give it (--signature, in Python signature=); beside a model in a folder it is found by itself "
+        f"as <folder>{SIGNATURE_SUFFIX}. `graphids sign` makes one."
+    )
+
+
+def _signed(anchor: Anchor, signature: Path, public_key: Path) -> Anchor:
+    digest = signed_digest(signature, public_key)
+    if anchor.digest not in (None, digest):
+        raise IntegrityError(
+            f"{signature}: signs the model {digest}, but {anchor.digest} is expected (from {anchor.origin}). The "
+            "signature is genuine and belongs to another model, perhaps an older one; get the one of this model."
+        )
+    origin = f"signature {signature}"
+    if anchor.digest is not None:
+        origin = " and ".join((anchor.origin, origin) if anchor.origin == EXPECTED_DIGEST else (origin, anchor.origin))
+    return replace(anchor, digest=digest, origin=origin)
+
+
+def _accept_without_anchor(model_uri: str, anchor: Anchor, trust: Trust) -> None:
+    if trust.policy != "integrity-only":
+        raise IntegrityError(
+            f"{model_uri}: nothing outside the artifact says what its digest should be ({anchor.origin}), and "
+            f"{trust.demanded_by} demands it. Give the digest that saving it returned (--expected-digest, in Python "
+            "expected_digest=) or a signature (--signature and --public-key), or name the model by the URI of its "
+            "LoggedModel or version. To look for mere damage: --policy integrity-only, in Python "
+            "policy='integrity-only'."
+        )
+    _logger.warning(
+        "%s: no anchor (%s). The files are compared with their own manifest alone. A match shows that nothing is "
+        "damaged, NOT that nobody changed them.",
+        model_uri,
+        anchor.origin,
+    )

@@ -1,0 +1,130 @@
+"""The policy: what a model must show before it is used, and that no argument loosens what the deployment demands."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from graphids import cli
+from graphids.options import OptionError
+from mlflow_graphids import IntegrityError, _load_pyfunc, load_model, verify_model
+from mlflow_graphids.trust import Trust
+
+Saved = tuple[Path, str]
+
+
+@pytest.mark.parametrize(
+    ("deployment", "argument", "in_force"),
+    [
+        (None, None, "anchored"),
+        (None, "integrity-only", "integrity-only"),
+        ("integrity-only", None, "integrity-only"),
+        ("integrity-only", "anchored", "anchored"),
+        ("anchored", "integrity-only", "anchored"),
+        ("anchored", None, "anchored"),
+        ("anchored", "signed", "signed"),
+        ("signed", "anchored", "signed"),
+        ("signed", "integrity-only", "signed"),
+    ],
+)
+def test_an_argument_only_tightens_what_the_deployment_demands(
+    monkeypatch: pytest.MonkeyPatch,
+    deployment: str | None,
+    argument,
+    in_force: str,  # type: ignore[no-untyped-def]
+) -> None:
+    if deployment is not None:
+        monkeypatch.setenv("GRAPHIDS_POLICY", deployment)
+
+    assert Trust.of(argument, public_key="key.pem").policy == in_force
+
+
+@pytest.mark.parametrize("value", ["none", "ANCHORED", "anchored ", "0"])
+def test_a_misspelled_policy_of_the_deployment_is_an_error_and_not_no_policy(
+    saved: Saved, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("GRAPHIDS_POLICY", value)
+
+    with pytest.raises(OptionError, match=rf"GRAPHIDS_POLICY is '{value}', expected one of"):
+        load_model(saved[0], expected_digest=saved[1])
+    with pytest.raises(OptionError, match="GRAPHIDS_POLICY"):
+        _load_pyfunc(os.fspath(saved[0]))
+
+
+def test_the_deployment_can_forbid_what_an_argument_asks_for(saved: Saved, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not load_model(saved[0], policy="integrity-only").anchored
+    monkeypatch.setenv("GRAPHIDS_POLICY", "anchored")
+
+    with pytest.raises(IntegrityError, match="and GRAPHIDS_POLICY=anchored demands it"):
+        load_model(saved[0], policy="integrity-only")
+
+
+def test_where_signatures_are_demanded_a_digest_is_not_enough(
+    saved: Saved, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GRAPHIDS_POLICY", "signed")
+
+    with pytest.raises(OptionError, match=r"\(GRAPHIDS_POLICY=signed\), but no key to check it with"):
+        load_model(saved[0], expected_digest=saved[1])
+    monkeypatch.setenv("GRAPHIDS_PUBLIC_KEY", str(tmp_path / "key.pem"))
+    with pytest.raises(IntegrityError, match=r"a signature is demanded \(GRAPHIDS_POLICY=signed\), found none"):
+        load_model(saved[0], expected_digest=saved[1])
+
+
+def test_an_argument_cannot_replace_the_key_of_the_deployment(
+    saved: Saved, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GRAPHIDS_PUBLIC_KEY", str(tmp_path / "deployment.pem"))
+
+    with pytest.raises(OptionError, match="an argument cannot replace the deployment's key"):
+        load_model(saved[0], expected_digest=saved[1], public_key=tmp_path / "attacker.pem")
+
+
+def test_a_key_without_a_signature_and_a_signature_without_a_key_are_refused(saved: Saved, tmp_path: Path) -> None:
+    with pytest.raises(IntegrityError, match=r"a signature is demanded \(public_key=\), found none"):
+        verify_model(saved[0], expected_digest=saved[1], public_key=tmp_path / "key.pem")
+    with pytest.raises(OptionError, match=r"A signature is demanded \(signature=\), but no key"):
+        verify_model(saved[0], expected_digest=saved[1], signature=tmp_path / "m.sig")
+
+
+def test_pyfunc_warns_without_a_digest_and_refuses_where_the_deployment_demands_one(
+    saved: Saved, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, digest = os.fspath(saved[0]), saved[1]
+    assert not _load_pyfunc(path).get_raw_model().anchored
+    assert "shows that nothing is damaged, not that nobody changed them" in caplog.text
+
+    monkeypatch.setenv("GRAPHIDS_POLICY", "anchored")
+    with pytest.raises(IntegrityError, match=r"GRAPHIDS_POLICY=anchored demands .*Set GRAPHIDS_EXPECTED_DIGEST"):
+        _load_pyfunc(path)
+    monkeypatch.setenv("GRAPHIDS_EXPECTED_DIGEST", digest)
+    assert _load_pyfunc(path).get_raw_model().anchored
+    monkeypatch.setenv("GRAPHIDS_POLICY", "signed")
+    with pytest.raises(IntegrityError, match=r"GRAPHIDS_POLICY=signed demands a signature.*Use `graphids serve`"):
+        _load_pyfunc(path)
+
+
+@pytest.mark.parametrize("command", ["verify {}", "predict {}/MLmodel --model {}", "evaluate --model {}", "serve {}"])
+def test_every_command_refuses_a_model_without_an_anchor(
+    saved: Saved, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="3"):
+        cli.main([word.format(saved[0]) for word in command.split()])
+
+    assert "nothing outside the artifact says what its digest should be" in capsys.readouterr().err
+
+
+def test_a_command_takes_integrity_only_at_its_word_and_warns(
+    saved: Saved, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    cli.main(["verify", str(saved[0]), "--policy", "integrity-only"])
+
+    assert "anchor: none" in capsys.readouterr().out
+    assert "NOT that nobody changed them" in caplog.text
+
+
+def test_a_policy_that_is_none_is_wrong_use(saved: Saved, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["verify", str(saved[0]), "--policy", "trusting"])
+
+    assert "policy is 'trusting', expected one of" in capsys.readouterr().err

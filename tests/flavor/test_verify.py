@@ -1,0 +1,122 @@
+"""`graphids verify`: the anchor, every file's state, the exit code, and the same as JSON."""
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from attacks import ATTACKS, MANIFEST, flip_bit
+from graphids import cli
+from mlflow_graphids import examine_model, verification
+
+Saved = tuple[Path, str]
+
+
+def test_every_file_of_a_whole_model_is_named_with_its_state(saved: Saved, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, digest = saved
+
+    cli.main(["verify", str(folder), "--expected-digest", digest])
+
+    assert capsys.readouterr().out.splitlines() == [
+        f"anchor: {digest} from expected_digest",
+        "ok                 MLmodel",
+        "not used           conda.yaml",
+        "ok                 manifest.json",
+        "ok                 model.json",
+        "not used           python_env.yaml",
+        "not used           requirements.txt",
+        "ok                 weights.safetensors",
+        f"{folder}: every file matches; graphids.digest {digest}",
+    ]
+
+
+def test_every_kind_of_damage_has_its_own_word(saved: Saved) -> None:
+    folder, digest = saved
+    flip_bit(folder / "model.json", 10)
+    os.truncate(folder / "weights.safetensors", 100)
+    (folder / "notes.txt").write_text("x")
+    (folder / "requirements.txt").unlink()
+    (folder / "requirements.txt").symlink_to("/etc/passwd")
+
+    examination = examine_model(folder, expected_digest=digest)
+
+    assert not examination.verified
+    assert {file.path: str(file.state) for file in examination.files} == {
+        "MLmodel": "ok",
+        "conda.yaml": "not used",
+        "manifest.json": "ok",
+        "model.json": "changed",
+        "notes.txt": "undeclared",
+        "python_env.yaml": "not used",
+        "requirements.txt": "not a regular file",
+        "weights.safetensors": "truncated",
+    }
+    ATTACKS["weights missing"](folder)
+    states = {file.path: str(file.state) for file in examine_model(folder, expected_digest=digest).files}
+    assert states["weights.safetensors"] == "missing"
+
+
+def test_files_that_an_unexpected_manifest_lists_are_not_compared(saved: Saved) -> None:
+    folder, digest = saved
+    flip_bit(folder / MANIFEST, 10)
+
+    states = {file.path: str(file.state) for file in examine_model(folder, expected_digest=digest).files}
+
+    assert (states[MANIFEST], states["weights.safetensors"]) == ("changed", "not compared")
+
+
+def test_a_file_that_cannot_be_read_is_said_to_be_unreadable(saved: Saved, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = verification.read_digested
+
+    def fail_on_the_description(path: Path, **bounds: int) -> tuple[memoryview, str]:
+        if path.name == "model.json":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return read(path, **bounds)
+
+    monkeypatch.setattr(verification, "read_digested", fail_on_the_description)
+
+    (problem, *_) = examine_model(saved[0], expected_digest=saved[1]).files
+
+    assert (str(problem.state), str(problem)) == ("unreadable", "model.json: cannot be read (Permission denied)")
+
+
+def test_json_is_one_object_with_the_documented_keys(saved: Saved, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, digest = saved
+
+    cli.main(["verify", str(folder), "--expected-digest", digest, "--json"])
+    whole = json.loads(capsys.readouterr().out)
+    flip_bit(folder / "weights.safetensors", 100)
+    with pytest.raises(SystemExit, match="3"):
+        cli.main(["verify", str(folder), "--expected-digest", digest, "--json"])
+    damaged = json.loads(capsys.readouterr().out)
+
+    assert whole.keys() == damaged.keys() == {
+        "model", "policy", "anchor", "expected_digest", "digest", "verified", "files", "error",
+    }  # fmt: skip
+    assert (whole["verified"], whole["anchor"], whole["policy"], whole["error"]) == (
+        True, "expected_digest", "anchored", None,
+    )  # fmt: skip
+    assert (damaged["verified"], damaged["files"][0]["path"], damaged["files"][0]["state"]) == (
+        False, "weights.safetensors", "changed",
+    )  # fmt: skip
+    assert "weights.safetensors: expected sha256" in damaged["error"]
+
+
+def test_json_is_also_printed_where_nothing_could_be_compared(saved: Saved, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="3"):
+        cli.main(["verify", str(saved[0]), "--json"])
+
+    found = json.loads(capsys.readouterr().out)
+    assert (found["verified"], found["anchor"], found["files"]) == (False, None, [])
+    assert "nothing outside the artifact" in found["error"]
+
+
+def test_the_sentence_on_standard_error_says_what_to_do(saved: Saved, capsys: pytest.CaptureFixture[str]) -> None:
+    ATTACKS["weights cut"](saved[0])
+
+    with pytest.raises(SystemExit, match="3"):
+        cli.main(["verify", str(saved[0]), "--expected-digest", saved[1]])
+
+    assert "Download it again, or log the model again from its run." in capsys.readouterr().err
