@@ -4,13 +4,14 @@ Heavy libraries load inside the commands, so that `--help` and a wrong option an
 """
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from graphids._fs import IntegrityError
+from graphids._fs import IntegrityError, adopt
 from graphids.failure import record_failure
 from graphids.options import (
     OPTIONS,
@@ -29,7 +30,8 @@ EXIT_NOT_VERIFIED = 3
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command.
 
-    Leaves by SystemExit: 0, 2 for wrong use or bad input, 3 for a model that does not verify, 143 after SIGTERM.
+    Leaves by SystemExit: 0, 2 for wrong use or bad input, 3 for a model that does not verify, 75 for
+    work that is done while MLflow does not have all of it yet, 143 after SIGTERM.
     """
     known, extra = _parser().parse_known_args(arguments)
     # torch reads it when it is loaded. Batches are small: on an idle machine a second thread saved 12 % of a run and
@@ -55,7 +57,7 @@ def _complain(command: str, error: Exception, code: int) -> int:
     print(message, file=sys.stderr)
     run_id = os.environ.get("MLFLOW_RUN_ID")
     # Once its code is loaded the run records its own failure; a wrong option is found before that.
-    if run_id and "graphids._mlflow" not in sys.modules:
+    if run_id and "graphids.tracked_run" not in sys.modules:
         record_failure(run_id, message)
     return code
 
@@ -65,6 +67,8 @@ def _foreign_input_errors() -> tuple[type[Exception], ...]:
     known = (
         ("graphids.core.data.frames", "DataError"),
         ("lightning.fabric.utilities.exceptions", "MisconfigurationException"),
+        ("mlflow_graphids.artifacts", "IncompatibleModelError"),
+        ("mlflow_graphids.reader", "IncompatibleReaderError"),
         ("mlflow.exceptions", "MlflowException"),
     )
     return tuple(getattr(sys.modules[module], name) for module, name in known if module in sys.modules)
@@ -83,6 +87,14 @@ def _parser() -> argparse.ArgumentParser:
     add_options(train)
     train.add_argument("--config", type=Path, help="config.json of an earlier run: runs it again, instead of options")
 
+    resume = command("resume", _resume, "go on with a run that was interrupted, as the same MLflow run")
+    resume.add_argument("run_id", help="MLflow run that was interrupted")
+    resume.add_argument("--folder", type=Path, help="the run's folder, if it was moved; default where the run left it")
+
+    sync = command("sync", _sync, "send what runs could not tell MLflow while it was away")
+    sync.add_argument("places", nargs="*", metavar="FOLDER", help="outbox, folder of a run or of runs, or run id")
+    sync.add_argument("--root", type=Path, default=Path("graphids_runs"), help="folder of runs; default %(default)s")
+
     evaluate = command("evaluate", _evaluate, "measure a logged model on captures")
     _add_model(evaluate)
     evaluate.add_argument("--data", default=_default("data"), help=f"{_allowed('data')}; default simulated drives")
@@ -93,7 +105,14 @@ def _parser() -> argparse.ArgumentParser:
 
     verify = command("verify", _verify, "check every file of a model against its anchored digest")
     verify.add_argument("model", help="model URI, such as models:/m-..., runs:/<run_id>/model, models:/name@alias")
-    _add_expected_digest(verify)
+    _add_trust(verify)
+    verify.add_argument("--json", action="store_true", help="one JSON object on standard output")
+
+    sign = command("sign", _sign, "verify a model, then sign it; the signature lies beside it, not in it")
+    sign.add_argument("model", help="model URI")
+    sign.add_argument("--key", type=Path, required=True, help="PEM of the private key (P-256, P-384 or P-521)")
+    sign.add_argument("--output", type=Path, help="signature to write; default <folder>.sig, for other URIs model.sig")
+    _add_anchor(sign)
 
     predict = command("predict", _predict, "score a capture of any size; alerts as JSON lines or csv")
     predict.add_argument("capture", type=Path)
@@ -103,12 +122,19 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--all", action="store_true", help="every window, not only alerts")
     predict.add_argument("--on-bad-line", choices=("raise", "drop"), default="raise", help="what to do with a bad line")
     predict.add_argument("--threshold", type=float, help="score from which a window alerts; default the model's own")
+    predict.add_argument("--allow-code", action="store_true", help="read the capture by the model's own reader")
 
     serve = command("serve", _serve, "verify a model, then serve that verified copy over HTTP")
     serve.add_argument("model", help="model URI")
-    _add_expected_digest(serve)
+    _add_trust(serve)
     serve.add_argument("--host", default="127.0.0.1")
     serve.add_argument("--port", type=int, default=5001)
+    serve.add_argument("--max-body-mib", type=int, default=16, help="largest body of a request; beyond it 413")
+    serve.add_argument("--max-waiting", type=int, default=256, help="requests in flight; beyond them 503")
+    serve.add_argument("--timeout-s", type=float, default=60, help="time from a request's head to its answer")
+
+    adopted = command("adopt", _adopt, "give an old checkpoint without a sidecar one; proves nothing about its past")
+    adopted.add_argument("checkpoint", type=Path, help="file that loads with weights_only=True")
 
     simulate = command("simulate", _simulate, "write labelled captures of a simulated vehicle under attack")
     simulate.add_argument("folder", type=Path)
@@ -124,11 +150,22 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, help="model URI, such as models:/m-... or runs:/<run_id>/model")
-    _add_expected_digest(parser)
+    _add_trust(parser)
 
 
-def _add_expected_digest(parser: argparse.ArgumentParser) -> None:
+def _add_anchor(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--expected-digest", help="graphids.digest to hold the model to; default the registry's anchor")
+    parser.add_argument("--policy", help="integrity-only, anchored (default), signed; at least GRAPHIDS_POLICY")
+
+
+def _add_trust(parser: argparse.ArgumentParser) -> None:
+    _add_anchor(parser)
+    parser.add_argument("--signature", type=Path, help="detached signature of the model; default <folder>.sig")
+    parser.add_argument("--public-key", type=Path, help="PEM of the signer's key; default GRAPHIDS_PUBLIC_KEY's")
+
+
+def _trust(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {name: getattr(arguments, name) for name in ("expected_digest", "policy", "signature", "public_key")}
 
 
 def _default(name: str) -> object:
@@ -155,28 +192,51 @@ def _train(arguments: argparse.Namespace) -> None:
     train(config, arguments.overrides)
 
 
+def _resume(arguments: argparse.Namespace) -> None:
+    from graphids.train import resume
+
+    resume(arguments.run_id, arguments.folder)
+
+
+def _sync(arguments: argparse.Namespace) -> None:
+    from graphids.sync import sync
+
+    sys.exit(sync(arguments.places, arguments.root))
+
+
 def _evaluate(arguments: argparse.Namespace) -> None:
     _value("data", arguments.data)
     from graphids.train import evaluate
     from mlflow_graphids import load_model
 
-    model = load_model(arguments.model, expected_digest=arguments.expected_digest)
+    model = load_model(arguments.model, **_trust(arguments))
     evaluate(model, arguments.model, arguments.data, model_id=model.model_id)
 
 
 def _retau(arguments: argparse.Namespace) -> None:
     tau = _value("tau", arguments.tau)
     from graphids.train import retau
-    from mlflow_graphids import load_model, log_model
+    from mlflow_graphids import load_model, save_model
 
-    retau(arguments.run_id, tau, load_model=load_model, log_model=log_model)
+    retau(arguments.run_id, tau, load_model=load_model, save_model=save_model)
 
 
 def _verify(arguments: argparse.Namespace) -> None:
-    from mlflow_graphids import verify_model
+    from mlflow_graphids import examine_model
 
-    digest = verify_model(arguments.model, expected_digest=arguments.expected_digest)
-    print(f"{arguments.model}: every file matches; graphids.digest {digest}")
+    examination = examine_model(arguments.model, **_trust(arguments))
+    print(json.dumps(examination.as_dict()) if arguments.json else examination)
+    if examination.error is not None:
+        raise IntegrityError(examination.error)
+
+
+def _sign(arguments: argparse.Namespace) -> None:
+    from mlflow_graphids import sign_model
+
+    path, digest = sign_model(
+        arguments.model, arguments.key, arguments.output, arguments.expected_digest, arguments.policy
+    )
+    print(f"{path}: signature of {arguments.model}, graphids.digest {digest}; keep it apart from the model")
 
 
 def _predict(arguments: argparse.Namespace) -> None:
@@ -184,7 +244,7 @@ def _predict(arguments: argparse.Namespace) -> None:
     from graphids.predict import predict
     from mlflow_graphids import load_model
 
-    model = load_model(arguments.model, expected_digest=arguments.expected_digest)
+    model = load_model(arguments.model, **_trust(arguments), allow_code=arguments.allow_code)
     predict(
         model,
         arguments.capture,
@@ -193,14 +253,29 @@ def _predict(arguments: argparse.Namespace) -> None:
         alerts_only=not arguments.all,
         threshold=arguments.threshold,
         on_bad_line=arguments.on_bad_line,
+        reader=model.capture_reader,
     )
 
 
 def _serve(arguments: argparse.Namespace) -> None:
-    from mlflow_graphids import serve
+    from mlflow_graphids import ServerLimits, serve
 
-    code = serve(arguments.model, expected_digest=arguments.expected_digest, host=arguments.host, port=arguments.port)
-    sys.exit(code)
+    serve(
+        arguments.model,
+        **_trust(arguments),
+        host=arguments.host,
+        port=arguments.port,
+        limits=ServerLimits(
+            max_body_bytes=arguments.max_body_mib * 2**20,
+            max_waiting=arguments.max_waiting,
+            timeout_s=arguments.timeout_s,
+        ),
+    )
+
+
+def _adopt(arguments: argparse.Namespace) -> None:
+    digest = adopt(arguments.checkpoint)
+    print(f"{arguments.checkpoint}: sha256 {digest} written beside it")
 
 
 def _simulate(arguments: argparse.Namespace) -> None:
