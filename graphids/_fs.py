@@ -30,6 +30,7 @@ from graphids._files import (
     digest_file,
     exists,
     explained,
+    folder_held,
     is_regular,
     is_temporary,
     make_folder,
@@ -41,7 +42,7 @@ from graphids._files import (
     sync_folder,
 )
 from graphids._sidecar import SUFFIX, Sidecar, read_sidecar, sidecar_path, sidecar_text
-from graphids._tensors import MappableMemory, first_line, parse, serialize
+from graphids._tensors import MappableMemory, parse, serialize, unparsable
 
 __all__ = [
     "IntegrityError",
@@ -82,7 +83,8 @@ def atomic_save(obj: object, path: str | os.PathLike[str]) -> str:
     """
     data = bytes(obj) if isinstance(obj, bytes | bytearray | memoryview) else serialize(obj)
     digest = digest_bytes(data)
-    _publish_with_sidecar(Path(path), digest, lambda: publish_bytes(path, data))
+    with folder_held(Path(path).parent, alone=False):
+        _publish_with_sidecar(Path(path), digest, lambda: publish_bytes(path, data))
     return digest
 
 
@@ -110,7 +112,8 @@ def atomic_link(source: str | os.PathLike[str], path: str | os.PathLike[str]) ->
                 raise
             publish_bytes(path, data)
 
-    _publish_with_sidecar(path, digest, publish)
+    with folder_held(path.parent, alone=False):
+        _publish_with_sidecar(path, digest, publish)
     return digest
 
 
@@ -136,7 +139,7 @@ def atomic_load(path: str | os.PathLike[str], map_location: Any = "cpu") -> Any:
         except (pickle.UnpicklingError, EOFError) as error:
             raise ValueError(
                 f"{path}: its bytes are those that were saved, but they do not load with weights_only=True "
-                f"({first_line(error)}). Expected tensors and plain values; save nothing else in a checkpoint."
+                f"({unparsable(error)}). Expected tensors and plain values; save nothing else in a checkpoint."
             ) from error
 
 
@@ -162,11 +165,13 @@ def settle(folder: str | os.PathLike[str]) -> list[str]:
     """Put in order what a kill left in a folder of checkpoints, before its next use.
 
     Sidecars with two digests are closed according to the bytes; temporary files of ours, and sidecars whose checkpoint
-    is gone, are removed. Every checkpoint loads, or is refused, as it did before: a damaged one stays as it is. No
-    other process may save in the folder meanwhile. A kill at any point leaves a folder to settle again.
+    is gone, are removed. Every checkpoint loads, or is refused, as it did before: a damaged one stays as it is. A kill
+    at any point leaves a folder to settle again.
 
     Returns:
-        What was done, a line each; empty where nothing was to do, or no folder is there.
+        What was done, a line each; empty where nothing was to do, no folder is there, or a save is under way in it:
+        what that one has begun looks like what a kill left. On filesystems without locks (NFS) no other process may
+        save in the folder meanwhile.
 
     Raises:
         OSError: If the folder cannot be read or written.
@@ -174,20 +179,8 @@ def settle(folder: str | os.PathLike[str]) -> list[str]:
     folder = Path(folder)
     if not exists(folder):
         return []
-    with explained(folder, "looking for what a kill left"):
-        names = sorted(os.listdir(folder))
-    # What a killed save renamed has to be durable before anything is concluded from it.
-    sync_folder(folder)
-    done = []
-    for name in names:
-        if is_temporary(name) and is_regular(folder / name):
-            delete(folder / name)
-            done.append(f"removed {name}, left by a save that did not end")
-        elif name.endswith(SUFFIX) and (what := _settle_sidecar(folder / name.removesuffix(SUFFIX))):
-            done.append(what)
-    if done:
-        sync_folder(folder)
-    return done
+    with folder_held(folder, alone=True) as held:
+        return _settle_all(folder) if held else []
 
 
 def adopt(path: str | os.PathLike[str]) -> str:
@@ -213,7 +206,7 @@ def adopt(path: str | os.PathLike[str]) -> str:
     except Exception as error:
         raise IntegrityError(
             f"{path}: expected a checkpoint of tensors and plain values, found bytes that do not load with "
-            f"weights_only=True ({first_line(error)}). It was not adopted; restore it from a copy."
+            f"weights_only=True ({unparsable(error)}). It was not adopted; restore it from a copy."
         ) from error
     sync_file(path)
     publish_bytes(sidecar_path(path), sidecar_text(path, digest))
@@ -270,6 +263,24 @@ def _standing_digest(path: Path) -> str | None:
     sync_folder(path.parent)
     found = _digest_or_none(path)
     return found if found is not None and sidecar.accepts(found) else sidecar.line
+
+
+def _settle_all(folder: Path) -> list[str]:
+    with explained(folder, "looking for what a kill left"):
+        names = sorted(os.listdir(folder))
+    # What a killed save renamed has to be durable before anything is concluded from it.
+    sync_folder(folder)
+    done = []
+    for name in names:
+        if is_temporary(name) and is_regular(folder / name):
+            delete(folder / name)
+            done.append(f"removed {name}, left by a save that did not end")
+        # Without a name before it, it is no sidecar of a file in this folder.
+        elif name.endswith(SUFFIX) and name != SUFFIX and (what := _settle_sidecar(folder / name.removesuffix(SUFFIX))):
+            done.append(what)
+    if done:
+        sync_folder(folder)
+    return done
 
 
 def _settle_sidecar(path: Path) -> str | None:

@@ -1,7 +1,7 @@
 """What is mended in `mlflow run`.
 
 A project runs where there is no conda; a run stays KILLED or FAILED that the project ended so; several may be the first
-of an experiment; a server that is away is asked for seconds, not for minutes.
+of an experiment; a server that is away is asked for seconds, not for minutes, and is no traceback at the end.
 
 It is loaded by `import mlflow`, and stays light.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from graphids.failure import impatient_requests
+from graphids.failure import impatient_requests, without_passwords
 
 PROJECT_NAME = "graphids"
 
@@ -35,6 +35,9 @@ _UNKNOWN_EXPERIMENT = (
 )
 _UNKNOWN_SERVER = (
     "graphids cannot extend this version of MLflow (%s). A server that is away holds `mlflow run` for minutes."
+)
+_STORE_AWAY = (
+    "MLflow was not told by `mlflow run` how run %s ended (%s). What the run itself has kept, `graphids sync` sends."
 )
 _ALREADY_EXISTS = "RESOURCE_ALREADY_EXISTS"
 # FINISHED is not among them: a command that fails after it ended its run has failed.
@@ -118,8 +121,14 @@ def _with_status_guard(set_terminated: Callable[..., Any], projects: ModuleType)
 
     @functools.wraps(set_terminated)
     def set_unless_ended(active_run: Any, status: str) -> Any:
-        if active_run is None or not _end_stands(active_run, projects):
-            return set_terminated(active_run, status)
+        try:
+            if active_run is None or not _end_stands(active_run, projects):
+                return set_terminated(active_run, status)
+        except projects.MlflowException as error:
+            # The project has said what is left to do; MLflow's traceback would push it off the screen.
+            if not _is_ours(active_run.data.tags.get("mlflow.source.name", "")):
+                raise
+            _logger.warning(_STORE_AWAY, active_run.info.run_id, without_passwords(str(error)))
         return None
 
     return set_unless_ended

@@ -8,6 +8,7 @@ import fcntl
 import io
 import mmap
 import os
+import re
 from typing import Any
 
 from graphids._files import exists, private_memory
@@ -70,6 +71,7 @@ def serialize(obj: object) -> memoryview:
     return buffer.getbuffer()
 
 
-def first_line(error: Exception) -> str:
-    """What torch says in many lines, in one."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+def unparsable(error: Exception) -> str:
+    """Why torch did not parse a checkpoint, without its advice to unpickle it after all."""
+    told = re.search(r"WeightsUnpickler error: (.+)", str(error)) or re.match(r"\s*(.+?)(?:\. |\n|$)", str(error))
+    return told[1].strip() if told else type(error).__name__

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from graphids._fs import IntegrityError, adopt
-from graphids.failure import record_failure
+from graphids.failure import record_failure, without_passwords
 from graphids.options import (
     OPTIONS,
     OneLineParser,
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _complain(command: str, error: Exception, code: int) -> int:
     """One line on standard error, and with the MLflow run where there is one."""
-    message = f"graphids {command}: {' '.join(str(error).split())}"
+    message = without_passwords(f"graphids {command}: {' '.join(str(error).split())}")
     print(message, file=sys.stderr)
     run_id = os.environ.get("MLFLOW_RUN_ID")
     # Once its code is loaded the run records its own failure; a wrong option is found before that.
@@ -98,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = command("evaluate", _evaluate, "measure a logged model on captures")
     _add_model(evaluate)
     evaluate.add_argument("--data", default=_default("data"), help=f"{_allowed('data')}; default simulated drives")
+    _add_on_bad_line(evaluate)
 
     retau = command("retau", _retau, "log a run's model again with another tau, from the raw head, without training")
     retau.add_argument("--run_id", required=True, help="MLflow run that trained the model")
@@ -120,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--format", choices=("jsonl", "csv"), default="jsonl")
     predict.add_argument("--output", type=Path, help="file to write; default standard output")
     predict.add_argument("--all", action="store_true", help="every window, not only alerts")
-    predict.add_argument("--on-bad-line", choices=("raise", "drop"), default="raise", help="what to do with a bad line")
+    _add_on_bad_line(predict)
     predict.add_argument("--threshold", type=float, help="score from which a window alerts; default the model's own")
     predict.add_argument("--allow-code", action="store_true", help="read the capture by the model's own reader")
 
@@ -151,6 +152,10 @@ def _parser() -> argparse.ArgumentParser:
 def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, help="model URI, such as models:/m-... or runs:/<run_id>/model")
     _add_trust(parser)
+
+
+def _add_on_bad_line(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--on-bad-line", choices=("raise", "drop"), default="raise", help="what to do with a bad line")
 
 
 def _add_anchor(parser: argparse.ArgumentParser) -> None:
@@ -210,7 +215,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from mlflow_graphids import load_model
 
     model = load_model(arguments.model, **_trust(arguments))
-    evaluate(model, arguments.model, arguments.data, model_id=model.model_id)
+    evaluate(model, arguments.model, arguments.data, on_bad_line=arguments.on_bad_line, model_id=model.model_id)
 
 
 def _retau(arguments: argparse.Namespace) -> None:

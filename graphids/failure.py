@@ -46,6 +46,7 @@ def record_failure(run_id: str, message: str) -> None:
     """
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
+    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         with impatient_requests():
@@ -53,7 +54,7 @@ def record_failure(run_id: str, message: str) -> None:
             client.log_text(run_id, message, "error.txt")
             for tag, value in error_tags(message).items():
                 client.set_tag(run_id, tag, value)
-    except MlflowException as error:
+    except (MlflowException, OSError, SQLAlchemyError) as error:
         print(
             f"graphids: MLflow could not be told why the run failed: {without_passwords(str(error))}", file=sys.stderr
         )

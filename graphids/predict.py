@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from graphids.core.classifier import WindowClassifier, WindowScores
 from graphids.core.data.captures import OnBadLine, stream_frames
+from graphids.core.data.clock import Clock
 from graphids.core.data.frames import DataError, Frames
 from graphids.core.data.preprocessing import UNK, Preprocessing
 
@@ -57,7 +58,8 @@ def predict(
         alerts_only: Leave out windows without an alert.
         threshold: Score from which a window alerts; the model's own for None.
         on_bad_line: As in `read_captures`.
-        reader: Reads the capture instead, as a whole; for formats that `read_captures` does not know.
+        reader: Reads the capture instead, as a whole; for formats that `read_captures` does not know. Whether the
+            times that it finds can be seconds is judged here.
 
     Raises:
         LogFormatError: If the capture cannot be read.
@@ -67,8 +69,11 @@ def predict(
     """
     _check(capture, output, threshold)
     tally = _Tally(classifier.preprocessing)
-    chunks = stream_frames(capture, chunk_bytes=_CHUNK_BYTES, on_bad_line=on_bad_line, counts=tally.met)
-    frames = tally.count_ids(chunks if reader is None else iter([reader(capture)]))
+    if reader is None:
+        chunks = stream_frames(capture, chunk_bytes=_CHUNK_BYTES, on_bad_line=on_bad_line, counts=tally.met)
+    else:
+        chunks = _read_whole(reader, capture, tally.met)
+    frames = tally.count_ids(chunks)
     try:
         with _opened(output) as stream:
             write = _writer(stream, output_format, output)
@@ -85,6 +90,15 @@ def predict(
             raise
         return
     print(f"{capture}: {tally.sentence()}", file=sys.stderr)
+
+
+def _read_whole(reader: Callable[[Path], Frames], capture: Path, met: dict[str, int]) -> Iterator[Frames]:
+    """What another reader makes of a capture, its times judged as those of every file."""
+    frames = reader(capture)
+    clock = Clock(capture)
+    clock.observe(frames)
+    met.update(clock.totals())
+    yield frames
 
 
 def _check(capture: Path, output: Path | None, threshold: float | None) -> None:

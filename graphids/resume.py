@@ -3,7 +3,7 @@
 import fcntl
 import json
 import os
-import pickle
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -20,8 +20,11 @@ from mlflow.tracking import MlflowClient
 from graphids._fs import IntegrityError, atomic_load, publish_bytes, settle
 from graphids.config import parse_config
 from graphids.core.callbacks import tau_norm_record
-from graphids.failure import impatient_requests, record_failure
+from graphids.durable_queue import JOURNAL, quiet_store
+from graphids.failure import impatient_requests, record_failure, without_passwords
 from graphids.options import OptionError
+from graphids.outbox import FOLDER
+from graphids.tracked_run import STORE_ERRORS, no_run, open_queue
 
 CONFIG = "config.json"  # the effective configuration, in the run's folder and among its artifacts
 FOLDER_TAG = "graphids.folder"
@@ -49,17 +52,19 @@ class InterruptedRun:
 
 
 def interrupted_run(run_id: str, folder: Path | None = None) -> InterruptedRun:
-    """Find what is left of a run.
+    """Find what is left of a run; what it could not tell MLflow is sent first.
 
     Args:
         run_id: MLflow run id.
         folder: The run's folder, where it was moved; None takes the one that the run names.
 
     Raises:
-        OptionError: If the run is unknown, deleted or finished, or its configuration is nowhere to be found.
+        OptionError: If MLflow does not answer or still lacks the run's end; if the run is unknown, deleted, finished or
+            at work in another process, or its configuration is nowhere to be found.
     """
     try:
-        return _found(_unfinished(run_id), folder)
+        with impatient_requests(), quiet_store():
+            return _found(run_id, folder)
     except OptionError as error:
         # `mlflow run -e resume` shows a run of its own; the command line only records what fails before this.
         surrounding = os.environ.get("MLFLOW_RUN_ID")
@@ -84,12 +89,15 @@ def find_checkpoint(folder: Path) -> Path | None:
     for path in sorted(folder.glob("*.ckpt")):
         try:
             checkpoint = atomic_load(path)
-            epochs: int = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+            steps = checkpoint["global_step"]
+            epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
             if "optimizer_states" not in checkpoint:
                 raise KeyError("optimizer_states")
+            if not isinstance(steps, int) or not isinstance(epochs, int):
+                raise ValueError(f"its progress is {steps!r} steps and {epochs!r} epochs, expected whole numbers")
             is_raw, is_last = tau_norm_record(checkpoint) is None, path.stem == ModelCheckpoint.CHECKPOINT_NAME_LAST
-            progress[path] = (checkpoint["global_step"], epochs, is_raw, is_last)
-        except (IntegrityError, OSError, pickle.UnpicklingError, RuntimeError) as error:
+            progress[path] = (steps, epochs, is_raw, is_last)
+        except (IntegrityError, OSError, ValueError, RuntimeError) as error:
             rank_zero_warn(f"{path} is passed over: {error}")
         except (KeyError, TypeError) as error:
             rank_zero_warn(f"{path} is passed over: it lacks {error}, expected a checkpoint of a whole trainer.")
@@ -107,7 +115,11 @@ def run_folder(config: Mapping[str, Any], run_id: str) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     with _held(folder):
         publish_bytes(folder / CONFIG, json.dumps(config, indent=2).encode())
-        yield folder
+        try:
+            yield folder
+        except BaseException:
+            print(f"graphids: the run can be resumed: graphids resume {run_id}", file=sys.stderr)
+            raise
 
 
 def continue_as(run: InterruptedRun) -> None:
@@ -120,16 +132,23 @@ def continue_as(run: InterruptedRun) -> None:
     os.environ["MLFLOW_RUN_ID"] = run.run_id
     if rank_zero_only.rank:  # type: ignore[attr-defined]
         return
+    try:
+        with impatient_requests(), quiet_store():
+            _say_what_is_resumed(run.run_id, surrounding)
+    except STORE_ERRORS as error:
+        raise no_run(error) from None
+
+
+def _say_what_is_resumed(run_id: str, surrounding: str | None) -> None:
     client = MlflowClient()
-    with impatient_requests():
-        if surrounding not in (None, run.run_id):
-            note = f"Resumed run {run.run_id}; metrics and model are there."
-            client.set_tag(surrounding, "graphids.resumed_run", run.run_id)
-            client.set_tag(surrounding, "mlflow.note.content", note)
-            client.log_text(surrounding, f"{note}\n", "summary.txt")
-        # What ended the run before no longer does; error.txt stays as its history.
-        if "graphids.error" in client.get_run(run.run_id).data.tags:
-            client.delete_tag(run.run_id, "graphids.error")
+    if surrounding not in (None, run_id):
+        note = f"Resumed run {run_id}; metrics and model are there."
+        client.set_tag(surrounding, "graphids.resumed_run", run_id)
+        client.set_tag(surrounding, "mlflow.note.content", note)
+        client.log_text(surrounding, f"{note}\n", "summary.txt")
+    # What ended the run before no longer does; error.txt stays as its history.
+    if "graphids.error" in client.get_run(run_id).data.tags:
+        client.delete_tag(run_id, "graphids.error")
 
 
 @contextmanager
@@ -146,40 +165,67 @@ def _held(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _unfinished(run_id: str) -> Run:
-    try:
-        with impatient_requests():
-            run = MlflowClient().get_run(run_id)
-    except MlflowException as error:
-        raise OptionError(
-            f"RUN_ID: given {run_id!r}; expected a run that was interrupted, in {mlflow.get_tracking_uri()} ({error})."
-        ) from None
-    if run.info.lifecycle_stage != LifecycleStage.ACTIVE:
-        raise OptionError(f"RUN_ID: run {run_id} is deleted; `mlflow runs restore --run-id {run_id}` brings it back.")
-    if run.info.status == "FINISHED":
-        raise OptionError(
-            f"RUN_ID: run {run_id} is FINISHED, expected one that was interrupted (RUNNING, KILLED or FAILED). "
-            "To repeat it, pass its config.json to `graphids train --config`."
-        )
-    return run
-
-
-def _found(run: Run, folder: Path | None) -> InterruptedRun:
-    run_id: str = run.info.run_id
-    if folder is not None and (folder.resolve().name != run_id or not folder.is_dir()):
-        raise OptionError(
-            f"--folder: given {str(folder)!r}, expected an existing folder that is named by the run's id, {run_id}."
-        )
-    folder = (folder or Path(run.data.tags.get(FOLDER_TAG, Path("graphids_runs") / run_id))).resolve()
+def _found(run_id: str, folder: Path | None) -> InterruptedRun:
+    folder = _folder(_active(run_id), folder)
     # Other ranks come when rank 0 holds the folder; a process that saves in it must not have it settled.
-    alone = _held(folder) if folder.is_dir() and rank_zero_only.rank == 0 else nullcontext()  # type: ignore[attr-defined]
-    with alone:
+    is_first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
+    with _held(folder) if folder.is_dir() and is_first else nullcontext():
+        if is_first:
+            _send_what_is_left(run_id, folder)
+        run = _active(run_id)
+        if run.info.status == "FINISHED":
+            raise OptionError(
+                f"RUN_ID: run {run_id} is FINISHED, expected one that was interrupted (RUNNING, KILLED or FAILED). "
+                "To repeat it, pass its config.json to `graphids train --config`."
+            )
         checkpoint = find_checkpoint(folder / "checkpoints")
     if checkpoint is None:
         rank_zero_warn(f"{folder}: no checkpoint of run {run_id} can be loaded; the fit starts from the beginning.")
     else:
         rank_zero_info(f"Run {run_id} goes on from {checkpoint}.")
     return InterruptedRun(run_id, folder, _config(run_id, folder), checkpoint, run.data.tags.get(DATASET_TAG))
+
+
+def _active(run_id: str) -> Run:
+    try:
+        run = MlflowClient().get_run(run_id)
+    except STORE_ERRORS as error:
+        if not isinstance(error, MlflowException) or error.get_http_status_code() >= 500:  # type: ignore[no-untyped-call]
+            raise no_run(error) from None
+        raise OptionError(
+            without_passwords(
+                f"RUN_ID: given {run_id!r}; expected a run that was interrupted, in {mlflow.get_tracking_uri()} "
+                f"({error})."
+            )
+        ) from None
+    if run.info.lifecycle_stage != LifecycleStage.ACTIVE:
+        raise OptionError(f"RUN_ID: run {run_id} is deleted; `mlflow runs restore --run-id {run_id}` brings it back.")
+    return run
+
+
+def _folder(run: Run, given: Path | None) -> Path:
+    run_id: str = run.info.run_id
+    if given is not None and (given.resolve().name != run_id or not given.is_dir()):
+        raise OptionError(
+            f"--folder: given {str(given)!r}, expected an existing folder that is named by the run's id, {run_id}."
+        )
+    return (given or Path(run.data.tags.get(FOLDER_TAG, Path("graphids_runs") / run_id))).resolve()
+
+
+def _send_what_is_left(run_id: str, folder: Path) -> None:
+    """How the run ended may stand in its outbox alone; sent later, that would become the resumed run's status.
+
+    What MLflow refuses, or is damaged, is spoken of and holds nothing up: it would never be sent.
+    """
+    outbox = folder / FOLDER
+    if not (outbox / JOURNAL).exists():
+        return
+    queue = open_queue(run_id, folder.parent)
+    queue.close()
+    if any(entry["op"] == "end" for entry in queue.waiting()):
+        raise OptionError(
+            f"{outbox}: MLflow still lacks how run {run_id} ended. Run `graphids sync {outbox}` first, then resume."
+        )
 
 
 def _config(run_id: str, folder: Path) -> dict[str, Any]:

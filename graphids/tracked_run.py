@@ -21,6 +21,8 @@ from graphids.options import OptionError
 from graphids.outbox import EXIT_NOT_SENT, FOLDER, Outbox
 
 DEFAULT_ROOT_DIR = "graphids_runs"
+# What MLflow raises where its server or its database does not answer, or answers no.
+STORE_ERRORS = (MlflowException, OSError, SQLAlchemyError)
 _LOCK_WAIT_S = 30.0  # for a `graphids sync` that is at work when a run is resumed
 _RUN_ID_OF_RANK_ZERO = "GRAPHIDS_RUN_ID"
 
@@ -80,16 +82,6 @@ def tracked_run(root_dir: str | Path = DEFAULT_ROOT_DIR, *, run_id: str | None =
             _leave_active_run()
 
 
-@contextmanager
-def sigterm_left_to_lightning() -> Iterator[None]:
-    """During a fit Lightning stops at the end of the batch; it would call a handler of ours first."""
-    ours = signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, ours)
-
-
 def _start_run(run_id: str | None) -> mlflow.ActiveRun:
     try:
         try:
@@ -99,21 +91,31 @@ def _start_run(run_id: str | None) -> mlflow.ActiveRun:
                 raise
             # Several runs were the first of an experiment and made it at once; it is there now.
             return mlflow.start_run(run_id=run_id)
-    except (MlflowException, OSError, SQLAlchemyError) as error:
-        raise OptionError(
-            without_passwords(
-                f"MLflow at {mlflow.get_tracking_uri()} gives no run ({error}). Nothing was done. "
-                "Expected a store that answers: start it, or name another in MLFLOW_TRACKING_URI."
-            )
-        ) from None
+    except STORE_ERRORS as error:
+        raise no_run(error) from None
+
+
+def no_run(error: BaseException) -> OptionError:
+    """What to say where the store gives no run."""
+    return OptionError(
+        without_passwords(
+            f"MLflow at {mlflow.get_tracking_uri()} gives no run ({error}). Nothing was done. "
+            "Expected a store that answers: start it, or name another in MLFLOW_TRACKING_URI."
+        )
+    )
+
+
+def open_queue(run_id: str, root_dir: Path) -> DurableQueue:
+    """A run's entries for the store in use, in `<root_dir>/<run id>/outbox`; what was left there is sent first."""
+    fields = {"run_id": run_id, "tracking_uri": _absolute(mlflow.get_tracking_uri())}
+    return DurableQueue(root_dir.absolute() / run_id / FOLDER, fields, wait_s=_LOCK_WAIT_S)
 
 
 def open_outbox(run: mlflow.ActiveRun, root_dir: Path) -> Outbox:
-    """Outbox of an active run, in `<root_dir>/<run id>/outbox`; what an earlier process left there is sent first."""
+    """Outbox of an active run, over `open_queue`."""
     run_id: str = run.info.run_id
-    fields = {"run_id": run_id, "tracking_uri": _absolute(mlflow.get_tracking_uri())}
     try:
-        queue = DurableQueue(root_dir.absolute() / run_id / FOLDER, fields, wait_s=_LOCK_WAIT_S)
+        queue = open_queue(run_id, root_dir)
     except BaseException:
         mlflow.end_run("FAILED")
         raise
@@ -122,6 +124,8 @@ def open_outbox(run: mlflow.ActiveRun, root_dir: Path) -> Outbox:
 
 def _end_early(outbox: Outbox, error: BaseException) -> None:
     """End the run after an error; a second error, of a disk that is full, must not hide the first."""
+    # `mlflow run` answers Ctrl-C with a SIGTERM to this process, which is ending already: that would cut sending short.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
         if isinstance(error, Exception):
             message = f"{type(error).__name__}: {error}"
@@ -149,6 +153,10 @@ def status_after(error: BaseException) -> str:
 
 
 def _raise_terminated(*_signal_and_frame: object) -> None:
+    # Lightning has its own handler call this one too: it stops at the end of a step, not within it. It puts its handler
+    # up when data are read and the fit is set up; until then SIGTERM is ours.
+    if signal.getsignal(signal.SIGTERM) is not _raise_terminated:
+        return
     print("graphids: SIGTERM; the run ends as KILLED", file=sys.stderr)
     raise Terminated
 

@@ -18,6 +18,7 @@ from graphids.assessment import Assessment, assess, measure
 from graphids.config import root_dir_of, wire
 from graphids.core.callbacks import TauNormCallback, TauNormRecord, apply_tau_norm, head_key
 from graphids.core.classifier import WindowClassifier
+from graphids.core.data.captures import OnBadLine
 from graphids.core.data.datamodule import CANDataModule
 from graphids.core.data.dataset import dataset_digest, labelled_windows, load_captures
 from graphids.core.data.preprocessing import Preprocessing
@@ -26,7 +27,7 @@ from graphids.options import SIMULATED, OptionError
 from graphids.outbox import Outbox
 from graphids.resume import CONFIG, FOLDER_TAG, InterruptedRun, continue_as, interrupted_run, run_folder
 from graphids.summary import evaluation_summary, training_summary
-from graphids.tracked_run import sigterm_left_to_lightning, tracked_run
+from graphids.tracked_run import Terminated, tracked_run
 
 MODEL_NAME = "model"
 # Validation figures that the UI compares before and after tau-normalization.
@@ -63,8 +64,9 @@ def train(config: Mapping[str, Any], overrides: Sequence[str], *, going_on: Inte
         callbacks = wiring.trainer.callbacks  # type: ignore[attr-defined]
         forward = next(c for c in callbacks if isinstance(c, MLflowTrainingCallback))
         forward.outbox = outbox
-        with sigterm_left_to_lightning():
-            wiring.trainer.fit(wiring.detector, datamodule=wiring.datamodule, ckpt_path=checkpoint)
+        wiring.trainer.fit(wiring.detector, datamodule=wiring.datamodule, ckpt_path=checkpoint)
+        if wiring.trainer.received_sigterm:
+            raise Terminated  # after the last step Lightning takes note of it, and goes on
         if not wiring.trainer.is_global_zero:
             return
         tau_norm = next(c for c in callbacks if isinstance(c, TauNormCallback))
@@ -248,17 +250,25 @@ def _model_uri(run: mlflow.entities.Run) -> str:
     return f"models:/{outputs[0].model_id}"
 
 
-def evaluate(classifier: WindowClassifier, model_uri: str, data: str, *, model_id: str | None = None) -> None:
+def evaluate(
+    classifier: WindowClassifier,
+    model_uri: str,
+    data: str,
+    *,
+    on_bad_line: OnBadLine = "raise",
+    model_id: str | None = None,
+) -> None:
     """Measure a model on captures that it may never have seen, at its own threshold; log and print the figures.
 
     Args:
         classifier: A verified model.
         model_uri: Where it came from.
         data: Captures with labels; `simulated` stands for drives that no default run was trained on.
+        on_bad_line: As in `read_captures`.
         model_id: LoggedModel that the figures belong to.
     """
     with tracked_run() as outbox:
-        captures = load_captures(data, data_seed=UNSEEN_DRIVES)
+        captures = load_captures(data, on_bad_line=on_bad_line, data_seed=UNSEEN_DRIVES)
         graphs = labelled_windows(captures, classifier.preprocessing.window_size, classifier.preprocessing.stride)
         digest = dataset_digest(captures)
         figures = measure(classifier, graphs)

@@ -119,6 +119,22 @@ def _link_folder(folder: Path) -> None:
     (folder / "code").symlink_to(elsewhere)
 
 
+def _folders_beyond_any_path(folder: Path) -> None:
+    """A chain of folders whose path is longer than any that the kernel takes."""
+    here = os.open(folder, os.O_RDONLY)
+    for _ in range(25):
+        os.mkdir("d" * 200, dir_fd=here)
+        inner = os.open("d" * 200, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = inner
+    os.close(here)
+
+
+def _ten_thousand_folders(folder: Path) -> None:
+    for number in range(10_001):
+        (folder / "code" / str(number // 100) / str(number)).mkdir(parents=True)
+
+
 def _pipe(name: str, folder: Path) -> None:
     (folder / name).unlink(missing_ok=True)
     os.mkfifo(folder / name)
@@ -233,6 +249,10 @@ ATTACKS: dict[str, Attack] = {
     "weights sparse and oversized": partial(_sparse, WEIGHTS),
     "manifest sparse and oversized": partial(_sparse, MANIFEST),
     "MLmodel sparse and oversized": partial(_sparse, MLMODEL),
+    "a file named code": partial(_write, "code", b"x"),
+    "a name that forges lines of the report": partial(_write, "x\nok                 y\x1b[2K", b"x"),
+    "folders deeper than any path": _folders_beyond_any_path,
+    "ten thousand empty folders": _ten_thousand_folders,
     # Code.
     "code planted": _plant_code,
     "loader module swapped": _other_loader,
@@ -254,6 +274,10 @@ ATTACKS: dict[str, Attack] = {
     "negative size": partial(_with_manifest, _edit_weights(size_bytes=-1)),
     "size that is no number": partial(_with_manifest, _edit_weights(size_bytes=True)),
     "size beyond any model": partial(_with_manifest, _edit_weights(size_bytes=_SPARSE_BYTES)),
+    "sizes beyond any model in all": partial(
+        _with_manifest,
+        lambda m: m["files"].extend({**m["files"][1], "path": f"code/{i}", "size_bytes": 1 << 30} for i in range(99)),
+    ),
     "path out of the folder": _declare("../weights.safetensors"),
     "path out of code/": _declare("code/../../weights.safetensors"),
     "absolute path": _declare("/etc/passwd"),
@@ -282,6 +306,10 @@ ATTACKS: dict[str, Attack] = {
     "MLmodel with an alias": partial(_append_to_mlmodel, b"a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n"),
     "MLmodel with a merge key": partial(_append_to_mlmodel, b"z: {<<: {a: 1}}\n"),
     "MLmodel with a Python object": partial(_append_to_mlmodel, b"z: !!python/object/apply:os.getcwd []\n"),
+    "MLmodel with a number in base 60": partial(_append_to_mlmodel, b"z: 1" + b":1" * 200_000 + b"\n"),
+    "MLmodel with a number too large for a float": partial(_append_to_mlmodel, b"z: 1" + b":1" * 1000 + b".5\n"),
+    "MLmodel with a malformed time": partial(_append_to_mlmodel, b"z: !!timestamp now\n"),
+    "MLmodel with an empty number": partial(_append_to_mlmodel, b'z: !!int ""\n'),
     "MLmodel nested too deeply": partial(_append_to_mlmodel, b"z: " + b"[" * 200_000 + b"]" * 200_000),
     "MLmodel that is not UTF-8": partial(_append_to_mlmodel, b"z: \xff\n"),
     "MLmodel empty": partial(_write, MLMODEL, b""),

@@ -1,6 +1,6 @@
 """A tiny real run, interrupted where a test says and resumed, and what it left: weights and metrics.
 
-Each process is a fork of the calling one, which has the imports and the compiled kernels warm and never touches MLflow.
+Each process is a fork of the calling one, which has the imports and the compiled kernels warm and opens no store.
 """
 
 import json
@@ -18,7 +18,9 @@ from typing import Any
 from unittest import mock
 
 import mlflow
+import mlflow.store.tracking.sqlalchemy_store  # the children find it loaded
 from mlflow.tracking import MlflowClient
+from mlflow.utils import requirements_utils
 
 from graphids import train as entry_points
 from graphids._fs import atomic_load, digest_bytes
@@ -37,11 +39,12 @@ SIZES = (
     "--model.layers=1",
 )
 Act = Callable[[], object]
+ALWAYS = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Interruption:
-    """`act` is called before the `nth` call, counted from 0, of a method of `owner` in a process."""
+    """`act` is called before the `nth` call (from 0, or ALWAYS) of a method of `owner` in a process."""
 
     owner: Any
     method: str
@@ -54,7 +57,7 @@ class Interruption:
 
         @wraps(method)
         def counted(*arguments: Any, **named: Any) -> Any:
-            if next(calls) == self.nth:
+            if self.nth in (next(calls), ALWAYS):
                 self.act()
             return method(*arguments, **named)
 
@@ -96,11 +99,14 @@ class TinyRuns:
 
     Args:
         folder: Empty; store, artifacts and checkpoints go there.
+        tracking_uri: None stands for a sqlite store in the folder.
         parameters: Of the project, beside `PARAMETERS`.
     """
 
-    def __init__(self, folder: Path, **parameters: Any) -> None:
+    def __init__(self, folder: Path, tracking_uri: str | None = None, **parameters: Any) -> None:
+        requirements_utils._init_packages_to_modules_map()  # a second's work that each child would do again
         self.folder = folder
+        self.tracking_uri = tracking_uri or f"sqlite:///{folder / 'mlflow.db'}"
         defaults = {option.name: option.default for option in OPTIONS}
         self.config = render_config({**defaults, **PARAMETERS, **parameters})
 
@@ -119,6 +125,10 @@ class TinyRuns:
             main(["resume", run_id, *words])
 
         return self._fork(command, interruptions)
+
+    def sync(self) -> int:
+        """Exit code of `graphids sync`."""
+        return self._fork(lambda: main(["sync"]), ())
 
     def ask(self, question: Callable[[MlflowClient], Any]) -> Any:
         """What a question to the store answers, JSON-able; another process asks it."""
@@ -175,7 +185,7 @@ class TinyRuns:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
             del os.environ[name]
-        mlflow.set_tracking_uri(f"sqlite:///{self.folder / 'mlflow.db'}")
+        mlflow.set_tracking_uri(self.tracking_uri)
         try:
             with ExitStack() as armed:
                 for interruption in interruptions:

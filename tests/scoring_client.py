@@ -4,22 +4,25 @@ import contextlib
 import http.client
 import json
 import os
+import signal
 import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import pandas as pd
 
 from mlflow_graphids.pyfunc_wrapper import VerifiedClassifier
 from mlflow_graphids.scoring_app import ServerLimits, scoring_app
-from mlflow_graphids.serving import http_server
+from mlflow_graphids.serving import http_server, serve
 
+T = TypeVar("T")
 JSON, CSV = "application/json", "text/csv"
 
 
@@ -52,6 +55,44 @@ def running(model: VerifiedClassifier, limits: ServerLimits | None = None) -> It
         finally:
             server.should_exit = True
             thread.join(timeout=30)
+
+
+def while_served(client: Callable[[str], T], uri: str | Path, **trust: Any) -> T:
+    """What `client` makes of the address at which `serve` serves a model in this thread, the main one.
+
+    Afterwards the server is ended by SIGINT, unless the client did.
+    """
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+
+    def use() -> T:
+        try:
+            until(lambda: accepts(url))
+            return client(url)
+        finally:
+            if accepts(url):
+                os.kill(os.getpid(), signal.SIGINT)
+
+    with ThreadPoolExecutor(1) as other:
+        used = other.submit(use)
+        serve(uri, port=port, **trust)
+        return used.result()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def accepts(url: str) -> bool:
+    """Whether somebody listens there."""
+    address = urlsplit(url)
+    try:
+        socket.create_connection((address.hostname or "", address.port or 0)).close()
+    except ConnectionError:
+        return False
+    return True
 
 
 def ask(

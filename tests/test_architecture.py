@@ -32,6 +32,7 @@ ORDER = [
     "graphids.core.data.formats.text_parser",
     "graphids.core.data.formats.asc_lines",
     "graphids.core.data.formats.blf_objects",
+    "graphids.core.data.formats.mf4_reader",
     "graphids.core.data.formats.python_can",
     "graphids.core.data.capture_file",
     "graphids.core.data.clock",

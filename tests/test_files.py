@@ -1,8 +1,10 @@
 import errno
+import hashlib
 import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from graphids._files import IntegrityError, digest_bytes, make_folder, publish_b
 MIB = 1 << 20
 
 
-@pytest.mark.parametrize("size", [0, 1, MIB, MIB + 1, 3 * MIB + 17])
+@pytest.mark.parametrize("size", [0, 1, MIB + 1, 4 * MIB, 4 * MIB + 1, 5 * MIB + 17])
 def test_bytes_and_digest_are_those_of_the_file_whatever_its_size(tmp_path: Path, size: int) -> None:
     (tmp_path / "x").write_bytes(data := os.urandom(size))
 
@@ -23,7 +25,7 @@ def test_bytes_and_digest_are_those_of_the_file_whatever_its_size(tmp_path: Path
     assert digest == digest_bytes(data)
 
 
-@pytest.mark.parametrize("size", [100, 3 * MIB])
+@pytest.mark.parametrize("size", [100, 5 * MIB])
 def test_what_was_read_does_not_change_when_the_file_does(tmp_path: Path, size: int) -> None:
     (tmp_path / "x").write_bytes(bytes(size))
     read, _ = read_digested(tmp_path / "x")
@@ -34,6 +36,50 @@ def test_what_was_read_does_not_change_when_the_file_does(tmp_path: Path, size: 
     assert bytes(read) == bytes(size)
 
 
+@pytest.mark.parametrize("size", [100, 5 * MIB])
+def test_what_was_read_is_out_of_reach_of_a_forked_child(tmp_path: Path, size: int) -> None:
+    (tmp_path / "x").write_bytes(bytes(size))
+    read, _ = read_digested(tmp_path / "x")
+
+    child = os.fork()
+    if child == 0:
+        read[0] = 1
+        os._exit(0)
+    os.waitpid(child, 0)
+
+    assert read[0] == 0
+
+
+def test_the_hash_follows_the_reader_closely_enough_to_find_the_bytes_in_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x").write_bytes(data := os.urandom(8 * MIB))
+    sha256, readv, ahead, most = hashlib.sha256, os.readv, [0], [0]
+
+    class SlowHash:
+        def __init__(self) -> None:
+            self._hash = sha256()
+            self.hexdigest = self._hash.hexdigest
+
+        def update(self, chunk: memoryview) -> None:
+            time.sleep(0.002)
+            self._hash.update(chunk)
+            ahead[0] -= len(chunk)
+
+    def count(descriptor: int, buffers: list[memoryview]) -> int:
+        read = readv(descriptor, buffers)
+        ahead[0] += read
+        most[0] = max(most[0], ahead[0])
+        return read
+
+    monkeypatch.setattr(hashlib, "sha256", SlowHash)
+    monkeypatch.setattr(os, "readv", count)
+    _, digest = read_digested(tmp_path / "x")
+
+    assert digest == sha256(data).hexdigest()
+    assert most[0] <= MIB
+
+
 def test_a_read_that_returns_less_than_asked_for_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "x").write_bytes(data := os.urandom(5000))
     readv = os.readv
@@ -42,7 +88,7 @@ def test_a_read_that_returns_less_than_asked_for_goes_on(tmp_path: Path, monkeyp
     assert bytes(read_digested(tmp_path / "x")[0]) == data
 
 
-@pytest.mark.parametrize("size", [2000, 3 * MIB])
+@pytest.mark.parametrize("size", [2000, 5 * MIB])
 def test_a_file_that_shrinks_while_it_is_read_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:

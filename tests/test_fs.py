@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from graphids._files import OpenedFile
+from graphids import _fs
+from graphids._files import OpenedFile, publish_bytes
 from graphids._fs import (
     IntegrityError,
     adopt,
@@ -345,6 +346,34 @@ def test_settling_a_folder_that_is_not_there_does_nothing(tmp_path: Path) -> Non
     assert settle(tmp_path / "nowhere") == []
 
 
+def test_settle_leaves_a_save_alone_that_another_process_has_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs with one folder: else the sidecar of a first save is gone before its checkpoint comes."""
+    settled = []
+
+    def settle_then_publish(path: Path, data: bytes) -> None:
+        settled.append(settle(tmp_path))
+        publish_bytes(path, data)
+
+    monkeypatch.setattr(_fs, "publish_bytes", settle_then_publish)
+    for state in (OLD, NEW):
+        atomic_save(state, tmp_path / "last.ckpt")
+        assert atomic_load(tmp_path / "last.ckpt")["epoch"] == state["epoch"]
+
+    assert settled == [[]] * 5
+
+
+def test_settle_touches_nothing_outside_its_folder(tmp_path: Path) -> None:
+    folder, beside = tmp_path / "run", tmp_path / "run.sha256"
+    folder.mkdir()
+    (folder / ".sha256").touch()
+    beside.write_text(f"# {'0' * 64}\n")
+
+    assert settle(folder) == []
+    assert beside.exists()
+
+
 def test_an_adopted_checkpoint_loads_and_a_warning_says_what_that_proves(
     checkpoint: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -372,8 +401,9 @@ def test_a_checkpoint_with_a_sidecar_is_not_adopted_whatever_the_sidecar_says(ch
 def test_what_does_not_load_is_not_adopted(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.ckpt").write_bytes(content)
 
-    with pytest.raises(IntegrityError, match=r"x\.ckpt: .*do not load with weights_only=True.*not adopted"):
+    with pytest.raises(IntegrityError, match=r"x\.ckpt: .*do not load with weights_only=True.*not adopted") as refusal:
         adopt(tmp_path / "x.ckpt")
+    assert "set to `False`" not in str(refusal.value)  # torch's advice, which would run code from the file
     assert os.listdir(tmp_path) == ["x.ckpt"]
 
 

@@ -292,3 +292,26 @@ def test_mlflow_run_of_this_project_says_within_seconds_that_the_server_is_away(
     assert done.returncode != 0
     assert "Connection refused" in done.stderr
     assert MARKER not in done.stdout
+
+
+@pytest.mark.parametrize(("source", "raises"), [("project", False), ("elsewhere", True)])
+def test_a_server_that_went_away_ends_mlflow_run_of_this_project_by_a_line_instead_of_a_traceback(
+    project: Path, source: str, raises: bool
+) -> None:
+    done = python(f"""
+        from types import SimpleNamespace
+        import mlflow.projects as projects
+        class Away:
+            def get_run(self, run_id):
+                raise projects.MlflowException("http://user:secret@server: connection refused")
+        projects.tracking = SimpleNamespace(MlflowClient=Away)
+        source = {str(project.parent / source)!r}
+        data = SimpleNamespace(tags={{"mlflow.source.name": source}})
+        run = SimpleNamespace(info=SimpleNamespace(run_id="abc"), data=data)
+        projects._maybe_set_run_terminated(run, "FAILED")
+        """)
+
+    assert ("Traceback" in done.stderr) == raises
+    told = "not told by `mlflow run` how run abc ended (http://server: connection refused)" in done.stderr
+    assert told != raises
+    assert ("`graphids sync` sends" in done.stderr) != raises

@@ -29,7 +29,7 @@ from graphids.outbox import Outbox
 from graphids.tracked_run import NotSentError, tracked_run
 from mlflow_graphids import load_model, save_model
 from tiny_model import tiny_classifier
-from tracking_server import FaultyProxy, TrackingServer
+from tracking_server import FaultyProxy, TrackingServer, content
 
 EPOCHS = 4
 
@@ -98,30 +98,6 @@ class Training:
 @pytest.fixture(scope="module")
 def training(classifier: WindowClassifier) -> Training:
     return Training(classifier)
-
-
-def content(client: MlflowClient, run_id: str) -> dict[str, Any]:
-    """All that a store has of a run, without ids and times."""
-    run = client.get_run(run_id)
-    (output,) = run.outputs.model_outputs
-    models = client.search_logged_models([run.info.experiment_id], filter_string=f"source_run_id = '{run_id}'")
-    (model,) = [client.get_logged_model(found.model_id) for found in models]
-    return {
-        "status": run.info.status,
-        "params": run.data.params,
-        "tags": {key: value for key, value in run.data.tags.items() if not key.startswith("mlflow.")},
-        "metrics": {
-            name: [(point.step, repr(point.value)) for point in client.get_metric_history(run_id, name)]
-            for name in sorted(run.data.metrics)
-        },
-        "data sets": [(i.dataset.name, i.dataset.digest, i.tags[0].value) for i in run.inputs.dataset_inputs],
-        "artifacts": {
-            file.path: client.download_artifacts(run_id, file.path) and file.file_size
-            for file in client.list_artifacts(run_id)
-        },
-        "model": (model.name, model.status, model.params, model.tags, output.model_id == model.model_id, output.step),
-        "model metrics": sorted((m.key, m.step, repr(m.value), m.dataset_name or "") for m in model.metrics),
-    }
 
 
 def wait_for_senders() -> None:

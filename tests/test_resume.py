@@ -4,6 +4,7 @@ import fcntl
 import json
 import shutil
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,26 +12,40 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import TQDMProgressBar
 
+from graphids import durable_queue, sender
 from graphids import train as entry_points
 from graphids._fs import atomic_save, sidecar_path
 from graphids.core.callbacks import Sha256ModelCheckpoint, TauNormCallback
+from graphids.core.data.datamodule import CANDataModule
 from graphids.core.models.detector import Detector
 from graphids.resume import find_checkpoint
-from resumed_run import Interruption, Result, TinyRuns, at_step, send
+from graphids.sender import UnreachableError
+from resumed_run import ALWAYS, Interruption, Result, TinyRuns, at_step, send
+from tracking_server import FaultyProxy
 
 
 def fail() -> None:
     raise RuntimeError("planted")
 
 
+def unreachable() -> None:
+    raise UnreachableError("planted")
+
+
+# From the first entry on: the thread that sends tries it again until its process ends.
+without_sending = Interruption(durable_queue, "deliver", ALWAYS, unreachable)
 SIGTERM, SIGINT, SIGKILL = (send(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGKILL))
 MID_EPOCH = 14 + 5  # in the second of three epochs
 # Where, and the exit code. A method that an epoch calls once is interrupted in the second epoch.
 POINTS: dict[str, tuple[Interruption, int]] = {
+    "SIGTERM while data are read": (Interruption(CANDataModule, "setup", 0, SIGTERM), 143),
+    "SIGTERM while the fit is set up": (Interruption(Detector, "configure_optimizers", 0, SIGTERM), 143),
     "SIGTERM in the first step": (at_step(0, SIGTERM), 143),
     "SIGTERM in mid-epoch": (at_step(MID_EPOCH, SIGTERM), 143),
     "SIGTERM in a validation": (Interruption(Detector, "validation_step", 4, SIGTERM), 143),
     "SIGTERM at an epoch's end": (Interruption(Sha256ModelCheckpoint, "_save_last_checkpoint", 1, SIGTERM), 143),
+    "SIGTERM in tau-normalization": (Interruption(TauNormCallback, "on_fit_end", 0, SIGTERM), 143),
+    "SIGTERM after the fit": (Interruption(entry_points, "assess", 0, SIGTERM), 143),
     "Ctrl-C in mid-epoch": (at_step(MID_EPOCH, SIGINT), 1),
     "Ctrl-C in a validation": (Interruption(Detector, "validation_step", 4, SIGINT), 1),
     "kill -9 in the first epoch": (at_step(3, SIGKILL), -9),
@@ -85,6 +100,8 @@ def test_a_resumed_run_ends_as_the_one_that_was_not_interrupted(
     interruption, expected_code = POINTS[point]
     run_id, code = runs.train(interruption)
     assert code == expected_code, runs.log()
+    if code == 143:
+        assert runs.ask(lambda client: client.get_run(run_id).info.status) == "KILLED"
 
     assert runs.resume(run_id) == 0, runs.log()
 
@@ -175,6 +192,55 @@ def test_what_cannot_be_resumed_is_refused_with_the_reason(runs: TinyRuns, tmp_p
     assert f"run {run_id} is FINISHED, expected one that was interrupted" in runs.log()
 
 
+@pytest.mark.parametrize("fault", ["hang", "refuse"])
+def test_a_server_that_is_away_is_told_at_once_and_in_one_line(tmp_path: Path, fault: str) -> None:
+    proxy = FaultyProxy(to_port=9)
+    proxy.fail(fault)
+    away = TinyRuns(tmp_path, proxy.uri.replace("//", "//user:secret@"))
+    began = time.monotonic()
+
+    assert away.resume("0" * 32, MLFLOW_HTTP_REQUEST_TIMEOUT="2") == 2
+
+    proxy.close()
+    assert time.monotonic() - began < 20
+    (line,) = [line for line in away.log().splitlines() if line.startswith("graphids")]
+    assert line.startswith(f"graphids resume: MLflow at {proxy.uri} gives no run (")
+    assert "Traceback" not in away.log()
+    assert "secret" not in away.log()
+
+
+def test_how_a_run_ended_reaches_mlflow_before_the_run_is_resumed(
+    runs: TinyRuns, uninterrupted: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "PATIENCE_S", 1.0)
+    run_id, _ = runs.train(without_sending, at_step(MID_EPOCH, fail))
+    assert runs.ask(lambda client: client.get_run(run_id).info.status) == "RUNNING"
+
+    assert runs.resume(run_id, without_sending) == 2
+    assert f"MLflow still lacks how run {run_id} ended. Run `graphids sync " in runs.log()
+
+    stopped_again = at_step(4, SIGKILL)
+    assert runs.resume(run_id, stopped_again) == -9
+    status, tags = runs.ask(lambda client: (client.get_run(run_id).info.status, client.get_run(run_id).data.tags))
+    assert status == "RUNNING"
+    assert "graphids.error" not in tags
+    assert runs.resume(run_id) == 0, runs.log()
+    assert runs.result(run_id) == uninterrupted
+
+
+def test_a_run_that_finished_unknown_to_mlflow_is_not_resumed(
+    runs: TinyRuns, uninterrupted: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "PATIENCE_S", 1.0)
+    run_id, code = runs.train(without_sending)
+    assert code == 75
+
+    assert runs.resume(run_id) == 2
+
+    assert f"run {run_id} is FINISHED" in runs.log()
+    assert runs.result(run_id) == uninterrupted
+
+
 def test_the_run_that_mlflow_makes_around_a_resume_says_what_it_resumed(runs: TinyRuns) -> None:
     run_id, _ = runs.train(at_step(MID_EPOCH, fail))
     around = runs.ask(lambda client: client.create_run("0").info.run_id)
@@ -202,6 +268,14 @@ def test_the_checkpoint_that_is_furthest_and_whole_is_resumed_from(tmp_path: Pat
         file.truncate(100)
     with pytest.warns(UserWarning, match=r"a\.ckpt is passed over: .*expected sha256"):
         assert find_checkpoint(tmp_path) == tmp_path / "b.ckpt"
+
+    atomic_save(checkpoint(20) | {"extra": Path("code")}, tmp_path / "b.ckpt")
+    with pytest.warns(UserWarning, match=r"b\.ckpt is passed over: .*do not load with weights_only"):
+        assert find_checkpoint(tmp_path) == tmp_path / "c.ckpt"
+
+    atomic_save(checkpoint(20) | {"global_step": "20"}, tmp_path / "b.ckpt")
+    with pytest.warns(UserWarning, match=r"b\.ckpt is passed over: its progress is '20' steps"):
+        assert find_checkpoint(tmp_path) == tmp_path / "c.ckpt"
 
     sidecar_path(tmp_path / "b.ckpt").unlink()
     with pytest.warns(UserWarning, match=r"b\.ckpt is passed over: .*expected its digest"):

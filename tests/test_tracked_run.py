@@ -11,6 +11,7 @@ import pytest
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from graphids.options import OptionError
+from graphids.outbox import Outbox
 from graphids.tracked_run import Terminated, tracked_run
 from main_job import Store
 
@@ -56,6 +57,23 @@ def test_an_interrupted_run_is_killed(selected: Store) -> None:
         raise KeyboardInterrupt
 
     assert _newest_status(selected) == "KILLED"
+
+
+def test_the_sigterm_that_mlflow_run_sends_after_ctrl_c_does_not_keep_the_end_from_mlflow(
+    selected: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close = Outbox.close
+
+    def close_under_sigterm(outbox: Outbox) -> bool:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return close(outbox)
+
+    monkeypatch.setattr(Outbox, "close", close_under_sigterm)
+    with pytest.raises(KeyboardInterrupt), tracked_run() as outbox:
+        raise KeyboardInterrupt
+
+    assert _newest_status(selected) == "KILLED"
+    assert not Path("graphids_runs", outbox.run_id, "outbox").exists()
 
 
 def test_sigterm_at_any_time_kills_the_run_and_leaves_with_143(selected: Store) -> None:

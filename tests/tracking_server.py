@@ -3,6 +3,7 @@
 import contextlib
 import multiprocessing
 import os
+import signal
 import socket
 import threading
 import time
@@ -13,6 +14,7 @@ from typing import Any
 
 import mlflow
 import werkzeug.serving
+from mlflow import MlflowClient
 
 _ANSWER_500 = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
 
@@ -47,6 +49,10 @@ class TrackingServer:
             self._process.kill()
             self._process.join()
             self._process = None
+
+    def kill_from_a_fork(self) -> None:
+        """As `kill`, in a child of the process that started the server."""
+        os.kill(self._process.pid, signal.SIGKILL)
 
     def _serve(self) -> None:
         log = os.open(self.folder / "server.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -136,6 +142,30 @@ def _copy(source: socket.socket, target: socket.socket) -> None:
     for end in (source, target):
         with contextlib.suppress(OSError):
             end.shutdown(socket.SHUT_RDWR)
+
+
+def content(client: MlflowClient, run_id: str) -> dict[str, Any]:
+    """All that a store has of a run, without ids and times."""
+    run = client.get_run(run_id)
+    (output,) = run.outputs.model_outputs
+    models = client.search_logged_models([run.info.experiment_id], filter_string=f"source_run_id = '{run_id}'")
+    (model,) = [client.get_logged_model(found.model_id) for found in models]
+    return {
+        "status": run.info.status,
+        "params": run.data.params,
+        "tags": {key: value for key, value in run.data.tags.items() if not key.startswith("mlflow.")},
+        "metrics": {
+            name: [(point.step, repr(point.value)) for point in client.get_metric_history(run_id, name)]
+            for name in sorted(run.data.metrics)
+        },
+        "data sets": [(i.dataset.name, i.dataset.digest, i.tags[0].value) for i in run.inputs.dataset_inputs],
+        "artifacts": {
+            file.path: client.download_artifacts(run_id, file.path) and file.file_size
+            for file in client.list_artifacts(run_id)
+        },
+        "model": (model.name, model.status, model.params, model.tags, output.model_id == model.model_id, output.step),
+        "model metrics": sorted((m.key, m.step, repr(m.value), m.dataset_name or "") for m in model.metrics),
+    }
 
 
 def free_port() -> int:

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlparse
 
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModel
+from mlflow.entities import LoggedModel, LoggedModelStatus
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.utils.models import get_model_name_and_version
 
@@ -70,15 +70,21 @@ def _from_models_uri(client: MlflowClient, model_uri: str) -> Anchor:
     if model is None:
         return Anchor(uri, None, f"version {version} of {name} leads to no LoggedModel")
     # The version's own bytes are downloaded: a copy may lie elsewhere than the LoggedModel that it was made from.
-    return Anchor(uri, model.params.get(DIGEST_KEY), _origin(model), model.model_id)
+    return _anchored(uri, model)
 
 
 def _from_logged_model(model: LoggedModel) -> Anchor:
-    return Anchor(f"models:/{model.model_id}", model.params.get(DIGEST_KEY), _origin(model), model.model_id)
+    return _anchored(f"models:/{model.model_id}", model)
 
 
-def _origin(model: LoggedModel) -> str:
-    return f"param {DIGEST_KEY} of LoggedModel {model.model_id}"
+def _anchored(uri: str, model: LoggedModel) -> Anchor:
+    if model.status == LoggedModelStatus.FAILED:
+        # So does `set_anchor` mark it when it finds another digest in the param; that one must not count afterwards.
+        origin = f"LoggedModel {model.model_id} is FAILED: logging it did not end, or its {DIGEST_KEY} was another's"
+        return Anchor(uri, None, origin, model.model_id)
+    return Anchor(
+        uri, model.params.get(DIGEST_KEY), f"param {DIGEST_KEY} of LoggedModel {model.model_id}", model.model_id
+    )
 
 
 def _of_version(client: MlflowClient, name: str, version: Any) -> LoggedModel | None:

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from graphids._fs import IntegrityError
 from graphids.core.classifier import WindowClassifier
 from graphids.core.data.graphs import EDGE_FEATURES, NODE_FEATURES, Column
-from graphids.core.data.preprocessing import Preprocessing
+from graphids.core.data.preprocessing import STATISTICS, Preprocessing
 from graphids.core.models.gat import GAT
 from mlflow_graphids.manifest import MODEL_FILE, WEIGHTS_FILE
 from mlflow_graphids.strict import Buffer, parse_json, render_json
@@ -20,6 +20,8 @@ from mlflow_graphids.strict import Buffer, parse_json, render_json
 FORMAT_VERSION = 1
 # Not a weight of the network: the head before tau-normalization, from which another tau starts.
 RAW_HEAD = "tau_norm.raw_head"
+# Nor are these. As JSON their some 9,000 numbers took as long to parse as a MB of weights takes to verify.
+STATISTIC = "preprocessing."
 _DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
@@ -32,6 +34,9 @@ def to_payload(classifier: WindowClassifier) -> dict[str, bytes]:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in classifier.gat.state_dict().items()}
     if classifier.tau_record:
         tensors[RAW_HEAD] = torch.as_tensor(classifier.tau_record["raw_head"]).detach().cpu().contiguous().clone()
+    fitted = classifier.preprocessing.to_dict()
+    for name in STATISTICS:
+        tensors[STATISTIC + name] = torch.tensor(fitted.pop(name), dtype=torch.float32)
     if bad := _not_finite(tensors):
         raise ValueError(f"Weights that are not finite cannot be saved: {', '.join(bad)}. The training has diverged.")
     description = {
@@ -39,7 +44,7 @@ def to_payload(classifier: WindowClassifier) -> dict[str, bytes]:
         "architecture": classifier.gat.architecture(),
         "node_features": _columns(NODE_FEATURES),
         "edge_features": _columns(EDGE_FEATURES),
-        "preprocessing": classifier.preprocessing.to_dict(),
+        "preprocessing": fitted,
         "classes": list(classifier.preprocessing.classes),
         "threshold": float(classifier.threshold),
         "tau_norm": _tau_numbers(classifier.tau_record),
@@ -52,7 +57,7 @@ class IncompatibleModelError(ValueError):
 
 
 def from_payload(payload: Mapping[str, Buffer]) -> WindowClassifier:
-    """Classifier from verified bytes. Its weights lie in the buffer of `payload`, which nobody may write any more.
+    """Classifier from verified bytes. Its tables lie in the buffer of `payload`, which nobody may write any more.
 
     Raises:
         IntegrityError: If a payload file is not declared or malformed, the parts contradict each other, or a weight
@@ -65,13 +70,14 @@ def from_payload(payload: Mapping[str, Buffer]) -> WindowClassifier:
     try:
         _require_same_features(description)
         tensors = tensors_in(payload[WEIGHTS_FILE])
+        statistics = {name: tensors.pop(STATISTIC + name).numpy() for name in STATISTICS}
         raw_head = tensors.pop(RAW_HEAD, None)
         tau_record = description["tau_norm"]
         if (raw_head is None) != (tau_record is None):
             raise ValueError("they disagree on whether the head is tau-normed")
         return WindowClassifier(
             gat=_network(description["architecture"], tensors),
-            preprocessing=Preprocessing.from_dict(description["preprocessing"]),
+            preprocessing=Preprocessing.from_dict(dict(**description["preprocessing"], **statistics)),
             threshold=description["threshold"],
             tau_record={} if tau_record is None else {**tau_record, "raw_head": raw_head},
         )

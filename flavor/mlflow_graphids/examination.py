@@ -6,6 +6,7 @@ from typing import Any
 
 from graphids._fs import IntegrityError
 from mlflow_graphids.loading import inspect_model
+from mlflow_graphids.strict import shown
 from mlflow_graphids.trust import Policy, Trust
 from mlflow_graphids.verification import FileState
 
@@ -42,7 +43,9 @@ class Examination:
     def __str__(self) -> str:
         """One line for the anchor, one per file, one for the verdict."""
         anchor = "none" if self.anchor is None else f"{self.expected_digest} from {self.anchor}"
-        lines = [f"{file.state:<18} {file.path}{f' ({file.detail})' if file.detail else ''}" for file in self.files]
+        lines = [
+            f"{file.state:<18} {shown(file.path)}{f' ({file.detail})' if file.detail else ''}" for file in self.files
+        ]
         verdict = f"every file matches; graphids.digest {self.digest}" if self.verified else "NOT verified"
         return "\n".join([f"anchor: {anchor}", *lines, f"{self.model}: {verdict}"])
 

@@ -18,7 +18,14 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from numpy.typing import NDArray
 
 from graphids.core.classifier import WindowScores
-from graphids.core.data.frames import MAX_EXTENDED_ID, MAX_PAYLOAD_BYTES, MAX_STANDARD_ID, DataError, Frames
+from graphids.core.data.frames import (
+    MAX_EXTENDED_ID,
+    MAX_PAYLOAD_BYTES,
+    MAX_STANDARD_ID,
+    MAX_TIMESTAMP_S,
+    DataError,
+    Frames,
+)
 
 REQUIRED_COLUMNS = ("timestamp", "arbitration_id", "data_field")
 OPTIONAL_COLUMNS = ("channel",)
@@ -30,7 +37,7 @@ _HEX_PAYLOAD = re.compile(r"(?:[0-9A-Fa-f]{2}){0,8}")
 _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = 80
 _REPR.maxlist = 12
-_EXPECTED_SECONDS = "a finite number of seconds"
+_EXPECTED_SECONDS = f"a finite number of seconds, less than {MAX_TIMESTAMP_S:g}"
 
 
 def default_signature() -> ModelSignature:
@@ -124,8 +131,9 @@ def _timestamps(column: "pd.Series[Any]") -> NDArray[np.float64]:
         seconds = column.to_numpy(dtype=np.float64, na_value=np.nan)
     else:
         raise DataError(f"Column 'timestamp' holds {column.dtype}, expected numbers: seconds as float64.")
-    if (bad := np.flatnonzero(~np.isfinite(seconds))).size:
-        raise _value_error(int(bad[0]), "timestamp", column.iloc[int(bad[0])], _EXPECTED_SECONDS)
+    # `not` around it: NaN compares false with everything.
+    if (bad := np.flatnonzero(~(np.abs(seconds) < MAX_TIMESTAMP_S))).size:
+        raise _value_error(int(bad[0]), "timestamp", column.iloc[bad[:1]].tolist()[0], _EXPECTED_SECONDS)
     return seconds
 
 

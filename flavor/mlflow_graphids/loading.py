@@ -23,7 +23,7 @@ from mlflow.store.artifact.models_artifact_repo import ModelsArtifactRepository
 from graphids._fs import IntegrityError, publish_bytes
 from graphids.core.data.frames import Frames
 from graphids.options import OptionError
-from mlflow_graphids.anchors import Anchor
+from mlflow_graphids.anchors import Anchor, resolve_anchor
 from mlflow_graphids.artifacts import from_payload
 from mlflow_graphids.pyfunc_wrapper import ServedClassifier, VerifiedClassifier
 from mlflow_graphids.reader import unpickle_reader
@@ -126,7 +126,7 @@ def sign_model(
     folder = Path(model_uri).absolute()
     beside = folder.with_name(f"{folder.name}{SIGNATURE_SUFFIX}") if is_folder else Path("model.sig")
     target = Path(output) if output is not None else beside
-    if is_folder and target.absolute().is_relative_to(folder):
+    if is_folder and target.resolve().is_relative_to(folder.resolve()):
         raise OptionError(f"{target}: lies in the model, where it would be an undeclared file; write it elsewhere.")
     verified, _ = _verified(model_uri, trust)
     write_signature(verified, Path(private_key), target)
@@ -205,6 +205,8 @@ def inspect_model(model_uri: str | os.PathLike[str], trust: Trust) -> tuple[Insp
 @contextmanager
 def _fetched(uri: str) -> Iterator[Path]:
     """The folder where the model lies, or a private download of it."""
+    if urlparse(uri).scheme == "runs":  # held to a digest, so not followed yet; MLflow would copy even a local store
+        uri = resolve_anchor(uri).uri
     if local := _local_folder(uri):
         yield local
         return

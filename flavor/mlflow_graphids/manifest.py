@@ -7,12 +7,13 @@ say, it must not say.
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from graphids._fs import IntegrityError, digest_bytes
-from mlflow_graphids.strict import Buffer, parse_json, render_json
+from mlflow_graphids.strict import Buffer, parse_json, render_json, shown
 
 FORMAT_VERSION = 1
 FLAVOR_NAME = "graphids"
@@ -126,7 +127,7 @@ def _problems(content: Any) -> Iterator[str]:
     if missing := sorted(_KEYS - content.keys()):
         yield f"lacks {', '.join(missing)}"
     if unknown := sorted(content.keys() - _KEYS - {"reader"}):
-        yield f"has unknown keys {', '.join(unknown)}"
+        yield f"has unknown keys {', '.join(map(shown, unknown))}"
     if content.get("loader_module") != LOADER_MODULE:
         yield f"loader_module is {content.get('loader_module')!r}, expected {LOADER_MODULE!r}"
     for key in ("signature", "model_config"):
@@ -149,12 +150,16 @@ def _file_problems(entries: Any) -> Iterator[str]:
             yield f"{name}: size_bytes is {size!r:.40}, expected 0 to {MAX_PAYLOAD_BYTES}"
         if not is_digest(entry["sha256"]):
             yield f"{name}: expected a sha256, 64 hex digits in lower case, found {entry['sha256']!r:.200}"
+    sizes = [entry["size_bytes"] for entry in entries]
+    if (total := sum(size for size in sizes if type(size) is int)) > MAX_PAYLOAD_BYTES:
+        yield f"lists files of {total} bytes in all, expected at most {MAX_PAYLOAD_BYTES}"
     yield from _path_problems([entry["path"] for entry in entries])
 
 
 def _path_problems(paths: list[Any]) -> Iterator[str]:
     """Names that lead elsewhere, are not the model's to declare, or mean one file on some filesystems."""
     folded: dict[str, str] = {}
+    count = Counter(path for path in paths if isinstance(path, str))
     for path in paths:
         if not _is_plain(path):
             yield f"{path!r:.200}: expected a relative path of plain names with forward slashes"
@@ -162,7 +167,7 @@ def _path_problems(paths: list[Any]) -> Iterator[str]:
         if path not in (WEIGHTS_FILE, MODEL_FILE, READER_FILE) and not path.startswith(f"{CODE_FOLDER}/"):
             yield f"{path!r:.200}: is none of the files that a model consists of"
         other = folded.setdefault(unicodedata.normalize("NFKC", path).casefold(), path)
-        if other != path or paths.count(path) > 1:
+        if other != path or count[path] > 1:
             yield f"{path!r:.200}: collides with {other!r:.200}"
 
 

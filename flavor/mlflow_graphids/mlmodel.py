@@ -9,7 +9,7 @@ from typing import Any
 
 from graphids._fs import IntegrityError
 from mlflow_graphids.manifest import CODE_FOLDER, FLAVOR_NAME, LOADER_MODULE, MLMODEL_FILE, PYFUNC_NAME, Manifest
-from mlflow_graphids.strict import Buffer, parse_yaml
+from mlflow_graphids.strict import Buffer, parse_yaml, shown
 
 # Keys that MLflow needs and that change nothing about how the verified bytes are used.
 _FREE_KEYS = {FLAVOR_NAME: frozenset({"code"}), PYFUNC_NAME: frozenset({"env", "python_version"})}
@@ -60,7 +60,7 @@ def contradictions(mlmodel: MLmodel, manifest: Manifest, digest: str) -> list[st
         free = {f"flavors.{name}.{key}" for key in _FREE_KEYS[name]} - expected.keys()
         found |= {key: value for key, value in given.items() if key not in free}
     return [
-        f"{key} is {found.get(key)!r:.200}, expected {expected.get(key)!r:.200}"
+        f"{shown(key)} is {found.get(key)!r:.200}, expected {expected.get(key)!r:.200}"
         for key in expected | found
         if found.get(key) != expected.get(key)
     ]

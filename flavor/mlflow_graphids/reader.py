@@ -17,7 +17,7 @@ import pandas as pd
 from mlflow.environment_variables import MLFLOW_ALLOW_PICKLE_DESERIALIZATION
 
 from graphids._fs import IntegrityError
-from graphids.core.data.frames import DataError, Frames
+from graphids.core.data.frames import DataError, Frames, require_valid
 from graphids.options import OptionError
 from mlflow_graphids.frames_schema import frames_from_table
 from mlflow_graphids.manifest import READER_FILE
@@ -97,14 +97,21 @@ class IncompatibleReaderError(ValueError):
 
 def _returning_frames(reader: Callable[[Path], Any]) -> Callable[[Path], Frames]:
     def read(path: Path) -> Frames:
-        found = reader(path)
-        if isinstance(found, pd.DataFrame):
-            return frames_from_table(found)
-        if not isinstance(found, Frames):
+        where = f"{path}: the model's capture reader"
+        try:
+            found = reader(path)
+            frames = frames_from_table(found) if isinstance(found, pd.DataFrame) else found
+        except OSError:
+            raise  # it names the file
+        except Exception as error:  # the reader is the user's: whatever it raises
             raise DataError(
-                f"{path}: the model's capture reader returned {type(found).__name__}, expected Frames or a DataFrame."
-            )
-        return found
+                f"{where} cannot read it ({type(error).__name__}: {error}). Expected a capture of the kind that it was "
+                "written for."
+            ) from error
+        if not isinstance(frames, Frames):
+            raise DataError(f"{where} returned {type(frames).__name__}, expected Frames or a DataFrame.")
+        require_valid(frames, where)
+        return frames
 
     return read
 

@@ -17,6 +17,7 @@ Buffer = bytes | memoryview
 
 _MAX_YAML_DEPTH = 32  # MLmodel needs 4
 _MAX_YAML_EVENTS = 100_000
+_MAX_DIGITS = 64  # a number in base 60 takes PyYAML a time that is quadratic in its length, minutes for a megabyte
 # The compiled loader takes a tenth of the time; PyYAML has it wherever it was built with libyaml.
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -53,11 +54,16 @@ def parse_yaml(data: Buffer, name: str) -> Any:
         text = str(data, "utf-8")
         _check_events(text)
         return yaml.load(text, Loader=_StrictLoader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
+    except Exception as error:  # PyYAML fails over a malformed scalar with whatever its code runs into
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise IntegrityError(
             f"{name}: expected YAML without repeated keys and aliases, found otherwise ({reason})."
         ) from error
+
+
+def shown(name: str) -> str:
+    """A name that somebody else chose, as it can stand in a line of a message: no line breaks, no terminal codes."""
+    return name if name.isprintable() else repr(name)
 
 
 def _without_repeats(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
@@ -101,3 +107,11 @@ class _StrictLoader(_SafeLoader):  # type: ignore[misc]
         if len(mapping) != len(keys):
             raise ValueError("a mapping repeats a key")
         return mapping
+
+    def construct_integer(self, node: Any) -> int:
+        if len(node.value) > _MAX_DIGITS:
+            raise ValueError(f"a number has more than {_MAX_DIGITS} digits")
+        return int(self.construct_yaml_int(node))
+
+
+_StrictLoader.add_constructor("tag:yaml.org,2002:int", _StrictLoader.construct_integer)

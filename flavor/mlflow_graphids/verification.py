@@ -24,7 +24,7 @@ from mlflow_graphids.manifest import (
     parse_manifest,
 )
 from mlflow_graphids.mlmodel import MLmodel, contradictions, parse_mlmodel
-from mlflow_graphids.strict import Buffer
+from mlflow_graphids.strict import Buffer, shown
 
 # Written by MLflow beside the payload, some of them after the model was saved. None is opened to load a model.
 FILES_BESIDE = frozenset(
@@ -75,7 +75,7 @@ class FileState:
         return self.state not in (State.OK, State.NOT_USED, State.NOT_COMPARED)
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.detail or self.state}"
+        return f"{shown(self.path)}: {self.detail or self.state}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,20 +177,30 @@ class _Reading:
 
     def _list(self) -> None:
         """Sizes of the regular files below the folder; a state for everything else. No link is followed."""
-        waiting = [""]
+        waiting, count = [""], 0
         while waiting:
             prefix = waiting.pop()
-            with os.scandir(self.folder / prefix) as entries:
-                for entry in entries:
-                    path, status = f"{prefix}{entry.name}", entry.stat(follow_symlinks=False)
-                    if stat.S_ISDIR(status.st_mode):
-                        waiting.append(f"{path}/")
-                    elif stat.S_ISREG(status.st_mode):
-                        self.sizes[path] = status.st_size
-                    else:
-                        self._note(path, State.IRREGULAR, "not a regular file (a link, a pipe or a device)")
-                    if len(self.sizes) + len(self.states) + len(waiting) > _MAX_ENTRIES:
-                        raise IntegrityError(f"{self.folder}: holds more than {_MAX_ENTRIES} files; no model does.")
+            try:
+                with os.scandir(self.folder / prefix) as entries:
+                    for entry in entries:
+                        count += 1
+                        if count > _MAX_ENTRIES:
+                            problem = f"holds more than {_MAX_ENTRIES} entries; no model does."
+                            raise IntegrityError(f"{self.folder}: {problem}")
+                        if self._is_folder(path := f"{prefix}{entry.name}", entry.stat(follow_symlinks=False)):
+                            waiting.append(f"{path}/")
+            except OSError as error:
+                if not prefix:
+                    raise
+                self._note(prefix, State.UNREADABLE, f"cannot be read ({error.strerror})")
+
+    def _is_folder(self, path: str, status: os.stat_result) -> bool:
+        """Whether it is one; else its size, or a state, is noted."""
+        if stat.S_ISREG(status.st_mode):
+            self.sizes[path] = status.st_size
+        elif not stat.S_ISDIR(status.st_mode):
+            self._note(path, State.IRREGULAR, "not a regular file (a link, a pipe or a device)")
+        return stat.S_ISDIR(status.st_mode)
 
     def _read(self, path: str, *, max_bytes: int | None = None, expected_bytes: int | None = None) -> str | None:
         """Digest of a file whose bytes are now in `content`; None, with a state, where it cannot be had."""
@@ -254,4 +264,4 @@ class _Reading:
 
 def _is_bytecode(path: str) -> bool:
     parts = path.split("/")
-    return parts[0] == CODE_FOLDER and parts[-2] == "__pycache__" and path.endswith(".pyc")
+    return len(parts) > 1 and parts[0] == CODE_FOLDER and parts[-2] == "__pycache__" and path.endswith(".pyc")

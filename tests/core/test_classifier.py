@@ -9,7 +9,7 @@ import torch
 
 from graphids.core.classifier import WindowClassifier, WindowScores, format_arbitration_id
 from graphids.core.data.features import EDGE_FEATURES, NODE_FEATURES
-from graphids.core.data.frames import Frames
+from graphids.core.data.frames import DataError, Frames
 from graphids.core.data.graphs import build_graphs
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.models.gat import GAT
@@ -170,6 +170,15 @@ def test_large_captures_are_scored_in_batches_with_the_same_result(
     monkeypatch.setattr("graphids.core.classifier.NODES_PER_BATCH", 5)
 
     assert_same_windows([classifier.score(frames)], at_once)
+
+
+def test_a_score_that_would_not_be_finite_is_refused_and_counted(classifier: WindowClassifier) -> None:
+    """NaN would compare below the threshold. Gaps of 1e300 s overflow in the network."""
+    frames = frames_of(mixed_ids(12))
+    far_apart = replace(frames, timestamp=np.arange(12) * 1e300)
+
+    with pytest.raises(DataError, match=r"\d+ of \d+ windows have no finite score, the first from 0\.0 s to "):
+        classifier.score(far_apart)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

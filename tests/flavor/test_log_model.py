@@ -1,6 +1,7 @@
 """Logging to a real sqlite store: the anchor, the ways to it, and what no writer of the artifact can change."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
@@ -134,6 +135,22 @@ def test_a_run_param_named_like_the_anchor_fails_the_model(classifier: WindowCla
     assert not MlflowClient().search_registered_models("name = 'never'")
 
 
+def test_a_model_that_failed_is_no_anchor(classifier: WindowClassifier, tmp_path: Path) -> None:
+    """Its param is not what was logged but what somebody wished; the artifact can be made to match it afterwards."""
+    other = save_model(replace(classifier, threshold=2.0), tmp_path / "other")
+    with mlflow.start_run() as run:
+        mlflow.log_param("graphids.digest", other)
+        with pytest.raises(IntegrityError, match="is marked FAILED"):
+            log_model(classifier)
+    (output,) = MlflowClient().get_run(run.info.run_id).outputs.model_outputs
+    for file in (tmp_path / "other").iterdir():
+        (artifact_folder(output.model_id) / file.name).write_bytes(file.read_bytes())
+
+    for uri in (f"models:/{output.model_id}", f"runs:/{run.info.run_id}/model"):
+        with pytest.raises(IntegrityError, match=rf"\(LoggedModel {output.model_id} is FAILED"):
+            load_model(uri)
+
+
 def test_params_may_not_name_the_anchor(classifier: WindowClassifier) -> None:
     with pytest.raises(ValueError, match=r"'graphids.digest', which log_model sets itself"):
         log_model(classifier, params={"graphids.digest": "0" * 64})
@@ -204,8 +221,9 @@ def test_a_store_on_this_machine_is_read_in_place(
     verify_model(logged.model_uri)
     assert sorted(folder.iterdir()) == before
     ATTACKS[attack](folder)
-    with pytest.raises(IntegrityError, match="is not the model that was saved"):
-        load_model(logged.model_uri)
+    for uri, digest in ((logged.model_uri, None), (f"runs:/{logged.run_id}/detector", anchor_of(logged.model_id))):
+        with pytest.raises(IntegrityError, match="is not the model that was saved"):
+            load_model(uri, expected_digest=digest)
 
 
 def test_an_input_example_is_scored_when_the_model_is_logged(

@@ -58,15 +58,32 @@ def test_a_missing_or_infinite_value_is_refused_in_process_and_by_pyfunc(
         pyfunc.predict(changed)
 
 
-def test_frames_without_a_finite_score_are_refused_and_counted(
-    model: VerifiedClassifier, pyfunc: Any, table: pd.DataFrame
+@pytest.mark.parametrize("milliseconds_since_1970", [1.7e12, -1e300])
+def test_a_timestamp_beyond_any_recording_is_refused(
+    model: VerifiedClassifier, pyfunc: Any, table: pd.DataFrame, milliseconds_since_1970: float
 ) -> None:
-    """Gaps of 1e300 s overflow in the network; NaN would compare below the threshold."""
-    far_apart = table.assign(timestamp=np.arange(len(table)) * 1e300)
+    changed = with_value(table, "timestamp", milliseconds_since_1970)
 
     for predict in (model.predict, pyfunc.predict):
-        with pytest.raises(DataError, match=r"5 of 5 windows have no finite score, the first from 0\.0 s to 3e\+300 s"):
-            predict(far_apart)
+        with pytest.raises(DataError, match=r"Row 5: timestamp is -?1\S+, expected a .* seconds, less than 1e\+11"):
+            predict(changed)
+
+
+@pytest.mark.parametrize(
+    ("unit_s", "message"),
+    [
+        (1e6, r"The table: the median gap .* if these are microseconds, divide them by 1000000"),
+        (-1.0, r"The table: time goes back at 119 of the first 120 frames\. Expected .* sort the rows"),
+    ],
+)
+def test_times_that_cannot_be_seconds_in_recorded_order_are_refused(
+    model: VerifiedClassifier, pyfunc: Any, table: pd.DataFrame, unit_s: float, message: str
+) -> None:
+    drive = pd.concat([table] * 10).assign(timestamp=np.arange(120) * 1e-3 * unit_s)
+
+    for predict in (model.predict, pyfunc.predict):
+        with pytest.raises(DataError, match=message):
+            predict(drive)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -1.0, "0.5", True])

@@ -2,19 +2,23 @@
 
 import json
 import os
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from attacks import write_manifest
 from graphids import cli
 from graphids.core.classifier import WindowClassifier
-from graphids.core.data.frames import DataError
+from graphids.core.data.frames import DataError, Frames
 from graphids.options import OptionError
 from mlflow_graphids import IntegrityError, _load_pyfunc, load_model, save_model
 from mlflow_graphids.reader import IncompatibleReaderError, reader_versions
+from tiny_model import three_ids
 
 Saved = tuple[Path, str]
 
@@ -131,6 +135,57 @@ def test_a_reader_has_to_be_callable_and_to_return_frames(
 
     with pytest.raises(DataError, match=r"drive\.rec: the model's capture reader returned list, expected Frames"):
         load_model(tmp_path / "m", expected_digest=digest, allow_code=True).read(capture)
+
+
+def unsorted(_: Path) -> Frames:
+    frames = three_ids(120)
+    return replace(frames, timestamp=frames.timestamp[::-1].copy())
+
+
+def with_nan(_: Path) -> Frames:
+    frames = three_ids(4)
+    frames.timestamp[2] = np.nan
+    return frames
+
+
+def with_lists(_: Path) -> Frames:
+    return replace(three_ids(4), dlc=[8, 8, 8, 8])  # type: ignore[arg-type]
+
+
+def with_a_wide_id(_: Path) -> Frames:
+    return replace(three_ids(4), arbitration_id=np.full(4, 0x2000_0000, np.uint32))
+
+
+def failing(_: Path) -> Frames:
+    raise KeyError("no such column")
+
+
+@pytest.mark.parametrize(
+    ("reader", "message"),
+    [
+        (unsorted, r"drive\.rec: time goes back at 119 of the first 120 frames"),
+        (with_nan, r"drive\.rec: the model's capture reader: row 2: timestamp is nan, expected seconds"),
+        (with_lists, r"drive\.rec: the model's capture reader: column 'dlc' is list, expected uint8 \[4\]"),
+        (with_a_wide_id, r"drive\.rec: .*: row 0: arbitration_id is 536870912, expected at most 0x7FF"),
+        (failing, r"drive\.rec: the model's capture reader cannot read it \(KeyError: 'no such column'\)"),
+    ],
+)
+def test_what_a_reader_returns_is_held_to_the_policy_of_every_capture(
+    classifier: WindowClassifier,
+    tmp_path: Path,
+    capture: Path,
+    capsys: pytest.CaptureFixture[str],
+    reader: Any,
+    message: str,
+) -> None:
+    digest = save_model(classifier, tmp_path / "m", capture_reader=reader)
+
+    with pytest.raises(DataError, match=message):
+        load_model(tmp_path / "m", expected_digest=digest, allow_code=True).read(capture)
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["predict", str(capture), "--model", str(tmp_path / "m"), "--expected-digest", digest, "--allow-code"])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.match(rf"graphids predict: .*{message}", line)
 
 
 def test_predict_reads_by_the_models_reader_where_code_is_allowed(

@@ -43,6 +43,10 @@ REASONS = {
     "weights sparse and oversized": r"weights\.safetensors: expected \d+ bytes, found 1099511627776",
     "manifest sparse and oversized": r"manifest\.json: .*expected at most 1048576 bytes, found 1099511627776",
     "MLmodel sparse and oversized": r"MLmodel: .*expected at most 1048576 bytes, found 1099511627776",
+    "a file named code": r"code: undeclared",
+    "a name that forges lines of the report": r"'x\\nok {17}y\\x1b\[2K': undeclared",
+    "folders deeper than any path": r"d{200}/: cannot be read \(File name too long\)",
+    "ten thousand empty folders": r"holds more than 10000 entries; no model does",
     "code planted": r"code/sitecustomize\.py: undeclared",
     "loader module swapped": r"loader_module is 'attacker_loader', expected 'mlflow_graphids'",
     "loader module swapped in the manifest": r"manifest\.json: loader_module is 'os', expected 'mlflow_graphids'",
@@ -60,6 +64,7 @@ REASONS = {
     "negative size": r"size_bytes is -1, expected 0 to",
     "size that is no number": r"size_bytes is True, expected 0 to",
     "size beyond any model": r"size_bytes is 1099511627776, expected 0 to",
+    "sizes beyond any model in all": r"lists files of 106\d{9} bytes in all, expected at most 1073741824",
     "path out of the folder": rf"'\.\./weights\.safetensors': {_PATH}",
     "path out of code/": rf"'code/\.\./\.\./weights\.safetensors': {_PATH}",
     "absolute path": rf"'/etc/passwd': {_PATH}",
@@ -87,6 +92,10 @@ REASONS = {
     "MLmodel with an alias": r"MLmodel: expected YAML.*an anchor or an alias",
     "MLmodel with a merge key": r"MLmodel: expected YAML.*not a plain value",
     "MLmodel with a Python object": r"MLmodel: expected YAML.*could not determine a constructor",
+    "MLmodel with a number in base 60": r"MLmodel: expected YAML.*more than 64 digits",
+    "MLmodel with a number too large for a float": r"MLmodel: expected YAML.*OverflowError",
+    "MLmodel with a malformed time": r"MLmodel: expected YAML.*AttributeError",
+    "MLmodel with an empty number": r"MLmodel: expected YAML.*IndexError",
     "MLmodel nested too deeply": r"MLmodel: expected YAML.*nested too deeply",
     "MLmodel that is not UTF-8": r"MLmodel: expected YAML.*'utf-8' codec",
     "MLmodel empty": r"MLmodel: names no flavors",
@@ -107,7 +116,10 @@ def test_with_a_pinned_digest_every_attack_is_refused(saved: Saved, attack: str)
     folder, digest = saved
     ATTACKS[attack](folder)
 
-    with pytest.raises(IntegrityError, match=f"{re.escape(str(folder))}.* is not the model that was saved"):
+    with pytest.raises(
+        IntegrityError,
+        match=f"{re.escape(str(folder))}.*( is not the model that was saved|holds more than 10000 entries)",
+    ):
         load_model(folder, expected_digest=digest)
     assert not marker_of(folder).exists()
 

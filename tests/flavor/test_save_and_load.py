@@ -85,6 +85,41 @@ def test_a_model_holds_no_pickle(saved: Saved) -> None:
     safetensors.torch.load((saved[0] / "weights.safetensors").read_bytes())
 
 
+def test_the_tables_of_the_preprocessing_lie_beside_the_weights_and_not_in_json(
+    classifier: WindowClassifier, saved: Saved
+) -> None:
+    tensors = safetensors.torch.load((saved[0] / "weights.safetensors").read_bytes())
+    description = json.loads((saved[0] / "model.json").read_text())
+
+    for name in ("node_mean", "node_scale", "edge_mean", "edge_scale"):
+        np.testing.assert_array_equal(
+            tensors[f"preprocessing.{name}"].numpy(), getattr(classifier.preprocessing, name), strict=True
+        )
+    assert description["preprocessing"].keys() == {
+        "window_size", "stride", "classes", "node_features", "edge_features", "vocabulary",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"node_mean": []}, "multiple values for keyword argument 'node_mean'"),
+        ({"vocabulary": [1]}, r"node_mean has shape \(\d+, \d+\), expected \(2, \d+\)"),
+    ],
+)
+def test_tables_that_do_not_fit_the_description_are_refused(
+    saved: Saved, change: dict[str, object], reason: str
+) -> None:
+    folder, _ = saved
+    description = json.loads((folder / "model.json").read_text())
+    description["preprocessing"] |= change
+    (folder / "model.json").write_text(json.dumps(description))
+    reseal(folder)
+
+    with pytest.raises(IntegrityError, match=rf"expected the parts of one model, found otherwise .*{reason}"):
+        load_model(folder, policy="integrity-only")
+
+
 @pytest.mark.parametrize("name", ["weights.safetensors", "model.json", "manifest.json"])
 @pytest.mark.parametrize("where", [0.0, 0.5, 0.999])
 def test_one_flipped_bit_is_refused(saved: Saved, name: str, where: float) -> None:

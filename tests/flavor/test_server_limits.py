@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,7 +22,19 @@ from graphids.options import OptionError
 from mlflow_graphids import load_model, save_model
 from mlflow_graphids.pyfunc_wrapper import VerifiedClassifier
 from mlflow_graphids.scoring_app import ServerLimits
-from scoring_client import ask, burst, raw, resident_mib, running, split_body, until
+from scoring_client import (
+    Answer,
+    accepts,
+    ask,
+    burst,
+    free_port,
+    raw,
+    resident_mib,
+    running,
+    split_body,
+    until,
+    while_served,
+)
 
 NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
 POST = b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
@@ -171,9 +182,7 @@ def test_a_limit_that_is_none_is_refused(name: str, value: Any) -> None:
 
 @contextlib.contextmanager
 def graphids_serve(folder: Path, digest: str) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [
         sys.executable,
         "-c",
@@ -196,7 +205,7 @@ def graphids_serve(folder: Path, digest: str) -> Iterator[tuple[str, "subprocess
 
 
 @NEEDS_PROC
-def test_a_thousand_requests_with_64_in_flight_all_succeed_and_memory_stays(
+def test_a_thousand_requests_with_64_in_flight_all_succeed_memory_stays_and_sigterm_is_an_orderly_end(
     saved: tuple[Path, str], table: pd.DataFrame
 ) -> None:
     bodies = [split_body(table.head(rows)).encode() for rows in (4, 8, 12)]
@@ -205,19 +214,29 @@ def test_a_thousand_requests_with_64_in_flight_all_succeed_and_memory_stays(
         before_mib = resident_mib(process.pid)
         statuses = burst(url, bodies, num_requests=1000, in_flight=64)
         growth_mib = resident_mib(process.pid) - before_mib
+        process.send_signal(signal.SIGTERM)
+        exit_code = process.wait(timeout=30)
 
-    assert (warm_up, statuses) == ({200: 300}, {200: 1000})
+    assert (warm_up, statuses, exit_code) == ({200: 300}, {200: 1000}, 0)
     assert growth_mib < 16
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_server_in_order(
-    saved: tuple[Path, str], table: pd.DataFrame, number: signal.Signals
+def test_a_signal_ends_the_server_once_the_request_under_way_is_answered(
+    saved: tuple[Path, str], held: Held, number: signal.Signals
 ) -> None:
-    with graphids_serve(*saved) as (url, process):
-        assert ask(url, split_body(table)).status == 200
-        started = time.monotonic()
-        process.send_signal(number)
+    def client(url: str) -> Answer:
+        with ThreadPoolExecutor(1) as other:
+            answer = other.submit(ask, url, "{}")
+            assert held.started.wait(30)
+            os.kill(os.getpid(), number)
+            until(lambda: not accepts(url))
+            held.may_end.set()
+            return answer.result()
 
-        assert process.wait(timeout=30) == 0
-        assert time.monotonic() - started < 5
+    before = signal.getsignal(number)
+
+    answer = while_served(client, saved[0], expected_digest=saved[1])
+
+    assert (answer.status, answer.text) == (200, "{}")
+    assert signal.getsignal(number) is before

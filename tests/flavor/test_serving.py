@@ -19,23 +19,19 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from mlflow.models import validate_serving_input
+from mlflow.pyfunc.scoring_server import load_model_with_mlflow_config
 
 from graphids._fs import IntegrityError
 from graphids.core.classifier import WindowClassifier
 from graphids.options import OptionError
 from mlflow_graphids import load_model, log_model, save_model, serve
 from mlflow_graphids.pyfunc_wrapper import VerifiedClassifier
+from scoring_client import ask, free_port, split_body, while_served
 
 STARTUP_S = 90
 # `mlflow models serve` finds uvicorn by PATH.
 ACTIVATED = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 SERVE_BY_MLFLOW = ("-m", "mlflow", "models", "serve", "--env-manager", "local", "--model-uri")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager
@@ -72,19 +68,6 @@ def wait_until_up(process: "subprocess.Popen[str]", url: str) -> None:
     pytest.fail(f"no server after {STARTUP_S} s")
 
 
-def ask(url: str, body: str) -> tuple[int, str]:
-    request = urllib.request.Request(f"{url}/invocations", body.encode(), {"Content-Type": "application/json"})
-    try:
-        with urllib.request.urlopen(request, timeout=60) as response:
-            return response.status, response.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
-
-
-def as_request(table: pd.DataFrame, **params: float) -> str:
-    return json.dumps({"dataframe_split": table.to_dict(orient="split", index=False), "params": params})
-
-
 def answer_of(text: str) -> pd.DataFrame:
     return pd.DataFrame(json.loads(text)["predictions"])
 
@@ -107,54 +90,34 @@ def test_the_server_of_an_alias_gives_the_answers_of_the_process_and_refuses_bad
     }
 
     with server(*SERVE_BY_MLFLOW, uri, environment=environment) as url:
-        status, text = ask(url, as_request(table))
-        status_of_params, text_of_params = ask(url, as_request(table, **settings))
-        status_of_bad, text_of_bad = ask(url, as_request(table.assign(data_field="XY")))
-        status_of_numbers, text_of_numbers = ask(url, as_request(numbers))
+        plain, with_params = ask(url, split_body(table)), ask(url, split_body(table, **settings))
+        of_bad, of_numbers = ask(url, split_body(table.assign(data_field="XY"))), ask(url, split_body(numbers))
 
-    assert (status, status_of_params, status_of_bad, status_of_numbers) == (200, 200, 400, 400)
-    pd.testing.assert_frame_equal(answer_of(text), model.predict(table), rtol=1e-6)
-    pd.testing.assert_frame_equal(answer_of(text_of_params), model.predict(table, settings), rtol=1e-6)
-    assert "Row 0: data_field is 'XY', expected hex" in text_of_bad
-    assert f"Row 0: arbitration_id is {numbers['arbitration_id'][0]}, expected a string of hex" in text_of_numbers
+    assert [answer.status for answer in (plain, with_params, of_bad, of_numbers)] == [200, 200, 400, 400]
+    pd.testing.assert_frame_equal(plain.scores, model.predict(table), rtol=1e-6)
+    pd.testing.assert_frame_equal(with_params.scores, model.predict(table, settings), rtol=1e-6)
+    assert "Row 0: data_field is 'XY', expected hex" in of_bad.text
+    assert f"Row 0: arbitration_id is {numbers['arbitration_id'][0]}, expected a string of hex" in of_numbers.text
 
 
-def test_a_model_whose_bytes_changed_does_not_start_serving(saved: tuple[Path, str]) -> None:
+def test_mlflows_server_does_not_load_a_model_whose_bytes_changed(saved: tuple[Path, str]) -> None:
     folder, _ = saved
     data = bytearray((folder / "weights.safetensors").read_bytes())
     data[-1] ^= 1
     (folder / "weights.safetensors").write_bytes(data)
 
-    refused = subprocess.run(
-        [sys.executable, *SERVE_BY_MLFLOW, str(folder), "--port", str(free_port())],
-        env={**os.environ, **ACTIVATED},
-        capture_output=True,
-        text=True,
-        timeout=STARTUP_S,
-        check=False,
-    )
-
-    assert refused.returncode != 0
-    assert "weights.safetensors: expected sha256" in refused.stdout + refused.stderr
+    with pytest.raises(IntegrityError, match=r"weights\.safetensors: expected sha256"):
+        load_model_with_mlflow_config(str(folder))
 
 
-def test_serve_verifies_by_the_anchor_and_serves_that_copy(
-    classifier: WindowClassifier, table: pd.DataFrame, store: str
-) -> None:
+@pytest.mark.usefixtures("store")
+def test_serve_verifies_by_the_anchor_and_serves_that_copy(classifier: WindowClassifier, table: pd.DataFrame) -> None:
     with mlflow.start_run():
         uri = log_model(classifier).model_uri
-    program = (
-        "import argparse, sys, mlflow_graphids\n"
-        "parser = argparse.ArgumentParser()\n"
-        "parser.add_argument('--host'); parser.add_argument('--port', type=int)\n"
-        f"sys.exit(mlflow_graphids.serve({uri!r}, **vars(parser.parse_args())))\n"
-    )
 
-    with server("-c", program, environment={"MLFLOW_TRACKING_URI": store}) as url:
-        status, text = ask(url, as_request(table))
+    answer = while_served(lambda url: ask(url, split_body(table)), uri)
 
-    assert status == 200
-    pd.testing.assert_frame_equal(answer_of(text), load_model(uri).predict(table), rtol=1e-6)
+    pd.testing.assert_frame_equal(answer.scores, load_model(uri).predict(table), rtol=1e-6)
 
 
 def test_serve_refuses_a_port_in_use_before_it_loads_the_model(tmp_path: Path) -> None:
@@ -211,7 +174,7 @@ def test_serve_refuses_a_port_that_does_not_exist(tmp_path: Path, port: int) -> 
 
 def test_mlflow_models_predict_scores_a_file(saved: tuple[Path, str], table: pd.DataFrame, tmp_path: Path) -> None:
     folder, digest = saved
-    (tmp_path / "request.json").write_text(as_request(table))
+    (tmp_path / "request.json").write_text(split_body(table))
 
     mlflow.models.predict(
         str(folder),

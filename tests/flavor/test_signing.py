@@ -162,6 +162,8 @@ def test_only_a_model_that_verifies_is_signed(saved: Saved, keys: tuple[Path, Pa
 def test_a_signature_may_not_lie_in_the_model(saved: Saved, keys: tuple[Path, Path]) -> None:
     with pytest.raises(OptionError, match="lies in the model, where it would be an undeclared file"):
         sign_model(saved[0], keys[0], saved[0] / "model.sig", expected_digest=saved[1])
+    with pytest.raises(OptionError, match="lies in the model"):
+        sign_model(saved[0], keys[0], keys[0].parent / ".." / "saved" / "model.sig", expected_digest=saved[1])
 
 
 def test_an_encrypted_key_takes_its_password_from_the_environment(

@@ -58,6 +58,19 @@ def test_every_kind_of_damage_has_its_own_word(saved: Saved) -> None:
     assert states["weights.safetensors"] == "missing"
 
 
+def test_no_name_can_forge_a_line_of_the_report(saved: Saved) -> None:
+    (saved[0] / "x\nanchor: none").write_text("")
+    (saved[0] / os.fsdecode(b"\xff")).write_text("")
+
+    report = str(examine_model(saved[0], expected_digest=saved[1]))
+
+    assert report.encode()
+    assert [line for line in report.splitlines() if line.startswith("anchor:")] == [
+        f"anchor: {saved[1]} from expected_digest"
+    ]
+    assert "undeclared         'x\\nanchor: none'\nundeclared         '\\udcff'\n" in report
+
+
 def test_files_that_an_unexpected_manifest_lists_are_not_compared(saved: Saved) -> None:
     folder, digest = saved
     flip_bit(folder / MANIFEST, 10)

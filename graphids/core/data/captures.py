@@ -149,9 +149,7 @@ def stream_frames(
 def _streamed(path: Path, on_bad_line: OnBadLine, chunk_bytes: int, counts: dict[str, int]) -> Iterator[Frames]:
     clock = Clock(path)
     yield from (frames for frames in _frames(path, on_bad_line, chunk_bytes, counts, clock) if len(frames))
-    for counted in clock.counts.values():
-        for name, number in counted.items():
-            counts[name] = counts.get(name, 0) + number
+    counts.update(clock.totals())
 
 
 def _check_on_bad_line(on_bad_line: str) -> None:

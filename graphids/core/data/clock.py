@@ -1,8 +1,8 @@
 """What a recorder's clock did: counts of what windows can bear, an error where times cannot be seconds."""
 
+import os
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,15 +23,15 @@ MAX_RATE_HZ, BURST_FRAMES = 100_000, 2_000
 
 @dataclass(slots=True)
 class Clock:
-    """Times of one file's frames, met part by part.
+    """Times of the frames of one file or table, met part by part.
 
     Attributes:
-        path: Named in errors.
+        source: Where the frames are from, named in errors.
         counts: By the bus' index in `channels`: `equal_timestamps` (as the frame before), `backward_timestamps`,
             `clock_jumps` (back by over a second, ahead by over an hour) and `negative_timestamps`.
     """
 
-    path: Path
+    source: str | os.PathLike[str]
     counts: dict[int, Counter[str]] = field(default_factory=dict)
     _last_s: dict[int, float] = field(default_factory=dict)
     _steps: Counter[int] = field(default_factory=Counter)
@@ -50,6 +50,13 @@ class Clock:
             rows = slice(None) if len(present) == 1 else frames.channel == bus
             self._observe_bus(bus, frames.channels[bus], frames.timestamp[rows], frames.arbitration_id[rows])
 
+    def totals(self) -> dict[str, int]:
+        """`counts` over all buses."""
+        total: Counter[str] = Counter()
+        for counted in self.counts.values():
+            total.update(counted)
+        return dict(total)
+
     def _observe_bus(self, bus: int, bus_name: str, timestamp: NDArray[np.float64], ids: NDArray[np.uint32]) -> None:
         steps = np.empty_like(timestamp)
         steps[0] = timestamp[0] - self._last_s.get(bus, timestamp[0] - 1.0)  # a bus' first frame follows nothing
@@ -66,7 +73,7 @@ class Clock:
             counts[name] += int(np.count_nonzero(met))
         self._last_s[bus] = float(timestamp[-1])
         self._steps[bus] += len(timestamp)
-        where = f"{self.path}: bus {bus_name!r}" if bus_name else f"{self.path}"
+        where = f"{self.source}: bus {bus_name!r}" if bus_name else f"{self.source}"
         self._check_order(where, counts["backward_timestamps"], self._steps[bus])
         if bus not in self._judged and len(timestamp) >= JUDGED_FRAMES:
             self._judged.add(bus)
@@ -76,8 +83,8 @@ class Clock:
         if frames >= JUDGED_FRAMES and backward > MAX_BACKWARD_SHARE * frames:
             raise DataError(
                 f"{where}: time goes back at {backward} of the first {frames} frames. Expected frames in the order "
-                f"in which the bus carried them, with at most {MAX_BACKWARD_SHARE:.0%} out of place; sort the file by "
-                "its timestamps if its rows were shuffled, or export the recording again."
+                f"in which the bus carried them, with at most {MAX_BACKWARD_SHARE:.0%} out of place; sort the rows by "
+                "their timestamps if they were shuffled, or export the recording again."
             )
 
 
@@ -90,7 +97,7 @@ def _check_rate(where: str, timestamp: NDArray[np.float64], steps: NDArray[np.fl
         raise DataError(
             f"{where}: the median gap between {len(timestamp)} frames of {num_ids} IDs is {gap_s:g}, that is "
             f"{1 / gap_s:.3g} frames per second if timestamps are seconds, and a bus in operation carries hundreds. "
-            f"Expected seconds; if these are {unit}, divide them by {factor} and write the capture again."
+            f"Expected seconds; if these are {unit}, divide them by {factor}."
         )
     span_s = float(np.ptp(timestamp))
     if len(timestamp) >= BURST_FRAMES and span_s * MAX_RATE_HZ < len(timestamp):

@@ -98,6 +98,47 @@ class Capture:
     path: Path | None = None
 
 
+_COLUMNS: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {
+    "timestamp": (np.float64, ()),
+    "arbitration_id": (np.uint32, ()),
+    "dlc": (np.uint8, ()),
+    "payload": (np.uint8, (MAX_PAYLOAD_BYTES,)),
+    "is_extended": (np.bool_, ()),
+    "channel": (np.uint8, ()),
+}
+
+
+def require_valid(frames: Frames, where: str) -> None:
+    """Hold frames that foreign code made to what `Frames` says of its columns, labels aside.
+
+    Args:
+        frames: As made.
+        where: Where they are from, for the error.
+
+    Raises:
+        DataError: Naming the column, and the row where it is a value.
+    """
+    for name, (dtype, per_frame) in _COLUMNS.items():
+        column = getattr(frames, name)
+        expected = f"{np.dtype(dtype)} {[len(frames.timestamp), *per_frame]}"
+        found = f"{column.dtype} {list(column.shape)}" if isinstance(column, np.ndarray) else type(column).__name__
+        if found != expected:
+            raise DataError(f"{where}: column {name!r} is {found}, expected {expected}.")
+    id_limit = np.where(frames.is_extended, MAX_EXTENDED_ID, MAX_STANDARD_ID)
+    beyond_dlc = np.arange(MAX_PAYLOAD_BYTES) >= frames.dlc[:, None]
+    for wrong, name, rule in (
+        # `not` around it: NaN compares false with everything.
+        (~(np.abs(frames.timestamp) < MAX_TIMESTAMP_S), "timestamp", f"seconds, less than {MAX_TIMESTAMP_S:g}"),
+        (frames.arbitration_id > id_limit, "arbitration_id", "at most 0x7FF, or 0x1FFFFFFF where is_extended"),
+        (frames.dlc > MAX_PAYLOAD_BYTES, "dlc", f"at most {MAX_PAYLOAD_BYTES}"),
+        ((frames.payload.astype(np.bool_) & beyond_dlc).any(axis=1), "payload", "zero beyond dlc"),
+        (frames.channel >= len(frames.channels), "channel", f"an index into the channels {frames.channels!r:.80}"),
+    ):
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise DataError(f"{where}: row {row}: {name} is {getattr(frames, name)[row]}, expected {rule}.")
+
+
 class GrowingFrames:
     """Frames of one file, appended part by part; columns grow in place, so that no part is held twice."""
 

@@ -1,6 +1,6 @@
 """Preprocessing: everything that is fitted to the training windows, and how raw features become the model's input.
 
-It travels inside a saved model as JSON; together with the weights it is all that is needed to score raw frames.
+It travels inside a checkpoint and a saved model; with the weights it is all that is needed to score raw frames.
 """
 
 from collections.abc import Mapping
@@ -21,6 +21,8 @@ UNK = 0
 SCALE_FLOOR = 0.05
 # An ID needs this many training windows for statistics of its own; rarer ones are UNK.
 MIN_WINDOWS = 8
+# The fields of `Preprocessing` that are float32 tables.
+STATISTICS = ("node_mean", "node_scale", "edge_mean", "edge_scale")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,17 +117,17 @@ class Preprocessing:
             "classes": list(self.classes),
             "node_features": column_names(NODE_FEATURES),
             "edge_features": column_names(EDGE_FEATURES),
-            **{name: getattr(self, name).tolist() for name in ("vocabulary", *_STATISTICS)},
+            **{name: getattr(self, name).tolist() for name in ("vocabulary", *STATISTICS)},
         }
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "Preprocessing":
-        """What `to_dict` gave.
+        """What `to_dict` gave; the statistics may also be arrays, which are kept as they are where they are float32.
 
         Raises:
             ValueError: If an entry is missing or malformed, or the features are not the ones this version computes.
         """
-        wanted = {"window_size", "stride", "classes", "node_features", "edge_features", "vocabulary", *_STATISTICS}
+        wanted = {"window_size", "stride", "classes", "node_features", "edge_features", "vocabulary", *STATISTICS}
         if missing := sorted(wanted - stored.keys()):
             raise ValueError(f"Stored preprocessing lacks {missing}, found {sorted(stored)}.")
         _check_features("node_features", stored["node_features"], column_names(NODE_FEATURES))
@@ -139,7 +141,7 @@ class Preprocessing:
         rows = 1 + len(vocabulary)
         shapes = ((rows, len(NODE_FEATURES)),) * 2 + ((len(EDGE_FEATURES),),) * 2
         statistics = {
-            name: _array(name, stored[name], shape, np.float32) for name, shape in zip(_STATISTICS, shapes, strict=True)
+            name: _array(name, stored[name], shape, np.float32) for name, shape in zip(STATISTICS, shapes, strict=True)
         }
         for name in ("node_scale", "edge_scale"):
             if not (statistics[name] > 0).all():
@@ -151,9 +153,6 @@ class Preprocessing:
             vocabulary=vocabulary.astype(np.uint32),
             **statistics,
         )
-
-
-_STATISTICS = ("node_mean", "node_scale", "edge_mean", "edge_scale")
 
 
 def _tokens(vocabulary: NDArray[np.uint32], node_key: NDArray[np.uint32]) -> NDArray[np.int64]:

@@ -3,16 +3,22 @@
 import gzip
 import os
 import re
+import struct
 import subprocess
 import sys
+import tracemalloc
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
+from numba.core.registry import cpu_target
 
 from graphids.core.data.captures import find_captures, read_captures, stream_frames
-from graphids.core.data.frames import DataError
+from graphids.core.data.formats import line_parsers, mf4_reader, python_can
+from graphids.core.data.frames import DataError, LogFormatError
 
 REFUSED, DROPPED, ACCEPTED, LEFT_OUT = "refused", "dropped", "accepted", "left out"
 CANDUMP = b"(1.0) can0 123#0011\n"
@@ -271,6 +277,103 @@ def test_a_capture_is_refused_read_or_counted_as_its_row_says(capture: Path, row
         assert counts[count] == case.counted
     if count != "bad_lines":
         assert counts["bad_lines"] == 0
+
+
+def blf_of(objects: bytes, *, is_compressed: bool = True) -> bytes:
+    """A Vector BLF file of one container."""
+    content = zlib.compress(objects) if is_compressed else objects
+    body = struct.pack("<H6xL4x", 2 if is_compressed else 0, len(objects)) + content
+    container = struct.pack("<4sHHLL", b"LOBJ", 16, 1, 16 + len(body), 10) + body
+    return struct.pack("<4sL", b"LOGG", 144).ljust(144, b"\0") + container + bytes(len(body) % 4)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        # python-can goes round for ever on an object that says it has no bytes.
+        (blf_of(struct.pack("<4sHHLL16x", b"LOBJ", 32, 1, 0, 1)), "an object of 0 bytes and version 1"),
+        (blf_of(struct.pack("<4sHHLL16x", b"LOBJ", 32, 1, 0, 1), is_compressed=False), "an object of 0 bytes"),
+        # 64 MiB of zeros in 64 KiB.
+        (blf_of(bytes(64 << 20)), "does not end, or not within 16777216 bytes"),
+    ],
+    ids=["length 0", "length 0, uncompressed", "bomb"],
+)
+def test_a_blf_that_never_ends_or_unpacks_without_end_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "drive.blf"
+    path.write_bytes(content)
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(
+            LogFormatError, match=rf"drive\.blf: the Vector BLF file is damaged or cut off: .*{message}"
+        ):
+            read_captures(path)
+        assert tracemalloc.get_traced_memory()[1] < 40 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_damaged_mf4_is_one_error_and_nothing_on_standard_error(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """asammdf's destructor writes a trace for a file whose header it could not read."""
+    mf4(tmp_path / "drive.mf4")
+
+    with pytest.raises(LogFormatError, match=r"drive\.mf4: python-can cannot read this as ASAM MF4 \(MdfException: "):
+        read_captures(tmp_path / "drive.mf4")
+    assert capfd.readouterr().err == ""
+
+
+CRASH = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
+LOGGED = "; ".join(
+    (
+        "import runpy, sys",
+        "import asammdf, can",
+        "can.MF4Reader = lambda _: asammdf.logger.error('Error: Traceback ...\\nE: cut') or iter(())",
+        "runpy.run_path({program!r}, run_name='__main__')",
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        (CRASH, r"\(its library crashed by signal 11\)"),
+        (LOGGED, r"\(asammdf: E: cut\)"),
+        ("import time; time.sleep(60)", r"\(no end within 3 s\)"),
+    ],
+    ids=["crash", "group of frames passed over", "hang"],
+)
+def test_a_library_that_crashes_passes_frames_over_or_hangs_on_an_mf4_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, message: str
+) -> None:
+    """A damaged length made numpy read outside its buffers; a damaged group of frames was only logged."""
+    mf4(tmp_path / "drive.mf4")
+    (tmp_path / "reader.py").write_text(program.replace("{program!r}", repr(mf4_reader.__file__)))
+    monkeypatch.setattr(mf4_reader, "__file__", str(tmp_path / "reader.py"))
+    if "sleep" in program:
+        monkeypatch.setattr(python_can, "_MF4_START_S", 3)
+
+    with pytest.raises(LogFormatError, match=rf"drive\.mf4: python-can cannot read this as ASAM MF4 {message}"):
+        read_captures(tmp_path / "drive.mf4")
+
+
+def test_the_cached_parser_is_compiled_again_when_a_module_that_it_calls_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """numba's cache looks at the file of the entry alone; the digest of the others is part of its key."""
+    changed = tmp_path / "csv_lines.py"
+    changed.write_bytes(Path(str(line_parsers.csv_lines.__file__)).read_bytes() + b"\n# changed\n")
+
+    def index_key() -> object:
+        compiled: Any = line_parsers._compiled(line_parsers._source_digest())
+        return compiled._cache._index_key(None, cpu_target.target_context.codegen())
+
+    before, again = index_key(), index_key()
+    monkeypatch.setattr(line_parsers.csv_lines, "__file__", str(changed))
+    after = index_key()
+
+    assert before == again != after
 
 
 MEASURE = """

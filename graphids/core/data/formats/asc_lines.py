@@ -63,8 +63,8 @@ class AscLines(io.TextIOWrapper):
             if problem and not self._drop_bad_lines:
                 raise LogFormatError(
                     f"{self._path}:{self.line_number}: {problem}: found `{line.strip()[:120]}`. Expected Vector ASC as "
-                    f"in `{_EXAMPLE}`. Correct the line or export the capture again, or pass on_bad_line='drop' to "
-                    "skip and count such lines."
+                    f"in `{_EXAMPLE}`. Correct the line or export the capture again, or pass "
+                    "on_bad_line='drop' (--on-bad-line drop) to skip and count such lines."
                 )
             self._counts.bad_lines += bool(problem)
             while not line.endswith("\n") and (line := self.readline(MAX_LINE_BYTES)):

@@ -1,7 +1,12 @@
 """The bridge to python-can for formats that graphids does not parse itself: Vector ASC and BLF, ASAM MF4."""
 
+import importlib.util
 import math
 import re
+import shutil
+import subprocess
+import sys
+import tempfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
+from graphids.core.data.formats import mf4_reader
 from graphids.core.data.formats.asc_lines import AscCounts, AscLines
 from graphids.core.data.formats.blf_objects import check_blf
 from graphids.core.data.formats.byte_parsers import MAX_NAMES
@@ -26,6 +32,8 @@ if TYPE_CHECKING:
     import can
 
 BATCH_FRAMES = 65_536
+# What the library of MF4 gets at most: to start on a busy machine, and then for what it reads at over ten times that.
+_MF4_START_S, _MF4_BYTES_PER_S = 120, 100_000
 _PATTERNS = {
     "Vector ASC": re.compile(rb"(\xef\xbb\xbf)?\s*date [^\n]*\n\s*base (hex|dec)", re.IGNORECASE),
     "Vector BLF": re.compile(rb"LOGG"),
@@ -114,8 +122,8 @@ def read_with_python_can(
             problem = problem or f"the name of one more bus than {MAX_NAMES}."
         if problem and not drop_bad_lines:
             raise LogFormatError(
-                f"{where}: {problem} Export the capture again as classic CAN, or pass on_bad_line='drop' to skip "
-                f"and count such frames."
+                f"{where}: {problem} Export the capture again as classic CAN, or pass "
+                "on_bad_line='drop' (--on-bad-line drop) to skip and count such frames."
             )
         if problem:
             counts.bad_lines += 1
@@ -131,6 +139,9 @@ def _messages(
     path: Path, stream: BinaryIO, format_name: str, counts: PythonCanCounts, drop_bad_lines: bool
 ) -> "Iterator[tuple[str, can.Message]]":
     """Messages with the place that an error about them is to name: the line of a text file, else their number."""
+    if format_name == "ASAM MF4":
+        yield from _mf4_messages(path, stream)
+        return
     number = 0
     lines = AscLines(path, cast("Any", stream), counts, drop_bad_lines) if format_name == "Vector ASC" else None
     if format_name == "Vector BLF":
@@ -161,14 +172,64 @@ def _open_reader(stream: Any, format_name: str) -> "can.io.generic.MessageReader
         ) from error
     if format_name == "Vector ASC":
         return can.ASCReader(stream)
-    if format_name == "Vector BLF":
-        return can.BLFReader(stream)
-    try:
-        return can.MF4Reader(stream)
-    except NotImplementedError as error:  # python-can raises this where asammdf is missing
-        raise ModuleNotFoundError(
-            f"{format_name} needs asammdf, which is not installed. Run: pip install 'graphids[can]'"
-        ) from error
+    return can.BLFReader(stream)
+
+
+def _mf4_messages(path: Path, stream: BinaryIO) -> "Iterator[tuple[str, can.Message]]":
+    """Messages of an MF4 file by `mf4_reader`, in a process that may crash or hang."""
+    for name in ("can", "asammdf"):
+        if importlib.util.find_spec(name) is None:
+            raise ModuleNotFoundError(
+                f"ASAM MF4 needs {name}, which is not installed. Run: pip install 'graphids[can]'"
+            )
+    with tempfile.TemporaryFile() as content, tempfile.TemporaryFile() as records:
+        shutil.copyfileobj(stream, content)
+        timeout_s = _MF4_START_S + content.tell() / _MF4_BYTES_PER_S
+        content.seek(0)
+        try:
+            done = subprocess.run(
+                [sys.executable, mf4_reader.__file__],
+                stdin=content,
+                stdout=records,
+                stderr=subprocess.PIPE,
+                timeout=timeout_s,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise _not_mf4(path, f"no end within {timeout_s:.0f} s") from error
+        if done.returncode:
+            said = done.stderr.decode("utf-8", "backslashreplace").strip()
+            crashed = f"its library crashed by signal {-done.returncode}"
+            raise _not_mf4(path, said or crashed)
+        records.seek(0)
+        number = 0
+        while record := records.read(mf4_reader.RECORD.size):
+            number += 1
+            yield f"{path}: frame {number}", _message(record)
+
+
+def _message(record: bytes) -> "can.Message":
+    import can
+
+    timestamp, identifier, flags, dlc, length, channel, data = mf4_reader.RECORD.unpack(record)
+    return can.Message(
+        timestamp=timestamp,
+        arbitration_id=identifier,
+        is_extended_id=bool(flags & mf4_reader.EXTENDED),
+        is_remote_frame=bool(flags & mf4_reader.REMOTE),
+        is_error_frame=bool(flags & mf4_reader.ERROR),
+        is_fd=bool(flags & mf4_reader.FD),
+        channel=None if channel < 0 else channel,
+        dlc=dlc,
+        data=data[:length],
+    )
+
+
+def _not_mf4(path: Path, problem: str) -> LogFormatError:
+    return LogFormatError(
+        f"{path}: python-can cannot read this as ASAM MF4 ({problem}). Expected an intact file; export the capture "
+        "again."
+    )
 
 
 def _channel_name(message: "can.Message", format_name: str) -> str:

@@ -126,7 +126,7 @@ class TextParser:
         return LogFormatError(
             f"{self.path}:{self.line_number - 1}: {problem}: found `{shown}`. Expected {self.recognised.format.name} "
             f"as in `{self.recognised.format.example}`. Correct the line or export the capture again, or pass "
-            f"on_bad_line='drop' to skip and count such lines."
+            f"on_bad_line='drop' (--on-bad-line drop) to skip and count such lines."
         )
 
 
