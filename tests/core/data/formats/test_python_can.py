@@ -1,3 +1,4 @@
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -138,7 +139,8 @@ def test_without_python_can_the_error_names_the_extra(tmp_path: Path, monkeypatc
 def test_without_asammdf_the_error_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.mf4"
     path.write_bytes(b"MDF     4.10    " + bytes(100))
-    monkeypatch.setattr("can.io.mf4.asammdf", None)
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "asammdf" else found(name))
 
     with pytest.raises(ModuleNotFoundError, match=r"ASAM MF4 needs asammdf.* pip install 'graphids\[can\]'"):
         read_captures(path)
