@@ -89,8 +89,8 @@ def find_checkpoint(folder: Path) -> Path | None:
     for path in sorted(folder.glob("*.ckpt")):
         try:
             checkpoint = atomic_load(path)
-            steps = checkpoint["global_step"]
             epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+            steps = checkpoint["global_step"]
             if "optimizer_states" not in checkpoint:
                 raise KeyError("optimizer_states")
             if not isinstance(steps, int) or not isinstance(epochs, int):

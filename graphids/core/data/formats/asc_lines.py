@@ -17,15 +17,18 @@ from graphids.core.data.frames import MAX_PAYLOAD_BYTES, LogFormatError
 _EXAMPLE = "2.501000 1  6F9             Rx   d 2 05 0C"
 _HEADER = re.compile(r"date\s|base\s|(no\s+)?internal\s+events\s+logged|//|(begin|end)\s+triggerblock", re.IGNORECASE)
 _BASE = re.compile(r"base\s+(hex|dec)(\s+timestamps\s+(?P<times>\w+))?", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x01-\x08\x0b-\x1f\x7f]")
+# No digit and no blank but those of ASCII: python-can would take others too.
+_FLAGS = re.IGNORECASE | re.ASCII
 _START = r"\d+\.\d+\s+"
 _BYTE = {"hex": "[0-9a-f]{2}", "dec": r"\d{1,3}"}
 _ID = {"hex": "[0-9a-f]{1,8}x?", "dec": r"\d{1,9}x?"}
 _DLC = {"hex": "[0-9a-f]", "dec": r"\d{1,2}"}
-_ERROR_FRAME = re.compile(_START + r"\d+\s+ErrorFrame\b.*", re.IGNORECASE)
-_FD = re.compile(_START + r"CANFD\s.*", re.IGNORECASE)
-_NO_FRAME = re.compile(_START + r"\d+\s+(\w+\s+TxRq\s|J1939TP\s|Statistic:).*")
+_ERROR_FRAME = re.compile(_START + r"\d+\s+ErrorFrame\b.*", _FLAGS)
+_FD = re.compile(_START + r"CANFD\s.*", _FLAGS)
+_NO_FRAME = re.compile(_START + r"\d+\s+(\w+\s+TxRq\s|J1939TP\s|Statistic:).*", re.ASCII)
 # A channel and an identifier, or a direction and a type: then the line was a frame before it was damaged.
-_LIKE_A_FRAME = re.compile(r"\S+\s+\d+\s+[0-9a-f]+x?(\s.*)?|.*\s(Rx|Tx)\s+[dr]\b.*|\S+\s+CANFD\b.*", re.IGNORECASE)
+_LIKE_A_FRAME = re.compile(r"\S+\s+\d+\s+[0-9a-f]+x?(\s.*)?|.*\s(Rx|Tx)\s+[dr]\b.*|\S+\s+CANFD\b.*", _FLAGS)
 
 
 @dataclass(slots=True)
@@ -73,9 +76,11 @@ class AscLines(io.TextIOWrapper):
 
     def _problem(self, line: str) -> str | None:
         """What is wrong with a line; None where python-can is to see it, "" where it is left out as no frame."""
-        text = line.strip()
+        text = line.strip(" \t\r\n")
         if "\0" in text:
             return "NUL bytes, as a crash or a full disk leaves them behind"
+        if _CONTROL.search(text):
+            return "a control character"  # python-can takes some of them for blanks
         if len(line) > MAX_LINE_BYTES:
             return f"a line of more than {MAX_LINE_BYTES} bytes, which no format has"
         if not text:
@@ -95,11 +100,9 @@ class AscLines(io.TextIOWrapper):
     def _frame_problem(self, text: str) -> str | None:
         byte, identifier, length = (kinds[self._base] for kinds in (_BYTE, _ID, _DLC))
         start = rf"{_START}\d+\s+{identifier}\s+(?:Rx|Tx)\s+"
-        if re.fullmatch(rf"{start}r(\s+{length})?(\s+(//|Length\b).*)?", text, re.IGNORECASE):
+        if re.fullmatch(rf"{start}r(\s+{length})?(\s+(//|Length\b).*)?", text, _FLAGS):
             return None
-        frame = re.fullmatch(
-            rf"{start}d\s+(?P<dlc>{length})(?P<data>(\s+{byte})*)(\s+(//|Length\b).*)?", text, re.IGNORECASE
-        )
+        frame = re.fullmatch(rf"{start}d\s+(?P<dlc>{length})(?P<data>(\s+{byte})*)(\s+(//|Length\b).*)?", text, _FLAGS)
         if frame is None:
             return "no frame as it should be"
         expected = min(int(frame["dlc"], 16 if self._base == "hex" else 10), MAX_PAYLOAD_BYTES)

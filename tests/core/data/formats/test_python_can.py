@@ -86,6 +86,12 @@ FD_LINE = (
 )
 
 
+@pytest.mark.parametrize("line", ["\v  2.5 1  400   Rx   d 1 0C", "   2.5 1  400   Rx   d 2 0C\x1c0D"])
+def test_a_control_character_that_python_can_takes_for_a_blank_makes_an_asc_line_bad(tmp_path: Path, line: str) -> None:
+    with pytest.raises(LogFormatError, match=r"a\.asc:6: a control character: found"):
+        read_captures(asc(tmp_path / "a.asc", line))
+
+
 def test_a_can_fd_frame_is_an_error_that_names_its_line(tmp_path: Path) -> None:
     path = asc(tmp_path / "a.asc", "   2.5 1  400   Rx   d 1 0C", FD_LINE)
 
