@@ -100,6 +100,7 @@ def test_a_resumed_run_ends_as_the_one_that_was_not_interrupted(
     interruption, expected_code = POINTS[point]
     run_id, code = runs.train(interruption)
     assert code == expected_code, runs.log()
+    assert (f"graphids resume {run_id}" in runs.log()) == (code > 0)
     if code == 143:
         assert runs.ask(lambda client: client.get_run(run_id).info.status) == "KILLED"
 
