@@ -67,6 +67,8 @@ class Store:
             env=self.environment(),
             cwd=self.folder,
             start_new_session=True,
+            # A shell has its background jobs ignore Ctrl-C, and they hand that down.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     @staticmethod

@@ -376,7 +376,11 @@ def test_an_interrupted_run_is_killed(store: Store, words: tuple[str, ...], numb
         finally:
             os.killpg(process.pid, number)  # a terminal and a scheduler signal the whole group
 
-    left_with = process.wait(timeout=120)
+    try:
+        left_with = process.wait(timeout=120)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)  # it would train on beside the other tests
+        raise
     assert left_with == code if words[0] == "graphids" else left_with != 0
     # SIGTERM ends `mlflow run` itself at once; the training below it finishes its batch first.
     for _ in range(120):
