@@ -25,19 +25,21 @@ from typing import Any
 
 from graphids._files import (
     IntegrityError,
-    delete,
     digest_bytes,
     digest_file,
     exists,
     explained,
-    folder_held,
     is_regular,
+    opened,
+    read_digested,
+)
+from graphids._publish import (
+    delete,
+    folder_held,
     is_temporary,
     make_folder,
-    opened,
     publish_bytes,
     publish_link,
-    read_digested,
     sync_file,
     sync_folder,
 )

@@ -14,6 +14,7 @@ FLAVOR = Path(mlflow_graphids.__file__).parent
 # Left to right: a module imports only from its left.
 ORDER = [
     "graphids._files",
+    "graphids._publish",
     "graphids._sidecar",
     "graphids._tensors",
     "graphids._fs",

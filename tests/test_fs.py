@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from graphids import _fs
-from graphids._files import OpenedFile, publish_bytes
+from graphids._files import OpenedFile
 from graphids._fs import (
     IntegrityError,
     adopt,
@@ -24,6 +24,7 @@ from graphids._fs import (
     settle,
     sidecar_path,
 )
+from graphids._publish import publish_bytes
 from graphids._tensors import MappableMemory
 from graphids.cli import main
 

@@ -19,7 +19,7 @@ import mlflow_graphids.loading
 from faults import forgery, kills, power_loss, races
 from faults.crew import Shard
 from faults.table import Tally
-from graphids import _files, _fs
+from graphids import _files, _fs, _publish
 from graphids.core.callbacks import checkpoint
 
 
@@ -60,7 +60,7 @@ class _OsWithoutFsync:
 
 
 def _without_fsync() -> AbstractContextManager[object]:
-    return patch.object(_files, "os", _OsWithoutFsync())
+    return patch.object(_publish, "os", _OsWithoutFsync())
 
 
 def _hash_then_reopen() -> AbstractContextManager[object]:
@@ -82,8 +82,8 @@ def _sidecar_after_rename() -> Iterator[None]:
     def save(obj: object, path: str | os.PathLike[str]) -> str:
         path, data = Path(path), obj if isinstance(obj, bytes) else _serialized(obj)
         digest = _files.digest_bytes(data)
-        _files.publish_bytes(path, data)
-        _files.publish_bytes(f"{path}.sha256", f"{digest}  {path.name}\n".encode())
+        _publish.publish_bytes(path, data)
+        _publish.publish_bytes(f"{path}.sha256", f"{digest}  {path.name}\n".encode())
         return digest
 
     with patch.object(_fs, "atomic_save", save), patch.object(checkpoint, "atomic_save", save):

@@ -13,7 +13,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from graphids._fs import atomic_link, atomic_load, atomic_save, make_folder, remove, settle
 
-# `s3://bucket`, and what `Path` and Lightning's `realpath` make of it: `s3:/bucket`, `/work/s3:/bucket`.
+# `s3://bucket`, and what `Path` and Lightning's `realpath` make of it: `s3:/bucket`, `/runs/s3:/bucket`.
 _URL = re.compile(r"(?:^|/)[A-Za-z][A-Za-z0-9+.-]+:{1,2}/")
 
 
