@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+# Before anything loads torch. Some tests fork trainings from this process: once OpenMP has a second thread, its
+# children wait for one that they do not have.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--run-slow", action="store_true", help="also run tests marked slow")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 # Telemetry runs in a thread, and a child is forked from one thread.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["OMP_NUM_THREADS"] = "1"
 
 from faults import (
     attack_list,
