@@ -19,7 +19,7 @@ from unittest import mock
 
 import mlflow
 import mlflow.store.tracking.sqlalchemy_store  # the children find it loaded
-from mlflow.tracking import MlflowClient, fluent
+from mlflow.tracking import MlflowClient
 from mlflow.utils import requirements_utils
 
 from graphids import train as entry_points
@@ -186,7 +186,6 @@ class TinyRuns:
         for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
             del os.environ[name]
         mlflow.set_tracking_uri(self.tracking_uri)
-        fluent._active_experiment_id = None  # another test's, of another store
         try:
             with ExitStack() as armed:
                 for interruption in interruptions:
