@@ -132,7 +132,7 @@ def _model_input(entry: Entry, to: Destination) -> None:
 
 def _artifact(entry: Entry, to: Destination) -> None:
     with _verified_copy(to.spool, {entry["name"]: entry["sha256"]}) as folder:
-        to.client.log_artifact(to.run_id, str(folder / entry["name"]))
+        to.client.log_artifacts(to.run_id, str(folder))
 
 
 def _model(entry: Entry, to: Destination) -> None:

@@ -88,10 +88,13 @@ class Outbox:
         """Record a LoggedModel as an input of the run."""
         self._append("model_input", model_id=model_id)
 
-    def log_text(self, text: str, name: str) -> None:
-        """Log an artifact in the run's top folder."""
-        data = text.encode()
+    def log_bytes(self, data: bytes, name: str) -> None:
+        """Log an artifact, `folder/file` or a file in the run's top folder."""
         self._append("artifact", name=name, sha256=self._keep(data), bytes=len(data))
+
+    def log_text(self, text: str, name: str) -> None:
+        """Log an artifact in UTF-8."""
+        self.log_bytes(text.encode(), name)
 
     def log_dict(self, content: Mapping[str, Any], name: str) -> None:
         """Log an artifact as indented JSON."""

@@ -26,6 +26,7 @@ from graphids.core.models.gat import GAT
 from graphids.options import SIMULATED, OptionError
 from graphids.outbox import Outbox
 from graphids.resume import CONFIG, FOLDER_TAG, InterruptedRun, continue_as, interrupted_run, run_folder
+from graphids.scored_split import score_split
 from graphids.summary import evaluation_summary, training_summary
 from graphids.tracked_run import Terminated, tracked_run
 
@@ -122,9 +123,9 @@ def publish(
         dataset: The captures as MLflow knows them; metrics are linked to it.
         epoch: Epoch of the weights, where this run trained them: MLflow shows the metrics of that step with the model.
     """
-    assessment = assess(
-        gat, record.raw_head, preprocessing, datamodule.graphs, datamodule.rule_scores, false_alarms_per_hour
-    )
+    val, test = (score_split(gat, datamodule.graphs[split], preprocessing) for split in ("val", "test"))
+    raw = val.under(gat, record.raw_head)
+    assessment = assess(val, raw, test, datamodule.rule_scores, false_alarms_per_hour)
     before, after = record.row_norms()
     tau_record = {
         "tau": record.tau,
@@ -271,7 +272,8 @@ def evaluate(
         captures = load_captures(data, on_bad_line=on_bad_line, data_seed=UNSEEN_DRIVES)
         graphs = labelled_windows(captures, classifier.preprocessing.window_size, classifier.preprocessing.stride)
         digest = dataset_digest(captures)
-        figures = measure(classifier, graphs)
+        scored = score_split(classifier.gat, graphs, classifier.preprocessing, graphs.classes)
+        figures = measure(scored, classifier.threshold)
         dataset = outbox.log_input(
             name=f"{SIMULATED}-unseen" if data == SIMULATED else Path(data).name,
             digest=digest,

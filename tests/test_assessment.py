@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
+from torch import Tensor
 
-from graphids.assessment import assess, measure, normal_hours
+from graphids.assessment import Assessment, assess, measure
 from graphids.core.callbacks import apply_tau_norm
 from graphids.core.classifier import WindowClassifier
 from graphids.core.data.datamodule import CANDataModule
 from graphids.core.data.dataset import load_captures
 from graphids.core.data.graphs import build_graphs, concat_graphs
 from graphids.core.models.gat import GAT
+from graphids.scored_split import normal_hours, score_split
 
 WINDOW, STRIDE = 64, 32
 
@@ -32,10 +34,15 @@ def gat(data: CANDataModule) -> GAT:
     return GAT(fitted.num_tokens, fitted.node_mean.shape[1], len(fitted.edge_mean), len(fitted.classes)).eval()
 
 
+def _assess(gat: GAT, raw_head: Tensor, data: CANDataModule, false_alarms_per_hour: float) -> Assessment:
+    val, test = (score_split(gat, data.graphs[split], data.preprocessing) for split in ("val", "test"))
+    return assess(val, val.under(gat, raw_head), test, data.rule_scores, false_alarms_per_hour)
+
+
 def test_the_threshold_keeps_validation_within_the_budget_of_false_alarms(data: CANDataModule, gat: GAT) -> None:
     budget = 600.0
 
-    figures = assess(gat, gat.head.weight, data.preprocessing, data.graphs, data.rule_scores, budget)
+    figures = _assess(gat, gat.head.weight, data, budget)
 
     hours = normal_hours(data.graphs["val"], data.preprocessing)
     assert figures.after["false_alarms_per_hour"] <= budget
@@ -43,12 +50,12 @@ def test_the_threshold_keeps_validation_within_the_budget_of_false_alarms(data: 
 
 
 def test_another_head_changes_the_figures_and_the_same_head_does_not(data: CANDataModule, gat: GAT) -> None:
-    same = assess(gat, gat.head.weight, data.preprocessing, data.graphs, data.rule_scores, 60.0)
+    same = _assess(gat, gat.head.weight, data, 60.0)
     assert same.before == same.after
 
     raw_head = gat.head.weight.detach().clone()
     apply_tau_norm(gat.head.weight, 1.0)
-    normed = assess(gat, raw_head, data.preprocessing, data.graphs, data.rule_scores, 60.0)
+    normed = _assess(gat, raw_head, data, 60.0)
 
     assert normed.before == same.before
     assert normed.after != same.after
@@ -59,7 +66,7 @@ def test_the_figures_of_a_finished_model_are_those_of_the_scores_that_it_serves(
     graphs = concat_graphs([build_graphs(c.frames, WINDOW, STRIDE, capture_name=c.name) for c in captures])
     classifier = WindowClassifier(gat, data.preprocessing, threshold=0.5)
 
-    figures = measure(classifier, graphs)
+    figures = measure(score_split(gat, graphs, data.preprocessing, graphs.classes), classifier.threshold)
 
     served = np.concatenate([classifier.score(c.frames, top_k=0).score for c in captures])
     assert figures["all/auroc"] == pytest.approx(roc_auc_score(graphs.label > 0, served), abs=1e-6)

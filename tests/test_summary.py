@@ -15,6 +15,7 @@ DOS = {
 def _summary(tracking_uri: str = "sqlite:///mlflow.db", **changed: object) -> str:
     parts = {
         "threshold": 0.75,
+        "rule_threshold": 2.0,
         "false_alarms_per_hour": 60.0,
         "before": {"macro/auroc": 0.9, "balanced_accuracy": 0.5, "all/recall": 0.25},
         "after": {"macro/auroc": 0.95, "balanced_accuracy": 0.625, "all/recall": 0.5},
