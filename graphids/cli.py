@@ -14,6 +14,7 @@ from typing import Any
 from graphids._fs import IntegrityError, adopt
 from graphids.failure import record_failure, without_passwords
 from graphids.options import (
+    AUTO,
     OPTIONS,
     OneLineParser,
     OptionError,
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # thread figures do not depend on the number of cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
-        known.overrides = dotted_overrides(extra, known.option_names, allowed=known.run is _train)
+        known.overrides = dotted_overrides(extra, known.option_names, allowed=known.run in (_train, _sweep))
         known.run(known)
     except Exception as error:
         if isinstance(error, IntegrityError):
@@ -87,8 +88,13 @@ def _parser() -> argparse.ArgumentParser:
     add_options(train)
     train.add_argument("--config", type=Path, help="config.json of an earlier run: runs it again, instead of options")
 
+    sweep = command("sweep", _sweep, "train with several seeds, log each training under several taus, compare them")
+    sweep.add_argument("--seeds", default="0,1,2", help="one training each; default %(default)s")
+    sweep.add_argument("--taus", default="0,0.25,0.5,0.75,1", help="numbers, and auto; default %(default)s")
+    add_options(sweep, without=("seed", "tau"))
+
     resume = command("resume", _resume, "go on with a run that was interrupted, as the same MLflow run")
-    resume.add_argument("run_id", help="MLflow run that was interrupted")
+    resume.add_argument("run_id", help="MLflow run that was interrupted: a training or a sweep")
     resume.add_argument("--folder", type=Path, help="the run's folder, if it was moved; default where the run left it")
 
     sync = command("sync", _sync, "send what runs could not tell MLflow while it was away")
@@ -102,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
 
     retau = command("retau", _retau, "log a run's model again with another tau, from the raw head, without training")
     retau.add_argument("--run_id", required=True, help="MLflow run that trained the model")
-    retau.add_argument("--tau", default=str(_default("tau")), help=_allowed("tau"))
+    retau.add_argument("--tau", default=AUTO, help=f"{_allowed('tau')}; default auto")
 
     verify = command("verify", _verify, "check every file of a model against its anchored digest")
     verify.add_argument("model", help="model URI, such as models:/m-..., runs:/<run_id>/model, models:/name@alias")
@@ -124,6 +130,16 @@ def _parser() -> argparse.ArgumentParser:
     _add_on_bad_line(predict)
     predict.add_argument("--threshold", type=float, help="score from which a window alerts; default the model's own")
     predict.add_argument("--allow-code", action="store_true", help="read the capture by the model's own reader")
+
+    explain = command("explain", _explain, "draw one window of a capture: its graph, and what drove its score")
+    explain.add_argument("capture", type=Path)
+    explain.add_argument("--window", type=int, required=True, help="its number, from 0, as in the rows of `predict`")
+    _add_model(explain)
+    explain.add_argument("--output", type=Path, help="PNG to write; default <capture>-window-<number>.png")
+    explain.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    _add_on_bad_line(explain)
+    explain.add_argument("--threshold", type=float, help="score from which a window alerts; default the model's own")
+    explain.add_argument("--allow-code", action="store_true", help="read the capture by the model's own reader")
 
     serve = command("serve", _serve, "verify a model, then serve that verified copy over HTTP")
     serve.add_argument("model", help="model URI")
@@ -185,6 +201,14 @@ def _value(name: str, text: str) -> Any:
     return parse_option(next(option for option in OPTIONS if option.name == name), text)
 
 
+def _values(name: str, text: str) -> list[Any]:
+    """The values of an option in a list, `0,0.5,1`."""
+    values = [_value(name, word.strip()) for word in text.split(",")]
+    if repeated := [value for value in values if values.count(value) > 1]:
+        raise OptionError(f"--{name}s: given {text!r}, which has {repeated[0]} more than once; expected each once.")
+    return values
+
+
 def _train(arguments: argparse.Namespace) -> None:
     parameters = project_parameters(arguments)
     # --config is a run as it was; an option typed beside it would be silently without effect.
@@ -198,9 +222,30 @@ def _train(arguments: argparse.Namespace) -> None:
 
 
 def _resume(arguments: argparse.Namespace) -> None:
-    from graphids.train import resume
+    from graphids.resume import PLAN, interrupted_run
 
-    resume(arguments.run_id, arguments.folder)
+    run = interrupted_run(arguments.run_id, arguments.folder)
+    if PLAN in run.config:
+        from graphids.sweep import resume_sweep
+
+        resume_sweep(run)
+    else:
+        from graphids.train import resume
+
+        resume(run)
+
+
+def _sweep(arguments: argparse.Namespace) -> None:
+    parameters = project_parameters(arguments)
+    seeds, taus = (_values(name, getattr(arguments, f"{name}s")) for name in ("seed", "tau"))
+    typed = [f"--{o.name}={getattr(arguments, o.name)}" for o in OPTIONS if getattr(arguments, o.name) is not None]
+    from graphids.config import render_config
+    from graphids.sweep import SweepPlan, sweep
+
+    words = tuple(tau if tau == AUTO else f"{tau:.12g}" for tau in taus)
+    plan = SweepPlan(tuple(seeds), words, (*typed, *arguments.overrides))
+    config = render_config({**parameters, "seed": seeds[0], "tau": taus[0]})
+    sweep(plan, config, arguments.overrides)
 
 
 def _sync(arguments: argparse.Namespace) -> None:
@@ -211,7 +256,7 @@ def _sync(arguments: argparse.Namespace) -> None:
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     _value("data", arguments.data)
-    from graphids.train import evaluate
+    from graphids.evaluate import evaluate
     from mlflow_graphids import load_model
 
     model = load_model(arguments.model, **_trust(arguments))
@@ -220,7 +265,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 def _retau(arguments: argparse.Namespace) -> None:
     tau = _value("tau", arguments.tau)
-    from graphids.train import retau
+    from graphids.retau import retau
     from mlflow_graphids import load_model, save_model
 
     retau(arguments.run_id, tau, load_model=load_model, save_model=save_model)
@@ -256,6 +301,24 @@ def _predict(arguments: argparse.Namespace) -> None:
         output=arguments.output,
         output_format=arguments.format,
         alerts_only=not arguments.all,
+        threshold=arguments.threshold,
+        on_bad_line=arguments.on_bad_line,
+        reader=model.capture_reader,
+    )
+
+
+def _explain(arguments: argparse.Namespace) -> None:
+    _value("data", str(arguments.capture))
+    from graphids.explain import explain_capture
+    from mlflow_graphids import load_model
+
+    model = load_model(arguments.model, **_trust(arguments), allow_code=arguments.allow_code)
+    explain_capture(
+        model,
+        arguments.capture,
+        arguments.window,
+        output=arguments.output,
+        as_json=arguments.json,
         threshold=arguments.threshold,
         on_bad_line=arguments.on_bad_line,
         reader=model.capture_reader,

@@ -23,7 +23,7 @@ from graphids.core.data.clock import Clock
 from graphids.core.data.frames import DataError, Frames
 from graphids.core.data.preprocessing import UNK, Preprocessing
 
-FIELDS = ("channel", "start_s", "end_s", "score", "alert", "kind", "arbitration_ids")
+FIELDS = ("window", "channel", "start_s", "end_s", "score", "alert", "kind", "arbitration_ids")
 # The frames of a chunk, some 100,000, come in parts whose graphs and activations stay well below 1 GiB.
 _CHUNK_BYTES = 1 << 22
 # What makes scores less certain, or left frames out.
@@ -67,19 +67,16 @@ def predict(
             itself, or the threshold is not a finite number of at least 0.
         OSError: If a file cannot be read or written.
     """
-    _check(capture, output, threshold)
+    check_request(capture, output, threshold)
     tally = _Tally(classifier.preprocessing)
-    if reader is None:
-        chunks = stream_frames(capture, chunk_bytes=_CHUNK_BYTES, on_bad_line=on_bad_line, counts=tally.met)
-    else:
-        chunks = _read_whole(reader, capture, tally.met)
-    frames = tally.count_ids(chunks)
+    frames = tally.count_ids(capture_chunks(capture, on_bad_line, reader, tally.met))
     try:
         with _opened(output) as stream:
             write = _writer(stream, output_format, output)
-            for scores in tally.count_windows(classifier.score_stream(frames, threshold=threshold)):
-                for row in _rows(scores, alerts_only):
+            for scores in classifier.score_stream(frames, threshold=threshold):
+                for row in _rows(scores, tally.windows, alerts_only):
                     write(row)
+                tally.count_windows(scores)
             if not tally.windows:
                 raise DataError(
                     f"{capture}: {tally.waiting} frames make no window of {classifier.preprocessing.window_size}; "
@@ -92,6 +89,22 @@ def predict(
     print(f"{capture}: {tally.sentence()}", file=sys.stderr)
 
 
+def capture_chunks(
+    capture: Path, on_bad_line: OnBadLine, reader: Callable[[Path], Frames] | None, counts: dict[str, int]
+) -> Iterator[Frames]:
+    """A capture's frames in the chunks that `predict` scores; they fix how the windows of several buses interleave.
+
+    Args:
+        capture: One file.
+        on_bad_line: As in `read_captures`.
+        reader: Reads the capture instead, as a whole.
+        counts: Filled with what the reader met, once the iteration is at its end.
+    """
+    if reader is None:
+        return stream_frames(capture, chunk_bytes=_CHUNK_BYTES, on_bad_line=on_bad_line, counts=counts)
+    return _read_whole(reader, capture, counts)
+
+
 def _read_whole(reader: Callable[[Path], Frames], capture: Path, met: dict[str, int]) -> Iterator[Frames]:
     """What another reader makes of a capture, its times judged as those of every file."""
     frames = reader(capture)
@@ -101,7 +114,12 @@ def _read_whole(reader: Callable[[Path], Frames], capture: Path, met: dict[str, 
     yield frames
 
 
-def _check(capture: Path, output: Path | None, threshold: float | None) -> None:
+def check_request(capture: Path, output: Path | None, threshold: float | None) -> None:
+    """Refuse, before anything is read, a folder as capture or output, the capture as output, a threshold that is none.
+
+    Raises:
+        DataError: Naming the path or the value.
+    """
     if capture.is_dir():
         raise DataError(f"{capture}: is a folder; name one capture file.")
     if threshold is not None and not (math.isfinite(threshold) and threshold >= 0):
@@ -140,12 +158,10 @@ class _Tally:
             self.ids = np.union1d(self.ids, keys)
             yield frames
 
-    def count_windows(self, parts: Iterable[WindowScores]) -> Iterator[WindowScores]:
-        for scores in parts:
-            self.windows += len(scores)
-            self.alerts += int(scores.alert.sum())
-            self.unscored |= scores.unscored_frames
-            yield scores
+    def count_windows(self, scores: WindowScores) -> None:
+        self.windows += len(scores)
+        self.alerts += int(scores.alert.sum())
+        self.unscored |= scores.unscored_frames
 
     def sentence(self) -> str:
         """The counts. A model calls everything on another vehicle an attack, and unknown IDs give that away."""
@@ -164,10 +180,11 @@ class _Tally:
         return np.equal(self.preprocessing.tokens(keys), UNK)
 
 
-def _rows(scores: WindowScores, alerts_only: bool) -> Iterator[dict[str, object]]:
+def _rows(scores: WindowScores, windows_before: int, alerts_only: bool) -> Iterator[dict[str, object]]:
     """Rows of the windows that are written; alerts are rare, so a row per window is no hot path."""
     for i in np.flatnonzero(scores.alert) if alerts_only else range(len(scores)):
         yield {
+            "window": windows_before + int(i),
             "channel": str(scores.channel[i]),
             "start_s": float(scores.start_s[i]),
             "end_s": float(scores.end_s[i]),

@@ -9,10 +9,11 @@ import torch
 from numpy.typing import NDArray
 
 from graphids.core.data.batches import GraphBatches, network_input
-from graphids.core.data.frames import EXTENDED_BIT, NORMAL, DataError, Frames, concat
+from graphids.core.data.frames import EXTENDED_BIT, NORMAL, DataError, Frames
 from graphids.core.data.graphs import PackedGraphs, build_graphs
 from graphids.core.data.preprocessing import Preprocessing
-from graphids.core.data.windows import dropped_tail, window_starts
+from graphids.core.data.window_stream import split_buses, stretches
+from graphids.core.data.windows import dropped_tail
 from graphids.core.evaluation import attack_margin
 from graphids.core.models.gat import GAT
 
@@ -99,7 +100,7 @@ class WindowClassifier:
         """
         settings = self._settings(stride, threshold, top_k)
         parts = []
-        for channel, bus in _buses(frames).items():
+        for channel, bus in split_buses(frames).items():
             left_over = dropped_tail(len(bus), self.preprocessing.window_size, settings.stride)
             parts.append(replace(self._score_bus(bus, channel, settings), unscored_frames={channel: left_over}))
         return _join(parts)
@@ -124,22 +125,16 @@ class WindowClassifier:
         return self._score_chunks(chunks, settings)
 
     def _score_chunks(self, chunks: Iterable[Frames], settings: "_Settings") -> Iterator[WindowScores]:
-        window_size = self.preprocessing.window_size
-        waiting: dict[str, Frames] = {}
-        to_skip: dict[str, int] = {}  # with stride > window_size the next start can lie in a chunk yet to come
-        for chunk in chunks:
-            parts = []
-            for channel, bus in _buses(chunk).items():
-                bus = concat([waiting[channel], bus]) if channel in waiting else bus
-                skipped = min(to_skip.get(channel, 0), len(bus))
-                bus = bus.take(slice(skipped, None))
-                scores = self._score_bus(bus, channel, settings)
-                next_start = len(window_starts(len(bus), window_size, settings.stride)) * settings.stride
-                to_skip[channel] = to_skip.get(channel, 0) - skipped + max(next_start - len(bus), 0)
-                # A slice would keep the whole chunk alive.
-                waiting[channel] = bus.take(np.arange(min(next_start, len(bus)), len(bus)))
-                parts.append(replace(scores, unscored_frames={channel: len(waiting[channel])}))
-            yield _join(parts)
+        for parts in stretches(chunks, self.preprocessing.window_size, settings.stride):
+            yield _join(
+                [
+                    replace(
+                        self._score_bus(part.frames, part.channel, settings),
+                        unscored_frames={part.channel: part.waiting},
+                    )
+                    for part in parts
+                ]
+            )
 
     def _settings(self, stride: int | None, threshold: float | None, top_k: int) -> "_Settings":
         settings = _Settings(
@@ -184,9 +179,7 @@ class WindowClassifier:
         for batch in _batches(alerted) if top_k else ():
             part = alerted.take(batch)
             relevance = self.gat.attention(*network_input(tensors[batch], device)).cpu().numpy()  # [N]
-            graph = np.repeat(np.arange(len(part)), np.diff(part.node_ptr))
-            # Equal relevance is ordered by ID, so that an alert reads the same on every machine.
-            order = np.lexsort((part.node_key, -relevance, graph))
+            order = order_by_relevance(part, relevance)
             for index, first in enumerate(part.node_ptr[:-1]):
                 best = order[first : min(first + top_k, part.node_ptr[index + 1])]
                 ids[alerted_windows[batch[index]]] = tuple(map(format_arbitration_id, part.node_key[best]))
@@ -218,6 +211,12 @@ def classify(gat: GAT, states: torch.Tensor, weight: torch.Tensor | None = None)
     return torch.nn.functional.linear(states, weight, bias).double()
 
 
+def order_by_relevance(graphs: PackedGraphs, relevance: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Nodes of graph after graph, int64 [N], most relevant first; equal ones by ID, the same on every machine."""
+    graph = np.repeat(np.arange(len(graphs)), graphs.num_nodes())
+    return np.lexsort((graphs.node_key, -relevance, graph))
+
+
 @dataclass(frozen=True, slots=True)
 class _Settings:
     stride: int
@@ -233,17 +232,6 @@ def format_arbitration_id(node_key: int) -> str:
     """
     extended = int(node_key) & int(EXTENDED_BIT)
     return f"{int(node_key) & ~int(EXTENDED_BIT):0{8 if extended else 3}X}"
-
-
-def _buses(frames: Frames) -> dict[str, Frames]:
-    """Frames of every channel that carried any, unlabelled and alike, so that chunks of one capture can be joined."""
-    plain = replace(frames, attack=None, attack_kind=None, kinds=(NORMAL,))
-    buses = {}
-    for index in np.unique(frames.channel):
-        rows = plain.take(frames.channel == index) if len(frames.channels) > 1 else plain
-        name = frames.channels[index]
-        buses[name] = replace(rows, channel=np.zeros(len(rows), np.uint8), channels=(name,))
-    return buses
 
 
 def _batches(graphs: PackedGraphs) -> Iterator[NDArray[np.int64]]:

@@ -155,14 +155,7 @@ class GAT(nn.Module):
         with torch.inference_mode(False), torch.enable_grad():
             # Tensors made under inference_mode cannot take part in autograd; their clones can.
             x, token, edge_index, edge_attr, batch = (t.clone() for t in (x, token, edge_index, edge_attr, batch))
-            h = self.input(torch.cat([x.requires_grad_(), self.embedding(token)], dim=1))  # [N, hidden]
-            states, sources, weights = [], [], []
-            for norm, conv in zip(self.norms, self.convs, strict=True):
-                out, (edges, alpha) = conv(norm(h), edge_index, edge_attr, return_attention_weights=True)
-                h = h + self._message(out)
-                states.append(h)
-                sources.append(edges[0])  # [E + N], self-loops last
-                weights.append(alpha)  # [E + N, heads]
+            states, sources, weights = self._attend(x.requires_grad_(), token, edge_index, edge_attr)
             # Every graph's margin depends on its own weights alone, so one backward pass of the sum serves all.
             margin = attack_margin(self.head(self._pool(states, batch, num_graphs))).sum()
             gradients = torch.autograd.grad(margin, weights)
@@ -172,6 +165,33 @@ class GAT(nn.Module):
             relevance += scatter(for_attack, source, dim_size=x.size(0), reduce="sum")
         total = scatter(relevance, batch, dim_size=num_graphs, reduce="sum")  # [G]
         return cast(Tensor, relevance / total.clamp(min=torch.finfo(torch.float32).tiny)[batch])
+
+    def edge_attention(self, x: Tensor, token: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
+        """Attention of each edge, mean over heads and layers; arguments as in `forward`, call in eval mode.
+
+        It says where a node looks. The layers' own self-loops take part and are no rows: the weights of a node's
+        incoming edges and of its self-loop sum to 1. Graphs of CAN traffic have no self-loops of their own.
+
+        Returns:
+            float [E].
+        """
+        with torch.no_grad():
+            _, _, weights = self._attend(x, token, edge_index, edge_attr)
+            return torch.stack([alpha[: edge_index.size(1)].mean(dim=1) for alpha in weights]).mean(dim=0)
+
+    def _attend(
+        self, x: Tensor, token: Tensor, edge_index: Tensor, edge_attr: Tensor
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Per layer: states [N, hidden]; source [E + N] and attention [E + N, heads] of each edge, self-loops last."""
+        h = self.input(torch.cat([x, self.embedding(token)], dim=1))  # [N, hidden]
+        states, sources, weights = [], [], []
+        for norm, conv in zip(self.norms, self.convs, strict=True):
+            out, (edges, alpha) = conv(norm(h), edge_index, edge_attr, return_attention_weights=True)
+            h = h + self._message(out)
+            states.append(h)
+            sources.append(edges[0])
+            weights.append(alpha)
+        return states, sources, weights
 
     def _message(self, out: Tensor) -> Tensor:
         return cast(Tensor, self.dropout(self.activation(out)))

@@ -120,6 +120,29 @@ def test_attention_works_under_inference_mode_with_frozen_weights_and_leaves_no_
     assert all(p.grad is None for p in gat.parameters())
 
 
+def test_a_node_that_prefers_none_of_its_edges_gives_each_and_its_self_loop_the_same_attention() -> None:
+    gat, (x, token, _, edge_attr, *_) = network(layers=2), graphs(num_graphs=1)
+    for conv in gat.convs:
+        torch.nn.init.zeros_(conv.att)  # type: ignore[arg-type]
+    edge_index = torch.tensor([[0, 1, 2, 0], [3, 3, 3, 4]])
+
+    attention = gat.edge_attention(x, token, edge_index, edge_attr[:4])
+
+    torch.testing.assert_close(attention, torch.tensor([1 / 4, 1 / 4, 1 / 4, 1 / 2]))
+
+
+def test_the_attention_of_an_edge_stays_with_it_in_another_order() -> None:
+    gat, (x, token, _, edge_attr, *_) = network(layers=1, heads=1), graphs(num_graphs=1)
+    edge_index = torch.tensor([[0, 1, 2, 0, 3, 4], [3, 3, 3, 4, 4, 0]])
+    edge_attr, edges = edge_attr[:6], torch.randperm(6)
+
+    attention = gat.edge_attention(x, token, edge_index, edge_attr)
+    permuted = gat.edge_attention(x, token, edge_index[:, edges], edge_attr[edges])
+
+    torch.testing.assert_close(permuted, attention[edges])
+    assert len(attention.unique()) > 1
+
+
 def planted(num_graphs: int, seed: int) -> tuple[Inputs, Tensor, Tensor]:
     """Graphs of 12 nodes, every second an attack: one node's first feature is shifted by 4."""
     x, *rest = graphs(num_graphs, nodes=12, edges=40, seed=seed)

@@ -1,0 +1,274 @@
+"""Explanation: which arbitration IDs and which of their features drove the score of one window.
+
+Attention says where to look. Whether something matters is then tried: the window is scored again without the ID, and
+with one feature at its usual value.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch_geometric.data import Data
+
+from graphids.core.classifier import (
+    DEFAULT_TOP_K,
+    WindowClassifier,
+    classify,
+    format_arbitration_id,
+    order_by_relevance,
+    represent,
+)
+from graphids.core.data.batches import GraphBatches, network_input
+from graphids.core.data.features import EDGE_FEATURES, NODE_FEATURES, column_names
+from graphids.core.data.frames import Frames
+from graphids.core.data.graphs import PackedGraphs, build_graphs, concat_graphs
+from graphids.core.data.preprocessing import UNK
+from graphids.core.data.window_stream import Window, find_window
+from graphids.core.evaluation import attack_margin
+
+
+@dataclass(frozen=True, slots=True)
+class IdEvidence:
+    """What one arbitration ID has to do with the score of its window.
+
+    Attributes:
+        arbitration_id: Hex, as in `WindowScores.arbitration_ids`.
+        is_known: False for an ID that training has not seen; its features are judged by those of all IDs.
+        frames: Its frames in the window.
+        relevance: Its share of what attention says for an attack, 0 to 1; the order of `arbitration_ids`.
+        score_without: Score of the window without the ID's frames; None where none other is left.
+        margin_without: The same as log-odds, nats.
+    """
+
+    arbitration_id: str
+    is_known: bool
+    frames: int
+    relevance: float
+    score_without: float | None
+    margin_without: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureEvidence:
+    """What one feature of one arbitration ID has to do with the score.
+
+    Attributes:
+        arbitration_id: Hex.
+        feature: Name of a column of `NODE_FEATURES`.
+        unit: Its unit; "1" for a plain number.
+        value: In this window.
+        usual: Mean over the ID's normal training windows.
+        spreads: How far `value` lies from `usual`, in the ID's own spreads.
+        margin_change: What the log-odds of attack lose when this feature alone is put back to `usual`, nats.
+    """
+
+    arbitration_id: str
+    feature: str
+    unit: str
+    value: float
+    usual: float
+    spreads: float
+    margin_change: float
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeEvidence:
+    """One edge of the graph: `target` directly followed `source` `frames` times; attention is 0 to 1."""
+
+    source: str
+    target: str
+    frames: int
+    attention: float
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One window, its verdict and what drove it.
+
+    Attributes:
+        window: Number of the window in its capture, from 0.
+        channel: Bus that carried it.
+        start_s: Timestamp of its first frame.
+        end_s: Timestamp of its last frame.
+        frames: Frames in it.
+        score: 1 - P(normal).
+        margin: The same as log-odds, nats, which still tell scores near 1 apart.
+        threshold: `score >= threshold` alerts.
+        alert: Whether it does.
+        kind: The likeliest attack kind of an alert, else "normal".
+        margin_without_unknown: `margin` without the frames of all IDs that training has not seen; None where no ID, or
+            every ID, is such a one. An attack that spreads over many IDs shows here and not in any one of them.
+        ids: Most relevant first; the first are those that `WindowScores.arbitration_ids` names.
+        features: Of the IDs that an alert names by default, the one that drove the score most first.
+        edges: Most attended to first.
+    """
+
+    window: int
+    channel: str
+    start_s: float
+    end_s: float
+    frames: int
+    score: float
+    margin: float
+    threshold: float
+    alert: bool
+    kind: str
+    margin_without_unknown: float | None
+    ids: tuple[IdEvidence, ...]
+    features: tuple[FeatureEvidence, ...]
+    edges: tuple[EdgeEvidence, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return asdict(self)
+
+
+def explain(
+    classifier: WindowClassifier, frames: Frames, window: int, *, threshold: float | None = None
+) -> Explanation:
+    """Explain the window of that number among those that `classifier.score(frames)` gives.
+
+    Raises:
+        DataError: If there is no such window.
+        ValueError: As `WindowClassifier.score`.
+    """
+    fitted = classifier.preprocessing
+    return explain_window(
+        classifier, find_window([frames], window, fitted.window_size, fitted.stride), threshold=threshold
+    )
+
+
+def explain_window(classifier: WindowClassifier, window: Window, *, threshold: float | None = None) -> Explanation:
+    """Explain one window, with an alert or without one.
+
+    Args:
+        classifier: The model whose score is explained.
+        window: Of the classifier's window size.
+        threshold: The model's own by default.
+
+    Raises:
+        ValueError: As `WindowClassifier.score`.
+    """
+    verdict = classifier.score(window.frames, threshold=threshold, top_k=0)
+    graph = build_graphs(window.frames, len(window.frames), len(window.frames))
+    batch = GraphBatches(graph, classifier.preprocessing)[[0]]
+    arguments = network_input(batch, classifier.gat.head.weight.device)
+    relevance = classifier.gat.attention(*arguments).cpu().numpy()  # [N]
+    attention = classifier.gat.edge_attention(*arguments[:4]).cpu().numpy()  # [E]
+    order = order_by_relevance(graph, relevance)
+    is_known = (batch.token != UNK).numpy()
+    each_id = list(np.eye(len(order), dtype=np.bool_))
+    margin, without = _margins_without(classifier, window.frames, graph, [*each_id, ~is_known])
+    return Explanation(
+        window=window.number,
+        channel=window.channel,
+        start_s=float(graph.start_s[0]),
+        end_s=float(graph.end_s[0]),
+        frames=len(window.frames),
+        score=float(verdict.score[0]),
+        margin=margin,
+        threshold=classifier.threshold if threshold is None else threshold,
+        alert=bool(verdict.alert[0]),
+        kind=str(verdict.kind[0]),
+        margin_without_unknown=None if is_known.all() else without[-1],
+        ids=tuple(
+            _id_evidence(graph, node, bool(is_known[node]), float(relevance[node]), without[node]) for node in order
+        ),
+        features=_features(classifier, graph, batch, order[:DEFAULT_TOP_K], margin),
+        edges=_edges(graph, attention),
+    )
+
+
+def _id_evidence(
+    graph: PackedGraphs, node: int, is_known: bool, relevance: float, margin_without: float | None
+) -> IdEvidence:
+    score = None if margin_without is None else torch.tensor(margin_without, dtype=torch.float64).sigmoid().item()
+    return IdEvidence(
+        arbitration_id=format_arbitration_id(graph.node_key[node]),
+        is_known=is_known,
+        frames=int(graph.x[node, _COUNT]),
+        relevance=relevance,
+        score_without=score,
+        margin_without=margin_without,
+    )
+
+
+def _margins_without(
+    classifier: WindowClassifier, frames: Frames, graph: PackedGraphs, removed: Sequence[NDArray[np.bool_]]
+) -> tuple[float, list[float | None]]:
+    """Log-odds of attack of the window whole, and without the frames of each of the sets of nodes, bool [N].
+
+    None where no frame is left. Graphs are built anew from the frames that are left: what the removed ones stood
+    between then follows directly, as if they had never been sent.
+    """
+    keys = frames.node_key()
+    left = [frames.take(~np.isin(keys, graph.node_key[nodes])) for nodes in removed]
+    parts = [graph, *(build_graphs(part, len(part), len(part)) for part in left if len(part))]
+    states = represent(classifier.gat, concat_graphs(parts), classifier.preprocessing)
+    margins = iter(attack_margin(classify(classifier.gat, states)).tolist())
+    return next(margins), [next(margins) if len(part) else None for part in left]
+
+
+def _features(
+    classifier: WindowClassifier, graph: PackedGraphs, batch: Data, nodes: Iterable[int], margin: float
+) -> tuple[FeatureEvidence, ...]:
+    """Every feature of the given nodes, tried one at a time."""
+    fitted, evidence = classifier.preprocessing, []
+    for node in nodes:
+        token = int(batch.token[node])
+        margins = _margins_as_usual(classifier, batch, node)  # [F]
+        for index, column in enumerate(NODE_FEATURES):
+            value, usual = float(graph.x[node, index]), float(fitted.node_mean[token, index])
+            evidence.append(
+                FeatureEvidence(
+                    arbitration_id=format_arbitration_id(graph.node_key[node]),
+                    feature=column.name,
+                    unit=column.unit,
+                    value=value,
+                    usual=usual,
+                    spreads=(value - usual) / float(fitted.node_scale[token, index]),
+                    margin_change=margin - float(margins[index]),
+                )
+            )
+    return tuple(sorted(evidence, key=lambda feature: -feature.margin_change))
+
+
+def _margins_as_usual(classifier: WindowClassifier, batch: Data, node: int) -> NDArray[np.float64]:
+    """Log-odds of attack with one feature of the node at its usual value, one after another: float64 [F]."""
+    num_nodes, copies = batch.x.size(0), len(NODE_FEATURES)
+    each = torch.arange(copies)
+    x = batch.x.repeat(copies, 1, 1)  # [F, N, F]
+    x[each, node, each] = 0.0  # preprocessing puts the usual value at 0
+    offset = (each * num_nodes).repeat_interleave(batch.edge_index.size(1))
+    varied = Data(
+        x=x.flatten(0, 1),
+        token=batch.token.repeat(copies),
+        edge_index=batch.edge_index.repeat(1, copies) + offset,
+        edge_attr=batch.edge_attr.repeat(copies, 1),
+        batch=each.repeat_interleave(num_nodes),
+        num_graphs=copies,
+    )
+    with torch.inference_mode():
+        states = classifier.gat.represent(*network_input(varied, classifier.gat.head.weight.device)).cpu()
+    margins: NDArray[np.float64] = attack_margin(classify(classifier.gat, states)).numpy()
+    return margins
+
+
+def _edges(graph: PackedGraphs, attention: NDArray[np.float32]) -> tuple[EdgeEvidence, ...]:
+    names = [format_arbitration_id(key) for key in graph.node_key]
+    return tuple(
+        EdgeEvidence(
+            source=names[graph.edge_index[0, edge]],
+            target=names[graph.edge_index[1, edge]],
+            frames=int(graph.edge_attr[edge, _EDGE_COUNT]),
+            attention=float(attention[edge]),
+        )
+        for edge in np.argsort(-attention, kind="stable")
+    )
+
+
+_COUNT = column_names(NODE_FEATURES).index("count")
+_EDGE_COUNT = column_names(EDGE_FEATURES).index("count")

@@ -1,0 +1,127 @@
+"""One window of a capture explained: a picture, and the figures behind it as text or JSON."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from graphids._fs import publish_bytes
+from graphids.core.classifier import WindowClassifier
+from graphids.core.data.captures import OnBadLine
+from graphids.core.data.frames import DataError, Frames
+from graphids.core.data.window_stream import find_window
+from graphids.core.explanation import Explanation, explain_window
+from graphids.plots.style import png
+from graphids.plots.window_graph import draw_window
+from graphids.predict import capture_chunks, check_request
+
+_IDS = 8
+_FEATURES = 8
+
+
+def explain_capture(
+    classifier: WindowClassifier,
+    capture: Path,
+    window: int,
+    *,
+    output: Path | None = None,
+    as_json: bool = False,
+    threshold: float | None = None,
+    on_bad_line: OnBadLine = "raise",
+    reader: Callable[[Path], Frames] | None = None,
+) -> None:
+    """Draw a window of a capture and say what drove its score; the capture is read up to that window.
+
+    Args:
+        classifier: A verified model.
+        capture: One file, in any format that `read_captures` knows.
+        window: Its number among all windows, from 0, as in the rows of `predict`.
+        output: PNG to write; `<capture>-window-<window>.png` in the working folder for None.
+        as_json: One JSON object on standard output: everything in `Explanation`, capture and picture. Else text.
+        threshold: Score from which a window alerts; the model's own for None.
+        on_bad_line: As in `read_captures`.
+        reader: Reads the capture instead, as a whole.
+
+    Raises:
+        LogFormatError: If the capture cannot be read.
+        DataError: If it has no such window, or an argument cannot be used.
+        OSError: If a file cannot be read or written.
+    """
+    picture = default_picture(capture, window) if output is None else output
+    check_request(capture, picture, threshold)
+    if picture.suffix.lower() != ".png":
+        raise DataError(f"{picture}: the picture is a PNG; name a file that ends in .png.")
+    if not picture.absolute().parent.is_dir():
+        raise DataError(f"{picture}: no such folder as {picture.parent}; make it, or name another file.")
+    fitted = classifier.preprocessing
+    found = find_window(
+        capture_chunks(capture, on_bad_line, reader, {}),
+        window,
+        fitted.window_size,
+        fitted.stride,
+        name=str(capture),
+    )
+    explanation = explain_window(classifier, found, threshold=threshold)
+    publish_bytes(picture, png(draw_window(explanation, capture.name)))
+    if as_json:
+        print(json.dumps({"capture": str(capture), "picture": str(picture), **explanation.to_dict()}))
+    else:
+        print(f"{capture}: {explanation_text(explanation)}\n\npicture  {picture}")
+
+
+def default_picture(capture: Path, window: int) -> Path:
+    """Where the picture goes if nobody says: the working folder.
+
+    >>> default_picture(Path("drives/spoof-1.csv.gz"), 41)
+    PosixPath('spoof-1-window-41.png')
+    """
+    return Path(f"{Path(capture.name.removesuffix('.gz')).stem}-window-{window}.png")
+
+
+def explanation_text(explanation: Explanation) -> str:
+    """The verdict, the IDs it points at and the features that drove it; figures that are undefined read `-`."""
+    e = explanation
+    verdict = f"alert, {e.kind}" if e.alert else "no alert"
+    bus = f" on {e.channel}" if e.channel else ""
+    unknown = sum(not i.is_known for i in e.ids)
+    together = "" if e.margin_without_unknown is None else f": without these {e.margin_without_unknown - e.margin:+.2f}"
+    ids = [
+        (
+            i.arbitration_id + ("" if i.is_known else "*"),
+            str(i.frames),
+            f"{i.relevance:.3f}",
+            "-" if i.score_without is None else f"{i.score_without:.4f}",
+            "-" if i.margin_without is None else f"{i.margin_without - e.margin:+.2f}",
+        )
+        for i in e.ids[:_IDS]
+    ]
+    features = [
+        (
+            f.arbitration_id,
+            f.feature,
+            f"{f.value:.4g}",
+            f"{f.usual:.4g}",
+            f.unit,
+            f"{f.spreads:+.1f}",
+            f"{-f.margin_change:+.2f}",
+        )
+        for f in e.features[:_FEATURES]
+    ]
+    return f"""window {e.window}{bus}, {e.start_s:.6f} s to {e.end_s:.6f} s, {e.frames} frames
+score {e.score:.4f}, threshold {e.threshold:.4f}: {verdict}; log-odds of an attack {e.margin:+.2f}
+
+{_table(("ID", "frames", "relevance", "score without it", "log-odds"), ids)}
+{len(e.ids)} IDs in the window, {unknown} of them (*) unknown to the model{together}
+
+{_table(("ID", "feature", "value", "usual", "unit", "spreads", "log-odds if usual"), features)}"""
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns of text, all but the first two to the right."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if i < 1 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in (head, *rows)
+    )

@@ -1,0 +1,1 @@
+"""Pictures of a run, as matplotlib figures; nothing here knows MLflow."""

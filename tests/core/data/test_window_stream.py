@@ -1,0 +1,70 @@
+"""A window has one number, however its capture arrives."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from graphids.core.data.frames import DataError, Frames
+from graphids.core.data.window_stream import find_window, stretches
+
+WINDOW, STRIDE = 4, 2
+
+
+def two_buses(num_frames: int) -> Frames:
+    """Frames of can0 and can1 in turn, numbered by their timestamps."""
+    return Frames(
+        timestamp=np.arange(num_frames, dtype=np.float64),
+        arbitration_id=np.full(num_frames, 0x1A4, np.uint32),
+        dlc=np.zeros(num_frames, np.uint8),
+        payload=np.zeros((num_frames, 8), np.uint8),
+        is_extended=np.zeros(num_frames, np.bool_),
+        channel=(np.arange(num_frames) % 2).astype(np.uint8),
+        channels=("can0", "can1"),
+    )
+
+
+def in_chunks(frames: Frames, size: int) -> Iterator[Frames]:
+    return (frames.take(slice(first, first + size)) for first in range(0, len(frames), size))
+
+
+def test_windows_of_a_whole_capture_are_numbered_bus_after_bus() -> None:
+    windows = [find_window([two_buses(12)], number, WINDOW, STRIDE) for number in range(4)]
+
+    assert [(w.channel, w.frames.timestamp.tolist()) for w in windows] == [
+        ("can0", [0, 2, 4, 6]),
+        ("can0", [4, 6, 8, 10]),
+        ("can1", [1, 3, 5, 7]),
+        ("can1", [5, 7, 9, 11]),
+    ]
+
+
+def test_windows_of_a_capture_in_chunks_are_numbered_as_the_chunks_complete_them() -> None:
+    windows = [find_window(in_chunks(two_buses(12), 8), number, WINDOW, STRIDE) for number in range(4)]
+
+    assert [(w.channel, w.frames.timestamp[0]) for w in windows] == [("can0", 0), ("can1", 1), ("can0", 4), ("can1", 5)]
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4, 7])
+@pytest.mark.parametrize("size", [1, 3, 10])
+def test_chunks_of_any_size_hold_the_windows_of_the_whole(size: int, stride: int) -> None:
+    frames = two_buses(41)
+
+    def first_frames(chunks: Iterator[Frames]) -> list[float]:
+        parts = [part for stretch in stretches(chunks, WINDOW, stride) for part in stretch]
+        return sorted(part.frames.timestamp[start] for part in parts for start in part.starts)
+
+    assert first_frames(in_chunks(frames, size)) == first_frames(iter([frames]))
+
+
+def test_no_chunk_is_read_beyond_the_window() -> None:
+    def chunks() -> Iterator[Frames]:
+        yield from in_chunks(two_buses(8), 4)
+        pytest.fail("read on")
+
+    assert find_window(chunks(), 1, WINDOW, STRIDE).frames.timestamp.tolist() == [1, 3, 5, 7]
+
+
+def test_a_number_too_high_is_answered_with_how_many_windows_there_are() -> None:
+    with pytest.raises(DataError, match=r"drive\.log: there is no window 4\. It has 4 windows, numbered from 0 to 3"):
+        find_window([two_buses(12)], 4, WINDOW, STRIDE, name="drive.log")

@@ -1,0 +1,200 @@
+"""A window of a capture file in, a picture and figures out: `graphids explain` and the rows of `graphids predict`."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from graphids.cli import main
+from graphids.core.classifier import WindowClassifier
+from graphids.core.data.frames import DataError, Frames
+from graphids.core.data.simulation.text_writer import candump_text
+from graphids.explain import explain_capture
+from graphids.predict import predict
+from mlflow_graphids import save_model
+from tiny_model import WINDOW, three_ids, tiny_classifier
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture(scope="module")
+def classifier() -> WindowClassifier:
+    """Every window alerts, so that every row names its IDs."""
+    return replace(tiny_classifier(), threshold=0.0)
+
+
+@pytest.fixture
+def capture(tmp_path: Path) -> Path:
+    """A recording of two buses, which take turns of seven frames."""
+    lines = candump_text(three_ids(60, seed=1)).splitlines(keepends=True)
+    text = b"".join(line.replace(b"can0", b"can1") if i // 7 % 2 else line for i, line in enumerate(lines))
+    path = tmp_path / "drive.log"
+    path.write_bytes(text)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that look at figures: a picture takes a second."""
+    monkeypatch.setattr("graphids.explain.draw_window", lambda *_: None)
+    monkeypatch.setattr("graphids.explain.png", lambda _: PNG)
+
+
+@pytest.mark.parametrize("chunk_bytes", [200, 1 << 22], ids=["in chunks of four lines", "in one chunk"])
+@pytest.mark.usefixtures("undrawn")
+def test_window_k_is_the_row_k_of_predict_all(
+    classifier: WindowClassifier,
+    capture: Path,
+    chunk_bytes: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("graphids.predict._CHUNK_BYTES", chunk_bytes)
+    predict(classifier, capture, output=None, output_format="jsonl", alerts_only=False, threshold=None)
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["window"] for row in rows] == list(range(len(rows)))
+    assert {row["channel"] for row in rows} == {"can0", "can1"}
+
+    for row in rows:
+        explain_capture(classifier, capture, row["window"], as_json=True)
+        found = json.loads(capsys.readouterr().out)
+        assert {name: found[name] for name in ("channel", "start_s", "end_s", "alert", "kind")} == {
+            name: row[name] for name in ("channel", "start_s", "end_s", "alert", "kind")
+        }
+        assert found["score"] == pytest.approx(row["score"], rel=1e-6)
+        assert [i["arbitration_id"] for i in found["ids"]][:3] == row["arbitration_ids"]
+
+
+def test_alerts_keep_their_windows_number(
+    classifier: WindowClassifier, capture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def rows(**changes: Any) -> list[dict[str, Any]]:
+        settings: dict[str, Any] = {"output": None, "output_format": "jsonl", "alerts_only": False, "threshold": None}
+        predict(classifier, capture, **{**settings, **changes})
+        return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+    middle = float(np.median([row["score"] for row in rows()]))
+
+    alerts = [row for row in rows(threshold=middle) if row["alert"]]
+
+    assert rows(threshold=middle, alerts_only=True) == alerts
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_nothing_is_read_beyond_the_window(
+    classifier: WindowClassifier, capture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def chunks(*_: Any, **__: Any) -> Iterator[Frames]:
+        yield three_ids(WINDOW)
+        pytest.fail("read on")
+
+    monkeypatch.setattr("graphids.predict.stream_frames", chunks)
+
+    explain_capture(classifier, capture, 0)
+
+
+def test_the_picture_lies_in_the_working_folder_and_the_text_names_it(
+    classifier: WindowClassifier, capture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "drives").mkdir()
+    moved = Path(shutil.move(capture, tmp_path / "drives" / "drive.log"))
+
+    explain_capture(classifier, moved, 2)
+
+    text = capsys.readouterr().out
+    assert (tmp_path / "drive-window-2.png").read_bytes().startswith(PNG)
+    assert "window 2 on can0, " in text
+    assert text.endswith("picture  drive-window-2.png\n")
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_the_text_has_a_line_for_each_id_and_says_what_its_removal_does(
+    classifier: WindowClassifier, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = three_ids(WINDOW)
+    frames.arbitration_id[:], frames.is_extended[:] = [0x1A4, 0x555, 0x1A4, 0x1A4], False
+    (tmp_path / "drive.log").write_bytes(candump_text(frames))
+    explain_capture(classifier, tmp_path / "drive.log", 0, as_json=True)
+    figures = json.loads(capsys.readouterr().out)
+
+    explain_capture(classifier, tmp_path / "drive.log", 0)
+
+    lines = capsys.readouterr().out.splitlines()
+    unknown = next(i for i in figures["ids"] if i["arbitration_id"] == "555")
+    (row,) = (line.split() for line in lines if line.startswith("555*") and len(line.split()) == 5)
+    assert row[1:] == [
+        "1",
+        f"{unknown['relevance']:.3f}",
+        f"{unknown['score_without']:.4f}",
+        f"{unknown['margin_without'] - figures['margin']:+.2f}",
+    ]
+    assert any(
+        line.startswith("2 IDs in the window, 1 of them (*) unknown to the model: without these") for line in lines
+    )
+
+
+@pytest.mark.parametrize(
+    ("window", "output", "error", "message"),
+    [
+        (99, None, DataError, r"drive\.log: there is no window 99\. It has 28 windows, numbered from 0 to 27"),
+        (-1, None, DataError, r"drive\.log: window is -1, expected at least 0"),
+        (0, "drive.svg", DataError, r"drive\.svg: the picture is a PNG; name a file that ends in \.png"),
+        (0, "nowhere/a.png", DataError, r"a\.png: no such folder as nowhere; make it"),
+        (0, "drive.log", DataError, "is the capture itself, which the output would replace"),
+    ],
+)
+def test_what_cannot_be_explained_is_refused_and_nothing_is_written(
+    classifier: WindowClassifier,
+    capture: Path,
+    tmp_path: Path,
+    window: int,
+    output: str | None,
+    error: type[Exception],
+    message: str,
+) -> None:
+    before = capture.read_bytes()
+
+    with pytest.raises(error, match=message):
+        explain_capture(classifier, capture, window, output=None if output is None else Path(output))
+
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"drive.log": before}
+
+
+def test_a_capture_shorter_than_a_window_is_refused(classifier: WindowClassifier, tmp_path: Path) -> None:
+    (tmp_path / "short.log").write_bytes(candump_text(three_ids(WINDOW - 1)))
+
+    with pytest.raises(DataError, match=rf"short\.log: its frames make no window of {WINDOW}"):
+        explain_capture(classifier, tmp_path / "short.log", 0)
+
+
+def test_the_command_explains_by_a_verified_model_and_by_no_other(
+    classifier: WindowClassifier, capture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    digest = save_model(classifier, tmp_path / "model")
+    words = ["explain", str(capture), "--window", "1", "--model", str(tmp_path / "model"), "--output", "alert.png"]
+
+    main([*words, "--expected-digest", digest, "--json"])
+    found = json.loads(capsys.readouterr().out)
+    with pytest.raises(SystemExit, match="3"):
+        main([*words, "--expected-digest", "0" * 64])
+
+    assert (found["window"], found["capture"], found["picture"]) == (1, str(capture), "alert.png")
+    assert Path("alert.png").read_bytes().startswith(PNG)
+    assert "graphids explain: " in capsys.readouterr().err
+
+
+def test_the_command_without_a_window_says_that_it_needs_one(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["explain", str(capture), "--model", "models:/m-1"])
+
+    assert "--window" in capsys.readouterr().err
