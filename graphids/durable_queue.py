@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -19,7 +20,7 @@ from mlflow import MlflowClient
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from graphids._fs import IntegrityError, digest_bytes, publish_bytes
-from graphids.delivery import Destination, deliver
+from graphids.delivery import DISPENSABLE, Destination, deliver
 from graphids.failure import without_passwords
 from graphids.journal import Journal
 from graphids.sender import PATIENCE_S, THREAD_NAME, Entry, Sender
@@ -66,6 +67,7 @@ class DurableQueue:
         wait_s: float = 0.0,
     ) -> None:
         self.folder = folder
+        self._appending = threading.Lock()
         self._lock = _lock(folder, wait_s)
         try:
             self._journal, self._sent = Journal(folder / JOURNAL), Journal(folder / SENT)
@@ -93,11 +95,12 @@ class DurableQueue:
             self.append("run", **run)
 
     def append(self, op: str, **fields: Any) -> None:
-        """Keep an entry, then have it sent; returns once the disk has it."""
-        entry = {"n": self._last + 1, "op": op, "at_ms": int(time.time() * 1000), **fields}
-        self._journal.append(entry)
-        self._last += 1
-        self._sender.put(entry)
+        """Keep an entry, then have it sent; returns once the disk has it. Any thread may call it."""
+        with self._appending:
+            entry = {"n": self._last + 1, "op": op, "at_ms": int(time.time() * 1000), **fields}
+            self._journal.append(entry)
+            self._last += 1
+            self._sender.put(entry)
 
     def keep(self, data: bytes) -> str:
         """Keep the content of a file that an entry will name; returns its sha256."""
@@ -145,10 +148,12 @@ class DurableQueue:
     def _settle(self, entry: Entry, refusal: Exception | None) -> None:
         number, op = entry["n"], entry["op"]
         if refusal is not None:
-            self.refusals[number] = refusal
+            if op not in DISPENSABLE:
+                self.refusals[number] = refusal
             reason = without_passwords(" ".join(str(refusal).split()))
             say(f"{self.folder / JOURNAL}: entry {number} ({op}) was not taken by MLflow: {reason}")
-            return
+            if op not in DISPENSABLE:
+                return
         self.num_sent += op != "run"
         acknowledgement = {"n": number}
         if op == "model":

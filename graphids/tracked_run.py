@@ -13,12 +13,15 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 from mlflow.tracking import fluent
+from mlflow.utils import name_utils
 from sqlalchemy.exc import SQLAlchemyError
 
 from graphids.durable_queue import DurableQueue, quiet_store
 from graphids.failure import error_tags, impatient_requests, without_passwords
 from graphids.options import OptionError
 from graphids.outbox import EXIT_NOT_SENT, FOLDER, Outbox
+from graphids.saved_view import experiment_tags
+from graphids.system_metrics import system_metrics
 
 DEFAULT_ROOT_DIR = "graphids_runs"
 # What MLflow raises where its server or its database does not answer, or answers no.
@@ -62,10 +65,12 @@ def tracked_run(root_dir: str | Path = DEFAULT_ROOT_DIR, *, run_id: str | None =
         return
     with impatient_requests(), quiet_store():
         outbox = open_outbox(_start_run(run_id), Path(root_dir))
+        outbox.set_experiment_tags(experiment_tags(outbox.experiment_id))
         os.environ[_RUN_ID_OF_RANK_ZERO] = outbox.run_id
         before = signal.signal(signal.SIGTERM, _raise_terminated)
         try:
-            yield outbox
+            with system_metrics(outbox):
+                yield outbox
             outbox.set_terminated("FINISHED")
             outbox.flush()
         except BaseException as error:
@@ -85,12 +90,12 @@ def tracked_run(root_dir: str | Path = DEFAULT_ROOT_DIR, *, run_id: str | None =
 def _start_run(run_id: str | None) -> mlflow.ActiveRun:
     try:
         try:
-            return mlflow.start_run(run_id=run_id)
+            return mlflow.start_run(run_id=run_id, log_system_metrics=False)  # ours go through the outbox
         except MlflowException as error:
             if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
                 raise
             # Several runs were the first of an experiment and made it at once; it is there now.
-            return mlflow.start_run(run_id=run_id)
+            return mlflow.start_run(run_id=run_id, log_system_metrics=False)
     except STORE_ERRORS as error:
         raise no_run(error) from None
 
@@ -119,7 +124,25 @@ def open_outbox(run: mlflow.ActiveRun, root_dir: Path) -> Outbox:
     except BaseException:
         mlflow.end_run("FAILED")
         raise
-    return Outbox(run_id, run.info.experiment_id, queue, resumed=queue.continued or bool(run.data.metrics))
+    return Outbox(
+        run_id,
+        run.info.experiment_id,
+        queue,
+        resumed=queue.continued or bool(run.data.metrics),
+        named=not _is_random(run.info.run_name),
+    )
+
+
+def _is_random(name: str | None) -> bool:
+    """Whether MLflow made this name up, "spiffy-goose-417": it does where nobody gives one, and tells no more of it."""
+    # Private: where they are gone, every name counts as someone's, and stays.
+    predicates, nouns = (getattr(name_utils, f"_GENERATOR_{words}", ()) for words in ("PREDICATES", "NOUNS"))
+    parts = (name or "").split("-")
+    if len(parts) != 3:
+        return False
+    predicate, noun, number = parts
+    known = predicate in map(str.lower, predicates) and noun in map(str.lower, nouns)
+    return known and number.isdecimal() and len(number) <= 4
 
 
 def _end_early(outbox: Outbox, error: BaseException) -> None:
@@ -142,9 +165,7 @@ def _leave_active_run() -> None:
     """Take the run off MLflow's stack: `mlflow.end_run` would wait for the store, and the outbox has the end."""
     stack = fluent._active_run_stack.get()  # type: ignore[no-untyped-call]
     if stack:
-        monitor = fluent.run_id_to_system_metrics_monitor.pop(stack.pop().info.run_id, None)
-        if monitor is not None:
-            monitor.finish()
+        stack.pop()
 
 
 def status_after(error: BaseException) -> str:

@@ -10,6 +10,8 @@ import pytest
 # Before anything loads torch. Some tests fork trainings from this process: once OpenMP has a second thread, its
 # children wait for one that they do not have.
 os.environ["OMP_NUM_THREADS"] = "1"
+# What a run has of them depends on how long it took and on the packages here; tests that are about them switch them on.
+os.environ["MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING"] = "false"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

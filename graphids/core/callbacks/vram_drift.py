@@ -1,98 +1,66 @@
-"""GPU memory during a fit: how many nodes a batch may have, and a warning when a co-tenant takes memory."""
+"""GPU memory during a fit: a series per epoch, and a warning, with its cause, when memory goes."""
 
-import math
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from copy import deepcopy
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.utilities import rank_zero_info
-from lightning.pytorch.utilities.seed import isolate_rng
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
-GIB = 2**30
-MemoryReader = Callable[[], int]
-# (bytes, nodes): what a training step takes beyond what is allocated already, and the nodes of its batch.
-StepMeasure = Callable[[Trainer, LightningModule], tuple[int, int]]
+from graphids.core.callbacks.gpu_memory import (
+    MIB,
+    NUM_FIGURES,
+    MemoryDrift,
+    MemoryReader,
+    MemoryReading,
+    read_memory,
+    to_figures,
+)
+from graphids.core.callbacks.node_budget import StepMeasure, budget_batches, measure_step
 
-
-def probe_free_bytes(device: torch.device) -> int:
-    """Memory that this process can still use on a CUDA device, bytes.
-
-    What the driver reports as free, plus this process's own cached pool (reserved minus allocated): the pool is not
-    free to others, but torch serves the next tensors from it.
-    """
-    free, _ = torch.cuda.mem_get_info(device)
-    return int(free) + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-
-
-def node_budget(free_bytes: int, bytes_per_node: float, *, headroom: float = 0.2) -> int:
-    """Nodes that a batch may have, so that a training step fits into free memory.
-
-    Args:
-        free_bytes: Free memory before the step, as `probe_free_bytes`.
-        bytes_per_node: Measured: peak of a training step above what was allocated before, over its nodes.
-        headroom: Share of free memory that stays unused, for fragmentation and batches with more edges than usual.
-
-    Raises:
-        ValueError: If `bytes_per_node` is not positive or headroom is not in [0, 1).
-    """
-    if not (math.isfinite(bytes_per_node) and bytes_per_node > 0):
-        raise ValueError(f"bytes_per_node has to be a positive number of bytes, found {bytes_per_node}.")
-    if not 0 <= headroom < 1:
-        raise ValueError(f"headroom has to be in [0, 1), found {headroom}.")
-    return int(max(free_bytes, 0) * (1 - headroom) / bytes_per_node)
-
-
-def measure_step(trainer: Trainer, pl_module: LightningModule) -> tuple[int, int]:
-    """Peak CUDA memory of a forward and backward pass of the data module's first training batch, and its nodes.
-
-    The pass is that of the module's `forward` in the run's precision. Gradients are returned, not accumulated: no
-    parameter changes, and no reducer of a distributed run takes part. The optimizer's state is not in it; it is twice
-    the parameters, which `node_budget`'s headroom covers many times.
-    """
-    device = pl_module.device
-    batch: Any = next(iter(trainer.datamodule.train_dataloader()))  # type: ignore[attr-defined]
-    batch = trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch))
-    parameters = [parameter for parameter in pl_module.parameters() if parameter.requires_grad]
-    torch.cuda.reset_peak_memory_stats(device)
-    before = torch.cuda.memory_allocated(device)
-    with trainer.precision_plugin.train_step_context():
-        output = pl_module(batch)
-    torch.autograd.grad(output.float().sum(), parameters, allow_unused=True)
-    return torch.cuda.max_memory_allocated(device) - before, int(batch.num_nodes)
+OK, WARNING, NOT_WATCHED = "ok", "WARNING", "not-watched"
+DRIFT_TAG = "graphids.vram_drift"
 
 
 class VRAMDriftCallback(Callback):
-    """Fit batches into the GPU memory that is free, and warn once when it drops during a fit; never stop the run.
+    """Fit batches into the GPU memory that is free, and warn once when it goes during a fit; never stop the run.
 
     Lightning's `DeviceStatsMonitor` logs the allocator's numbers of this process; it knows no baseline and does not
     see a co-tenant. Its `BatchSizeFinder` tries sizes until the card is full, so that a run depends on who shares the
     card. Here a batch stays what `batch_size` makes of it unless it might not fit.
 
-    Hooks: `on_fit_start` takes the baseline and, on CUDA, the node budget: one training batch is put through forward
-    and backward, with random state and buffers put back. Where the largest batch there can be has more nodes,
-    the data module cuts its batches (`limit_nodes(max_nodes) -> bool`, if it has that method), and loaders and
-    optimizers are made anew: the learning rate's schedule counts batches. `on_train_epoch_end` (after the epoch's
-    validation) compares with the baseline, and logs `vram/free_gib`.
+    Hooks:
 
-    Every rank watches its own device and the smallest budget of all holds, because ranks share one order of batches;
-    rank 0 logs. Nothing persists in `state_dict`: a resumed run may be on another card, so each fit takes its own
-    baseline and budget and may warn once of its own; one that has to cut batches where the first did not goes on in
-    another order. On CPU it says once that there is nothing to watch and does nothing else.
+    - `on_fit_start` takes the baseline and, on CUDA, the node budget: one training batch is put through forward and
+      backward, and batches are cut where the largest might not fit (`budget_batches`).
+    - `on_train_epoch_end` (after the epoch's validation, before the epoch's checkpoint) reads the memory again, adds
+      to `history`, and warns the first time that more than the threshold is gone. The reading after a fit's first
+      epoch, with kernels loaded and the pool warm, is a second baseline. A callback that logs `history` has to stand
+      after this one.
+
+    Every rank reads its own device and hears of the others': all of them hold the same history, that of the rank with
+    the worst drift of each epoch, and rank 0 warns.
+
+    `state_dict` holds the history and the first warning: a run that is resumed goes on with its series and warns no
+    second time. A resumed process may be on another card, so it takes baselines of its own, and drift is what was
+    lost since then. Its node budget is its own too: one that has to cut batches where the first did not goes on in
+    another order. On CPU the callback says once that there is nothing to watch and does nothing else.
 
     Args:
         threshold: Share of the baseline whose loss is worth a warning, in (0, 1].
-        memory_reader: Free bytes whenever it is called; None reads the device that the run trains on.
+        memory_reader: Gives a reading whenever it is called; None reads the CUDA device that the run trains on.
         step_measure: Memory of a training step; None uses `measure_step` on CUDA, and nothing elsewhere.
 
     Attributes:
-        baseline_bytes: Free memory when the fit began; None where there is nothing to watch.
-        node_budget: Nodes per batch that fit into it; None where no step was measured.
-        events: The drift that was warned of, at most one per fit: dicts of plain values with `epoch`,
-            `baseline_bytes`, `free_bytes` and `drop` (share of the baseline).
+        history: One dict per epoch of the run, with `epoch`, `free_mib` (usable), `allocated_mib`, `reserved_mib`,
+            `other_mib`, `drift` (share of the baseline that is gone, negative for a gain) and `warning` (1 beyond the
+            threshold, else 0); from a fit's second epoch on also `drift_since_warm`.
+        first_drift_epoch: The epoch that was warned of; None without a warning.
+        cause: Why, as far as the figures tell; empty without a warning.
+        baselines: This fit's first readings, by rank; empty where nothing is watched.
+        warm_baselines: Readings after this fit's first epoch, by rank; empty until then.
+        node_budget: Nodes per batch that fit; None where no step was measured.
     """
 
     def __init__(
@@ -106,77 +74,124 @@ class VRAMDriftCallback(Callback):
         self.threshold = threshold
         self.memory_reader = memory_reader
         self.step_measure = step_measure
-        self.baseline_bytes: int | None = None
+        self.history: list[dict[str, float]] = []
+        self.first_drift_epoch: int | None = None
+        self.cause = ""
+        self.baselines: list[MemoryReading] = []
+        self.warm_baselines: list[MemoryReading] = []
         self.node_budget: int | None = None
-        self.events: list[dict[str, float]] = []
         self._read: MemoryReader | None = None
+
+    @property
+    def status(self) -> str:
+        """`ok`, `WARNING` once a drift was warned of, or `not-watched`."""
+        if self.first_drift_epoch is not None:
+            return WARNING
+        return OK if self.baselines or self.history else NOT_WATCHED
+
+    @property
+    def drift_max(self) -> float | None:
+        """The largest drift of the run; None where nothing was watched."""
+        return max((entry["drift"] for entry in self.history), default=None)
+
+    def tags(self) -> dict[str, str]:
+        """What the run says of its memory; changes when a baseline is taken and with the first warning."""
+        return {
+            DRIFT_TAG: self.status,
+            f"{DRIFT_TAG}_epoch": "none" if self.first_drift_epoch is None else str(self.first_drift_epoch),
+            f"{DRIFT_TAG}_cause": self.cause or "none",
+            "graphids.vram_baseline_mib": _usable_mib(self.baselines),
+            "graphids.vram_warm_baseline_mib": _usable_mib(self.warm_baselines),
+        }
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the baseline and the node budget."""
-        self.events, self.node_budget, self.baseline_bytes = [], None, None
-        self._read = self._reader(pl_module.device)
+        self.baselines, self.warm_baselines, self.node_budget = [], [], None
+        device = pl_module.device
+        self._read = self.memory_reader
+        if self._read is None and device.type == "cuda":
+            self._read = lambda: read_memory(device)
         if self._read is None:
-            rank_zero_info(f"VRAMDriftCallback: no GPU memory to watch on {pl_module.device}.")
+            rank_zero_info(f"VRAMDriftCallback: no GPU memory to watch on {device}.")
             return
-        self.baseline_bytes = self._read()
-        measure = self.step_measure or (measure_step if pl_module.device.type == "cuda" else None)
+        self.baselines = self._readings(trainer)
+        measure = self.step_measure or (measure_step if device.type == "cuda" else None)
         if measure is not None and getattr(trainer, "datamodule", None) is not None:
-            with _unchanged(pl_module):
-                step_bytes, nodes = measure(trainer, pl_module)
-            self._budget_batches(trainer, max(step_bytes, 1) / nodes)
+            free_bytes = self.baselines[trainer.global_rank].usable
+            self.node_budget = budget_batches(trainer, pl_module, free_bytes, measure)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare with the baseline."""
-        if self._read is None or not self.baseline_bytes:
+        if self._read is None:
             return
-        free = self._read()
-        pl_module.log("vram/free_gib", free / GIB, rank_zero_only=True)
-        drop = 1 - free / self.baseline_bytes
-        if drop > self.threshold and not self.events:
-            epoch = trainer.current_epoch
-            self.events.append(
-                {"epoch": epoch, "baseline_bytes": self.baseline_bytes, "free_bytes": free, "drop": drop}
+        readings = self._readings(trainer)
+        drifts = [MemoryDrift(*pair) for pair in zip(self.baselines, readings, strict=True)]
+        rank = max(range(len(drifts)), key=lambda r: (drifts[r].is_beyond(self.threshold), drifts[r].share))
+        epoch, worst = trainer.current_epoch, drifts[rank]
+        entry = _entry(epoch, worst, is_beyond=worst.is_beyond(self.threshold))
+        if self.warm_baselines:
+            entry["drift_since_warm"] = MemoryDrift(self.warm_baselines[rank], worst.now).share
+        else:
+            self.warm_baselines = readings
+        # An epoch that is trained again after a kill has one entry.
+        self.history = [*(e for e in self.history if e["epoch"] < epoch), entry]
+        if entry["warning"] and self.first_drift_epoch is None:
+            self.first_drift_epoch = epoch
+            self.cause = worst.cause(self.threshold)
+            whose = f"rank {rank} of {len(drifts)}" if len(drifts) > 1 else str(pl_module.device)
+            rank_zero_warn(_warning(whose, epoch, worst, self.threshold, self.cause))
+
+    def state_dict(self) -> dict[str, Any]:
+        """The series and the first warning, in plain values."""
+        return {
+            "history": deepcopy(self.history),
+            "first_drift_epoch": self.first_drift_epoch,
+            "cause": self.cause,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where the interrupted process was; its baselines stay with it."""
+        self.history = deepcopy(state_dict["history"])
+        self.first_drift_epoch = state_dict["first_drift_epoch"]
+        self.cause = state_dict["cause"]
+
+    def _readings(self, trainer: Trainer) -> list[MemoryReading]:
+        """The readings of all ranks, by rank; all of them have to come here."""
+        reading = self._read() if self._read is not None else None
+        if not isinstance(reading, MemoryReading):
+            raise TypeError(
+                f"VRAMDriftCallback: memory_reader gave {reading!r}, expected a graphids.core.callbacks.MemoryReading."
             )
-            warnings.warn(
-                f"{pl_module.device}: free memory fell by {drop:.0%} since the fit began (threshold "
-                f"{self.threshold:.0%}): {self.baseline_bytes / GIB:.2f} GiB then, {free / GIB:.2f} GiB after epoch "
-                f"{epoch}. Most likely another process on the card takes it (`nvidia-smi` names it). The run goes on "
-                "and may run out of memory: lower batch_size or max_nodes_per_batch, or ask the scheduler for the "
-                "whole card.",
-                stacklevel=2,
-            )
-
-    def _budget_batches(self, trainer: Trainer, bytes_per_node: float) -> None:
-        """Take the node budget, and have batches cut if it is too small for some of them."""
-        free_bytes = self.baseline_bytes or 0
-        # A fixed share of what a step takes is counted to its nodes, so the budget errs on the safe side.
-        own = torch.tensor(node_budget(free_bytes, bytes_per_node), device=trainer.strategy.root_device)
-        self.node_budget = max(int(trainer.strategy.reduce(own, reduce_op="min")), 1)
-        limit_nodes = getattr(trainer.datamodule, "limit_nodes", None)  # type: ignore[attr-defined]
-        is_cut = limit_nodes is not None and limit_nodes(self.node_budget)
-        rank_zero_info(
-            f"VRAMDriftCallback: {free_bytes / GIB:.2f} GiB free and {bytes_per_node:,.0f} bytes per node: room for "
-            f"batches of {self.node_budget:,} nodes"
-            + (", fewer than a batch can have, so training batches are cut to that." if is_cut else ".")
-        )
-        if is_cut:
-            # The schedule of the learning rate has counted the uncut batches, with a loader made for that. Lightning
-            # makes a new one for each fit by the same assignment (its data connector); there is no public way.
-            trainer.fit_loop._combined_loader = None
-            trainer.fit_loop.setup_data()
-            trainer.strategy.setup_optimizers(trainer)
-
-    def _reader(self, device: torch.device) -> MemoryReader | None:
-        if self.memory_reader is not None or device.type != "cuda":
-            return self.memory_reader
-        return lambda: probe_free_bytes(device)
+        own = torch.tensor(to_figures(reading), dtype=torch.int64, device=trainer.strategy.root_device)
+        gathered = trainer.strategy.all_gather(own).reshape(-1, NUM_FIGURES)  # [ranks, figures]
+        return [MemoryReading(*figures) for figures in gathered.tolist()]
 
 
-@contextmanager
-def _unchanged(pl_module: LightningModule) -> Iterator[None]:
-    """Random state and buffers (running statistics) as before afterwards. Modes are those that the fit trains in."""
-    buffers = {name: buffer.clone() for name, buffer in pl_module.named_buffers()}
-    with isolate_rng():
-        yield
-    for name, buffer in pl_module.named_buffers():
-        buffer.copy_(buffers[name])
+def _entry(epoch: int, drift: MemoryDrift, *, is_beyond: bool) -> dict[str, float]:
+    return {
+        "epoch": epoch,
+        "free_mib": drift.now.usable / MIB,
+        "allocated_mib": drift.now.allocated / MIB,
+        "reserved_mib": drift.now.reserved / MIB,
+        "other_mib": drift.now.other / MIB,
+        "drift": drift.share,
+        "warning": int(is_beyond),
+    }
+
+
+def _warning(whose: str, epoch: int, drift: MemoryDrift, threshold: float, cause: str) -> str:
+    return (
+        f"{whose}: GPU memory drifted: of {drift.baseline.usable / MIB:,.0f} MiB that this process could use when the "
+        f"fit began {drift.now.usable / MIB:,.0f} MiB are left after epoch {epoch} ({drift.share:.0%} gone, threshold "
+        f"{threshold:.0%}). Cause: {cause}. The run goes on and may run out of memory; a smaller batch_size or "
+        "max_nodes_per_batch takes less."
+    )
+
+
+def _usable_mib(readings: list[MemoryReading]) -> str:
+    """Of each rank, in their order."""
+    return ", ".join(f"{reading.usable / MIB:.0f}" for reading in readings) or "none"
+
+
+# What a run says in which nothing is watched.
+NOT_WATCHED_TAGS = VRAMDriftCallback().tags()

@@ -1,0 +1,120 @@
+"""GPU memory as a process can use it: a reading, and what has become of the memory since another one."""
+
+from collections.abc import Callable
+from dataclasses import astuple, dataclass
+
+import torch
+
+MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryReading:
+    """Memory of one device as one process sees it, in bytes.
+
+    Attributes:
+        total: What the card has.
+        device_free: What the driver has left for any process.
+        reserved: This process's pool: torch keeps freed blocks in it instead of giving them back.
+        allocated: What live tensors take of the pool.
+        inactive_split: Unused parts of blocks of which another part is in use. They cannot go back to the driver, and
+            a tensor larger than such a part does not fit into it.
+    """
+
+    total: int
+    device_free: int
+    reserved: int
+    allocated: int
+    inactive_split: int = 0
+
+    @property
+    def usable(self) -> int:
+        """What this process can still use: the driver's free memory and its own cached pool.
+
+        The pool is not free to others, but torch serves the next tensors from it: without it the cache of the
+        framework would be taken for a leak.
+        """
+        return self.device_free + self.reserved - self.allocated
+
+    @property
+    def other(self) -> int:
+        """What is used on the card outside this process's pool: other processes, and this one's CUDA context.
+
+        The context takes some 0.5 GiB and grows by a little while the first epoch loads kernels.
+        """
+        return self.total - self.device_free - self.reserved
+
+    @property
+    def unsplit(self) -> int:
+        """What of the usable memory also serves large tensors."""
+        return self.usable - self.inactive_split
+
+
+MemoryReader = Callable[[], MemoryReading]
+
+
+def read_memory(device: torch.device) -> MemoryReading:
+    """The reading of a CUDA device, now."""
+    device_free, total = torch.cuda.mem_get_info(device)
+    stats = torch.cuda.memory_stats(device)
+    return MemoryReading(
+        total=total,
+        device_free=device_free,
+        reserved=torch.cuda.memory_reserved(device),
+        allocated=torch.cuda.memory_allocated(device),
+        # The backend cudaMallocAsync splits no blocks.
+        inactive_split=stats.get("inactive_split_bytes.all.current", 0),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryDrift:
+    """What has become of a device's usable memory since its baseline.
+
+    `usable = total - other - allocated`: what was lost is, to the byte, what `other` and `allocated` grew by.
+    """
+
+    baseline: MemoryReading
+    now: MemoryReading
+
+    @property
+    def share(self) -> float:
+        """Share of the baseline's usable memory that is gone; negative for a gain, 0 where there was none to lose."""
+        return _share_lost(self.baseline.usable, self.now.usable)
+
+    def is_beyond(self, threshold: float) -> bool:
+        """Whether more than the threshold is gone, of usable memory or of what of it serves large tensors."""
+        return self.share > threshold or _share_lost(self.baseline.unsplit, self.now.unsplit) > threshold
+
+    def cause(self, threshold: float) -> str:
+        """The likely cause of a drift beyond the threshold, with the figures, and what to do about it."""
+        other = self.now.other - self.baseline.other
+        allocated = self.now.allocated - self.baseline.allocated
+        if self.share <= threshold:
+            return (
+                f"fragmentation of this process's own pool: {self.now.inactive_split / MIB:,.0f} MiB of the usable "
+                f"memory are unused parts of split blocks ({self.baseline.inactive_split / MIB:,.0f} MiB when the fit "
+                "began), which serve no large tensor; set PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True"
+            )
+        figures = f"memory used by others {other / MIB:+,.0f} MiB, live tensors of this process {allocated / MIB:+,.0f}"
+        if other >= allocated:
+            return (
+                f"mostly another process on the card: {figures} MiB; `nvidia-smi` names it, and the scheduler can "
+                "give the whole card to one job"
+            )
+        return (
+            f"mostly growth of live tensors: {figures} MiB; look for tensors that are kept over steps, such as a list "
+            "of losses that were not detached"
+        )
+
+
+def _share_lost(before: int, now: int) -> float:
+    return (before - now) / before if before > 0 else 0.0
+
+
+NUM_FIGURES = len(MemoryReading.__slots__)
+
+
+def to_figures(reading: MemoryReading) -> list[int]:
+    """The reading as plain numbers, for other ranks; `MemoryReading(*figures)` is the way back."""
+    return list(astuple(reading))

@@ -1,0 +1,163 @@
+"""MLflow's system metrics reach the run through its outbox, or not at all, and a run never waits for them."""
+
+import importlib.util
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+from graphids.failure import impatient_requests
+from graphids.outbox import Outbox
+from graphids.sync import sync
+from graphids.system_metrics import system_metrics, wants_system_metrics
+from graphids.tracked_run import DEFAULT_ROOT_DIR, NotSentError, tracked_run
+from tracking_server import TrackingServer
+
+SWITCH = "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING"
+INTERVAL = "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL"
+
+
+class Kept:
+    """Stands for the outbox's queue."""
+
+    def __init__(self) -> None:
+        self.entries: list[dict[str, Any]] = []
+
+    def append(self, op: str, **fields: Any) -> None:
+        self.entries.append({"op": op, **fields})
+
+    def wait_for(self, count: int) -> None:
+        until = time.monotonic() + 20
+        while len(self.entries) < count and time.monotonic() < until:
+            time.sleep(0.01)
+
+
+@pytest.fixture(autouse=True)
+def switched_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SWITCH, "true")
+    monkeypatch.setenv(INTERVAL, "0.05")
+
+
+@pytest.fixture
+def kept() -> Iterator[Kept]:
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri("http://127.0.0.1:9")  # nobody answers there, and nobody is asked
+    yield Kept()
+    mlflow.set_tracking_uri(before)
+
+
+def sampler() -> threading.Thread | None:
+    return next((thread for thread in threading.enumerate() if thread.name == "graphids-system-metrics"), None)
+
+
+@pytest.mark.parametrize(
+    ("setting", "installed", "wanted"),
+    [("", True, True), ("", False, False), ("false", True, False), ("true", False, True)],
+)
+def test_they_are_on_where_nvidia_ml_py_is_installed_unless_mlflows_own_switch_is_set(
+    setting: str, installed: bool, wanted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(SWITCH, raising=False)
+    if setting:
+        monkeypatch.setenv(SWITCH, setting)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: (installed and name == "pynvml") or None)
+
+    assert wants_system_metrics() is wanted
+
+
+def test_samples_are_logged_by_mlflows_names_one_step_after_the_other(kept: Kept) -> None:
+    with system_metrics(Outbox("run", "0", kept)):  # type: ignore[arg-type]
+        kept.wait_for(2)
+
+    assert [entry["step"] for entry in kept.entries[:2]] == [0, 1]
+    assert {"system/cpu_utilization_percentage", "system/system_memory_usage_megabytes"} <= set(
+        kept.entries[0]["metrics"]
+    )
+
+
+def test_a_run_that_goes_on_is_not_searched_for_each_sample(kept: Kept) -> None:
+    outbox = Outbox("run", "0", kept, resumed=True)  # type: ignore[arg-type]
+    with impatient_requests(), system_metrics(outbox):
+        kept.wait_for(1)
+
+    assert kept.entries[0]["unless_logged"] is False
+
+
+def test_nothing_is_sampled_once_the_block_is_left_or_where_they_are_off(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox = Outbox("run", "0", kept)  # type: ignore[arg-type]
+    with system_metrics(outbox):
+        kept.wait_for(1)
+    count = len(kept.entries)
+    monkeypatch.setenv(SWITCH, "false")
+    with system_metrics(outbox):
+        time.sleep(0.2)
+
+    assert len(kept.entries) == count
+    assert sampler() is None
+
+
+def test_a_counter_that_fails_costs_the_samples_and_not_the_run(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: SystemMetricsMonitor) -> None:
+        raise PermissionError("/proc/stat")
+
+    monkeypatch.setattr(SystemMetricsMonitor, "collect_metrics", fail)
+    with system_metrics(Outbox("run", "0", kept)):  # type: ignore[arg-type]
+        thread = sampler()
+        if thread is not None:
+            thread.join(20)
+
+    assert "graphids: no more system metrics: PermissionError: /proc/stat\n" in capsys.readouterr().err
+    assert kept.entries == []
+
+
+def test_a_sample_that_hangs_does_not_hold_the_end_of_the_run(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    let_go = threading.Event()
+    monkeypatch.setattr(SystemMetricsMonitor, "collect_metrics", lambda _: let_go.wait(30))
+    began = time.monotonic()
+    with system_metrics(Outbox("run", "0", kept)):  # type: ignore[arg-type]
+        pass
+    let_go.set()
+
+    assert time.monotonic() - began < 5
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TrackingServer]:
+    before = mlflow.get_tracking_uri()
+    server = TrackingServer(tmp_path).start()
+    mlflow.set_tracking_uri(server.uri)
+    mlflow.search_experiments()  # the first request has the server make its tables
+    monkeypatch.chdir(tmp_path)  # runs keep their outbox below it
+    yield server
+    server.kill()
+    mlflow.set_tracking_uri(before)
+
+
+def test_while_the_server_is_away_samples_are_kept_and_a_run_that_goes_on_counts_them_on(
+    server: TrackingServer,
+) -> None:
+    def steps(run_id: str) -> list[int]:
+        history = mlflow.MlflowClient(server.uri).get_metric_history(run_id, "system/cpu_utilization_percentage")
+        return [point.step for point in history]
+
+    with pytest.raises(NotSentError), tracked_run() as outbox:  # noqa: PT012 the run goes on while it is away
+        time.sleep(0.5)
+        server.kill()
+        time.sleep(1.0)
+    server.start()
+    assert sync([], Path(DEFAULT_ROOT_DIR)) == 0
+    with tracked_run(run_id=outbox.run_id):
+        time.sleep(0.5)
+
+    found = steps(outbox.run_id)
+    assert found == list(range(len(found)))
+    assert len(found) > 10
