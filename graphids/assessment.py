@@ -60,15 +60,15 @@ def assess(
         rule_scores: The rule baseline's score per window of `val` and of `test`.
         false_alarms_per_hour: Budget on normal traffic, windows that alert per hour.
     """
-    _, before = _validated(raw, raw.score, false_alarms_per_hour)
-    threshold, after = _validated(val, val.score, false_alarms_per_hour)
-    rule_threshold, _ = _validated(val, rule_scores["val"], false_alarms_per_hour)
+    _, before = validate(raw, false_alarms_per_hour)
+    threshold, after = validate(val, false_alarms_per_hour)
+    rule_threshold = choose_threshold(rule_scores["val"], val.label, val.hours, false_alarms_per_hour)
     return Assessment(
         threshold=threshold,
         rule_threshold=rule_threshold,
         false_alarms_per_hour=false_alarms_per_hour,
-        before={**before, **classification_figures(raw)},
-        after={**after, **classification_figures(val)},
+        before=before,
+        after=after,
         test=_figures(test, test.score, threshold),
         rule=_figures(test, rule_scores["test"], rule_threshold),
         undefined=undefined_metrics(test.label, test.classes),
@@ -78,33 +78,35 @@ def assess(
     )
 
 
+def validate(scored: ScoredSplit, false_alarms_per_hour: float) -> tuple[float, dict[str, float]]:
+    """The threshold that a validation split gives its head, and all figures of the split at that threshold."""
+    threshold = choose_threshold(scored.score, scored.label, scored.hours, false_alarms_per_hour)
+    return threshold, {**_figures(scored, scored.score, threshold), **classification_figures(scored)}
+
+
 def measure(scored: ScoredSplit, threshold: float) -> dict[str, float]:
     """Figures of a finished model on labelled windows, at its own threshold."""
     return _figures(scored, scored.score, threshold)
 
 
 def classification_figures(scored: ScoredSplit) -> dict[str, float]:
-    """Share of windows given their own class: over all, per class on average and per attack kind.
+    """How the likeliest class of a window agrees with its own: over all windows, per class on average, per class.
 
-    Tau-normalization moves the boundaries between classes; ranking figures alone would not show it.
+    Tau-normalization moves the boundaries between classes; ranking figures alone would not show it. Means over classes
+    leave out those that no window of the split has.
     """
     known = scored.label >= 0
     predicted, label = scored.logits.argmax(dim=1).numpy()[known], scored.label[known]
-    recall = {
-        name: float((predicted[label == i] == i).mean()) for i, name in enumerate(scored.classes) if (label == i).any()
-    }
+    present = [i for i in range(len(scored.classes)) if (label == i).any()]
+    recall = {scored.classes[i]: float((predicted[label == i] == i).mean()) for i in present}
+    # F1 of a class: 2 true positives / (windows given the class + windows that have it).
+    f1 = [2 * ((predicted == i) & (label == i)).sum() / ((predicted == i).sum() + (label == i).sum()) for i in present]
     return {
         "accuracy": float((predicted == label).mean()),
         "balanced_accuracy": float(np.mean(list(recall.values()))),
+        "macro_f1": float(np.mean(f1)),
         **{f"{name}/class_recall": value for name, value in recall.items()},
     }
-
-
-def _validated(
-    scored: ScoredSplit, scores: NDArray[np.float64], false_alarms_per_hour: float
-) -> tuple[float, dict[str, float]]:
-    threshold = choose_threshold(scores, scored.label, scored.hours, false_alarms_per_hour)
-    return threshold, _figures(scored, scores, threshold)
 
 
 def _figures(scored: ScoredSplit, scores: NDArray[np.float64], threshold: float) -> dict[str, float]:

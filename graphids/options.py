@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from glob import has_magic, iglob
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 SIMULATED = "simulated"
+AUTO: Final = "auto"
 NAMESPACES = ("trainer", "model", "data")
 
 
@@ -31,7 +32,9 @@ class Option:
     allowed: str
 
 
-def _tau(text: str) -> float:
+def _tau(text: str) -> float | str:
+    if text == AUTO:
+        return text
     value = float(text)
     if not (math.isfinite(value) and value >= 0):
         raise ValueError
@@ -58,7 +61,7 @@ def _one_of(*choices: str) -> Callable[[str], str]:
 
 
 def _devices(text: str) -> int | str:
-    return text if text == "auto" else _integer(1)(text)
+    return text if text == AUTO else _integer(1)(text)
 
 
 def _share(text: str) -> float:
@@ -98,7 +101,12 @@ _MAX_SEED = 2**32 - 1  # what numpy takes
 
 OPTIONS = (
     Option("data", SIMULATED, existing_captures, "'simulated', or a capture file, a folder of captures or a glob"),
-    Option("tau", 0.5, _tau, "a finite number >= 0 (0 keeps the trained head, 1 gives it unit rows)"),
+    Option(
+        "tau",
+        0.5,
+        _tau,
+        "a finite number >= 0 (0 keeps the trained head, 1 gives it unit rows), or auto (chosen on validation)",
+    ),
     Option("seed", 0, _integer(0, _MAX_SEED), f"an integer from 0 to {_MAX_SEED}"),
     Option("max_epochs", 20, _integer(1), "an integer >= 1 (epochs)"),
     Option("patience", 5, _integer(1), "an integer >= 1 (epochs without a better validation metric)"),
@@ -139,9 +147,13 @@ class OneLineParser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}\n")
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add every project parameter, default None, so that what was typed can be told from what was not."""
-    for option in OPTIONS:
+def add_options(parser: argparse.ArgumentParser, *, without: Sequence[str] = ()) -> None:
+    """Add every project parameter, default None, so that what was typed can be told from what was not.
+
+    Those named in `without` cannot be typed.
+    """
+    parser.set_defaults(**dict.fromkeys(without))
+    for option in (option for option in OPTIONS if option.name not in without):
         parser.add_argument(f"--{option.name}", metavar="VALUE", help=f"{option.allowed}; default {option.default}")
 
 

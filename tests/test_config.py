@@ -10,6 +10,7 @@ from graphids._mlflow import MLflowTrainingCallback
 from graphids.config import read_config, render_config, wire
 from graphids.core.callbacks import Sha256ModelCheckpoint, TauNormCallback, VRAMDriftCallback
 from graphids.options import OPTIONS, OptionError
+from graphids.tau_sweep import choose_tau
 
 DEFAULTS = {option.name: option.default for option in OPTIONS}
 
@@ -43,6 +44,15 @@ def test_overrides_win_and_stand_in_the_effective_configuration(tmp_path: Path) 
     assert wiring.config["model"]["heads"] == 2
     assert wiring.trainer.gradient_clip_val == 0.5
     assert wiring.config["trainer"]["default_root_dir"] == str(tmp_path)
+
+
+def test_tau_auto_comes_with_the_function_that_it_asks(tmp_path: Path) -> None:
+    wiring = wire(render_config({**DEFAULTS, "tau": "auto"}), [f"--trainer.default_root_dir={tmp_path}"], "run")
+    (tau_norm,) = (c for c in wiring.trainer.callbacks if isinstance(c, TauNormCallback))  # type: ignore[attr-defined]
+
+    assert (tau_norm.tau, tau_norm.choose_tau) == ("auto", choose_tau)
+    (stored,) = (c for c in wiring.config["trainer"]["callbacks"] if c["class_path"].endswith("TauNormCallback"))
+    assert stored["init_args"] == {"tau": "auto", "choose_tau": "graphids.tau_sweep.choose_tau"}
 
 
 def test_the_effective_configuration_wires_the_same_run(tmp_path: Path) -> None:

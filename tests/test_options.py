@@ -37,6 +37,7 @@ def test_defaults_are_values_that_the_options_allow() -> None:
     ("name", "text"),
     [
         ("tau", "abc"),
+        ("tau", "Auto"),
         ("tau", "-0.1"),
         ("tau", "nan"),
         ("tau", "inf"),
@@ -121,6 +122,10 @@ def test_numbers_arrive_as_numbers() -> None:
     assert math.isclose(float(str(parameters["tau"])), 0.1)
     assert parameters["window"] == 64
     assert isinstance(argparse.Namespace(**parameters).lr, float)
+
+
+def test_tau_may_be_left_to_validation() -> None:
+    assert _parse("--tau=auto")["tau"] == "auto"
 
 
 def test_the_readme_lists_every_option_with_its_default_and_what_is_allowed() -> None:

@@ -148,7 +148,8 @@ def test_after_a_fit_file_and_model_are_the_best_epoch_with_a_normalized_head(
         assert torch.equal(value, keep.raw[key]) == (key != head)
     assert tau_norm.record is not None
     assert torch.equal(tau_norm.record.raw_head, keep.raw[head])
-    assert saved["graphids_tau_norm"].keys() == {"tau", "key", "raw_head"}
+    assert saved["graphids_tau_norm"].keys() == {"tau", "key", "raw_head", "chosen"}
+    assert saved["graphids_tau_norm"]["chosen"] is False
 
 
 def test_only_the_best_checkpoint_is_normalized(
@@ -180,6 +181,71 @@ def test_a_resume_from_the_normalized_checkpoint_starts_from_the_raw_head(
     second.fit(Detector(**detector.hparams), datamodule=datamodule, ckpt_path=path)
 
     assert torch.equal(see.head, raw_head)
+
+
+class Ask:
+    """A `choose_tau` that answers in turn, and keeps the head that it was shown."""
+
+    def __init__(self, *answers: float) -> None:
+        self.answers, self.heads, self.datamodules = list(answers), [], []
+
+    def __call__(self, module: Detector, datamodule: pl.LightningDataModule) -> float:
+        self.heads.append(module.gat.head.weight.detach().clone())
+        self.datamodules.append(datamodule)
+        return self.answers[len(self.heads) - 1]
+
+
+def test_auto_asks_with_the_best_checkpoints_raw_head_and_applies_the_answer(
+    make_trainer: MakeTrainer, detector: Detector, datamodule: pl.LightningDataModule
+) -> None:
+    ask = Ask(0.35)
+    tau_norm = TauNormCallback("auto", ask)
+    trainer = make_trainer([tau_norm])
+    trainer.fit(detector, datamodule=datamodule)
+
+    saved = atomic_load(trainer.checkpoint_callback.best_model_path)
+    record = tau_norm_record(saved)
+    assert record is not None
+    assert (record.tau, record.chosen, tau_norm.tau) == (0.35, True, "auto")
+    assert ask.datamodules == [datamodule]
+    assert torch.equal(ask.heads[0], record.raw_head)
+    assert torch.equal(saved["state_dict"][record.key], apply_tau_norm(record.raw_head.clone(), 0.35))
+    assert torch.equal(detector.gat.head.weight, saved["state_dict"][record.key])
+
+
+def test_auto_asks_again_from_the_raw_head_when_the_best_checkpoint_was_normalized_before(
+    make_trainer: MakeTrainer, detector: Detector, datamodule: pl.LightningDataModule
+) -> None:
+    """As when a fit is killed after tau-normalization and goes on, without a better epoch."""
+    ask = Ask(1.0, 0.5)
+    trainer = make_trainer([TauNormCallback("auto", ask)], max_epochs=1)
+    trainer.fit(detector, datamodule=datamodule)
+    trainer.fit(detector, datamodule=datamodule)
+
+    record = tau_norm_record(atomic_load(trainer.checkpoint_callback.best_model_path))
+    assert record is not None
+    assert record.tau == 0.5
+    assert torch.equal(ask.heads[0], ask.heads[1])
+    assert torch.equal(record.raw_head, ask.heads[0])
+
+
+def test_auto_without_a_function_to_ask_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"tau='auto' needs choose_tau.*found None.*graphids\.tau_sweep\.choose_tau"):
+        TauNormCallback("auto")
+
+
+def test_a_word_that_is_not_auto_is_refused() -> None:
+    with pytest.raises(ValueError, match="tau has to be 'auto' or a finite number >= 0, found best"):
+        TauNormCallback("best")  # type: ignore[arg-type]
+
+
+def test_a_record_from_before_tau_could_be_chosen_reads_as_given() -> None:
+    old = {"tau": 0.5, "key": "fc_layers.0.weight", "raw_head": weight()}
+
+    record = tau_norm_record({"graphids_tau_norm": old})
+
+    assert record is not None
+    assert not record.chosen
 
 
 def test_a_second_fit_of_the_same_module_starts_from_the_raw_head(

@@ -1,15 +1,15 @@
 """tau-normalization: rescale the rows of a trained head, so that frequent classes no longer dominate rare ones.
 
 Training on few examples of a class leaves its row of the head with a small norm. Kang et al. (ICLR 2020, arXiv
-1910.09217, section 4.3) divide each row by a power of its norm after training, and choose that power, tau, on
+1910.09217, section 4) divide each row by a power of its norm after training, and choose that power, tau, on
 validation data.
 """
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from graphids._fs import atomic_load, atomic_save
 from graphids.core.callbacks.checkpoint import on_rank_zero
+from graphids.options import AUTO
 
 # Top-level key of a checkpoint; its value is `TauNormRecord.to_dict()`.
 RECORD_KEY = "graphids_tau_norm"
@@ -87,11 +88,13 @@ class TauNormRecord:
         tau: Power that was applied.
         key: Key of the head's weight in the state dict.
         raw_head: float [C, H] on CPU, the weight as trained.
+        chosen: Whether tau was chosen on validation; otherwise it was given.
     """
 
     tau: float
     key: str
     raw_head: Tensor
+    chosen: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values and a tensor, as a checkpoint stores them."""
@@ -113,7 +116,7 @@ def tau_norm_record(checkpoint: dict[str, Any]) -> TauNormRecord | None:
     return None if record is None else TauNormRecord(**record)
 
 
-def tau_normalize(checkpoint: dict[str, Any], tau: float) -> TauNormRecord:
+def tau_normalize(checkpoint: dict[str, Any], tau: float, *, chosen: bool = False) -> TauNormRecord:
     """Tau-normalize a loaded checkpoint in place, always from the raw head, and record how.
 
     Applying it twice equals applying it once; another tau replaces the first. The bias stays, as do all other layers.
@@ -121,6 +124,7 @@ def tau_normalize(checkpoint: dict[str, Any], tau: float) -> TauNormRecord:
     Args:
         checkpoint: As Lightning saves it, with a `state_dict`.
         tau: Finite, >= 0.
+        chosen: For the record: whether tau was chosen on validation.
 
     Raises:
         ValueError: As `apply_tau_norm` and `head_key`.
@@ -129,7 +133,7 @@ def tau_normalize(checkpoint: dict[str, Any], tau: float) -> TauNormRecord:
     weights = checkpoint["state_dict"]
     key = previous.key if previous else head_key(weights)
     raw_head = previous.raw_head if previous else weights[key].detach().cpu().clone()
-    record = TauNormRecord(tau=float(tau), key=key, raw_head=raw_head)
+    record = TauNormRecord(tau=float(tau), key=key, raw_head=raw_head, chosen=chosen)
     weights[key] = record.normed_head().to(weights[key].device)
     checkpoint[RECORD_KEY] = record.to_dict()
     return record
@@ -140,29 +144,42 @@ class TauNormCallback(Callback):
 
     Lightning has no step between the last checkpoint and the end of a fit that changes weights. Hooks:
 
-    - `on_fit_end`: rank 0 loads the best checkpoint (verified), rescales the head from its raw weights and saves it
-      over the best path with a renewed sidecar, while the others wait; then every rank loads that file into the
-      module. An error on rank 0 ends every rank. `ModelCheckpoint` has saved for the last time in `on_train_end`. A
-      callback that logs the model in `on_fit_end` has to stand after this one in the trainer's list. After an
-      exception the hook does not run: checkpoints stay raw.
+    - `on_fit_end`: rank 0 loads the best checkpoint (verified), asks `choose_tau` where tau is "auto", rescales the
+      head from its raw weights and saves it over the best path with a renewed sidecar, while the others wait; then
+      every rank loads that file into the module. An error on rank 0 ends every rank. `ModelCheckpoint` has saved for
+      the last time in `on_train_end`. A callback that logs the model in `on_fit_end` has to stand after this one in
+      the trainer's list. After an exception the hook does not run: checkpoints stay raw.
     - `on_load_checkpoint`, `on_fit_start`: a fit that starts from tau-normalized weights (resume, or a second `fit` of
       the same module) puts the raw head back first, since optimizer state belongs to it.
 
-    Nothing persists in `state_dict`; the checkpoint's own record is the state. Running twice on resume is harmless.
+    Nothing persists in `state_dict`; the checkpoint's own record is the state. Running twice on resume is harmless:
+    "auto" chooses again, from the same raw head.
     Without a best checkpoint (`fast_dev_run`, checkpointing off) the weights in memory are normalized, with a warning,
     and no file is written.
 
     Args:
-        tau: 0 leaves the head as trained, 1 gives unit rows.
+        tau: 0 leaves the head as trained, 1 gives unit rows; "auto" takes what `choose_tau` answers.
+        choose_tau: Called with the module, carrying the best checkpoint with the head as trained, and the trainer's
+            data module; returns tau. The configuration hands it over: callbacks never reach data.
 
     Attributes:
+        tau: As asked for.
         record: What was done, after `on_fit_end`; None before.
         best_epoch: Epoch of the best checkpoint, after `on_fit_end`; None without one.
     """
 
-    def __init__(self, tau: float = 0.5) -> None:
-        check_tau(tau)
-        self.tau = float(tau)
+    def __init__(self, tau: float | Literal["auto"] = 0.5, choose_tau: Callable[..., float] | None = None) -> None:
+        if not isinstance(tau, str):
+            check_tau(tau)
+        elif tau != AUTO:
+            raise ValueError(f"TauNormCallback: tau has to be 'auto' or a finite number >= 0, found {tau}.")
+        elif choose_tau is None:
+            raise ValueError(
+                "TauNormCallback: tau='auto' needs choose_tau, a function of module and data module that returns tau; "
+                "found None. Pass graphids.tau_sweep.choose_tau, or a number as tau."
+            )
+        self.tau: float | Literal["auto"] = AUTO if tau == AUTO else float(tau)
+        self.choose_tau = choose_tau
         self.record: TauNormRecord | None = None
         self.best_epoch: int | None = None
 
@@ -191,15 +208,26 @@ class TauNormCallback(Callback):
                 "are tau-normalized instead, and no file is written."
             )
             checkpoint = {"state_dict": {key: value.clone() for key, value in pl_module.state_dict().items()}}
-            self.record = tau_normalize(checkpoint, self.tau)
+            self.record = self._normalize(checkpoint, trainer, pl_module)
         else:
-            on_rank_zero(trainer, lambda: self._normalize_file(best_path), f"tau-normalizing {best_path}")
+            on_rank_zero(
+                trainer, lambda: self._normalize_file(best_path, trainer, pl_module), f"tau-normalizing {best_path}"
+            )
             checkpoint = atomic_load(best_path)
             self.record = tau_norm_record(checkpoint)
             self.best_epoch = checkpoint["epoch"]
         pl_module.load_state_dict(checkpoint["state_dict"])
 
-    def _normalize_file(self, path: str) -> None:
+    def _normalize_file(self, path: str, trainer: Trainer, pl_module: LightningModule) -> None:
         checkpoint = atomic_load(path)
-        tau_normalize(checkpoint, self.tau)
+        self._normalize(checkpoint, trainer, pl_module)
         atomic_save(checkpoint, path)
+
+    def _normalize(self, checkpoint: dict[str, Any], trainer: Trainer, pl_module: LightningModule) -> TauNormRecord:
+        if isinstance(self.tau, float):
+            return tau_normalize(checkpoint, self.tau)
+        tau_normalize(checkpoint, 0.0)  # the head as trained, also where an earlier fit normalized this file
+        pl_module.load_state_dict(checkpoint["state_dict"])
+        tau = self.choose_tau(pl_module, trainer.datamodule)  # type: ignore[misc, attr-defined]  # never None with AUTO
+        rank_zero_info(f"TauNormCallback: tau={tau:g} chosen on validation.")
+        return tau_normalize(checkpoint, tau, chosen=True)
