@@ -1,10 +1,15 @@
 """Everything that a run tells MLflow, in MLflow's vocabulary: kept on local disk, sent in the background."""
 
+import io
 import json
+import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_LOGGED_IMAGES, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
+from PIL import Image
 
 from graphids.delivery import dataset_fields
 from graphids.durable_queue import JOURNAL, DurableQueue
@@ -14,6 +19,7 @@ EXIT_NOT_SENT = 75  # EX_TEMPFAIL of sysexits.h
 # MLflow's sql stores keep 36 characters of a data set's digest; the tag holds all of it.
 _DATASET_DIGEST_CHARACTERS = 36
 _MAX_PARAM_CHARACTERS = 6000
+_IMAGE_KEY = re.compile(r"[a-zA-Z0-9_\-./ ]+")
 
 
 class Outbox:
@@ -26,19 +32,29 @@ class Outbox:
         experiment_id: Its experiment.
         queue: Keeps and sends; None for the processes of a run that are not its first: they tell nothing.
         resumed: The run has logged before: metrics that it has at a step are not logged again.
+        named: Its name was chosen by someone, and stays.
 
     Attributes:
+        resumed: As given.
         status: The status that the run was ended with; empty until then.
     """
 
     def __init__(
-        self, run_id: str, experiment_id: str = "", queue: DurableQueue | None = None, *, resumed: bool = False
+        self,
+        run_id: str,
+        experiment_id: str = "",
+        queue: DurableQueue | None = None,
+        *,
+        resumed: bool = False,
+        named: bool = True,
     ) -> None:
         self.run_id = run_id
         self.experiment_id = experiment_id
         self.status = ""
         self._queue = queue
-        self._resumed = resumed
+        self.resumed = resumed
+        self._named = named
+        self._tables: list[str] = []
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Log the parameters that the run does not have yet."""
@@ -48,6 +64,15 @@ class Outbox:
         """Set or replace tags."""
         self._append("tags", tags={key: str(value) for key, value in tags.items()})
 
+    def name_run(self, name: str) -> None:
+        """Name a run that nobody has named."""
+        if not self._named:
+            self.set_tags({MLFLOW_RUN_NAME: name})
+
+    def set_experiment_tags(self, tags: Mapping[str, str]) -> None:
+        """Set tags of the experiment that no person has set, changed or removed; a refusal costs them, not the run."""
+        self._append("experiment", experiment_id=self.experiment_id, tags=dict(tags))
+
     def log_metrics(
         self,
         metrics: Mapping[str, float],
@@ -56,6 +81,7 @@ class Outbox:
         model: str | None = None,
         model_id: str | None = None,
         dataset: Mapping[str, str] | None = None,
+        is_new: bool = False,
     ) -> None:
         """Log metrics in one batch, so that one x value of every chart comes from one request.
 
@@ -65,6 +91,7 @@ class Outbox:
             model: Digest of the model of this outbox that they belong to.
             model_id: Or a LoggedModel that they belong to.
             dataset: What `log_input` returned.
+            is_new: The run cannot have them at this step, so one that logged before is not searched for them.
         """
         self._append(
             "metrics",
@@ -73,7 +100,7 @@ class Outbox:
             model=model,
             model_id=model_id,
             dataset=dataset and {key: dataset[key] for key in ("name", "digest")},
-            unless_logged=self._resumed,
+            unless_logged=self.resumed and not is_new,
         )
 
     def log_input(
@@ -100,7 +127,53 @@ class Outbox:
         """Log an artifact as indented JSON."""
         self.log_text(json.dumps(content, indent=2), name)
 
-    def log_model(self, save: Callable[[Path], str], *, name: str, step: int, tags: Mapping[str, str]) -> str:
+    def log_image(self, png: bytes, key: str, *, step: int = 0) -> None:
+        """Log a picture for the image grids of the UI, as `mlflow.log_image(image, key=key, step=step)` does.
+
+        The names of its files hang on nothing but `key` and `step`: logged a second time, by a run that was resumed,
+        it is there once. MLflow's own names hold the time and a random number.
+
+        Args:
+            png: The picture.
+            key: Title of the grid; what stands before a slash is its section. Letters, digits, `_-. /`.
+            step: One picture of a key per step.
+
+        Raises:
+            ValueError: If MLflow would not take the key.
+        """
+        if not _IMAGE_KEY.fullmatch(key):
+            raise ValueError(f"log_image: key is {key!r}, expected letters, digits, '_', '-', '.', ' ' and '/' alone.")
+        name = f"images/{key.replace('/', '~')}+step+{step}+timestamp+0+0"
+        self.log_bytes(png, f"{name}.png")
+        # What the grid shows. MLflow puts a copy of 256 pixels there, on which no axis can be read.
+        self.log_bytes(_lossless_webp(png), f"{name}+compressed.webp")
+        self.set_tags({MLFLOW_LOGGED_IMAGES: True})
+
+    def log_table(self, columns: Mapping[str, Sequence[Any]], name: str) -> None:
+        """Log a table that the UI shows as one and compares by its columns, as `mlflow.log_table` does.
+
+        A table of the same name is replaced, where MLflow would append to it.
+
+        Args:
+            columns: By title, all of one length; text, finite numbers, or None for what is undefined.
+            name: `<table>.json`.
+        """
+        rows = list(zip(*columns.values(), strict=True))
+        self.log_text(json.dumps({"columns": list(columns), "data": rows}, allow_nan=False), name)
+        if name not in self._tables:
+            self._tables.append(name)
+        listed = [{"path": path, "type": "table"} for path in self._tables]
+        self.set_tags({MLFLOW_LOGGED_ARTIFACTS: json.dumps(listed)})
+
+    def log_model(
+        self,
+        save: Callable[[Path], str],
+        *,
+        name: str,
+        step: int,
+        tags: Mapping[str, str],
+        description: str | None = None,
+    ) -> str:
         """Save a model and log the saved bytes as a LoggedModel, whose param `graphids.digest` anchors them.
 
         Args:
@@ -108,6 +181,7 @@ class Outbox:
             name: Name of the LoggedModel.
             step: Step of the run that the model belongs to.
             tags: Tags of the LoggedModel.
+            description: Markdown, what the LoggedModel's page in the UI shows.
 
         Returns:
             The root digest; `model_uri` says where the model is to be found.
@@ -118,7 +192,9 @@ class Outbox:
             content = {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
         files = {path: self._keep(data) for path, data in content.items()}
         size = sum(map(len, content.values()))
-        self._append("model", digest=digest, files=files, name=name, step=step, tags=dict(tags), bytes=size)
+        described = {} if description is None else {MLFLOW_RUN_NOTE: description}
+        tags = {**described, **tags}
+        self._append("model", digest=digest, files=files, name=name, step=step, tags=tags, bytes=size)
         return digest
 
     def model_uri(self, digest: str, name: str) -> str:
@@ -157,6 +233,13 @@ class Outbox:
 
     def _keep(self, data: bytes) -> str:
         return self._queue.keep(data) if self._queue is not None else ""
+
+
+def _lossless_webp(png: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as image:
+        image.save(buffer, "WEBP", lossless=True)
+    return buffer.getvalue()
 
 
 def find_outboxes(place: Path) -> list[Path]:

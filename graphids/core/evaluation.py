@@ -49,7 +49,7 @@ def auroc(scores: ArrayLike, is_attack: ArrayLike) -> float | None:
         scores: float [G], finite.
         is_attack: bool [G].
     """
-    attacks, normals = _counted(scores, is_attack)
+    attacks, normals = counted(scores, is_attack)
     if not (attacks.any() and normals.any()):
         return None
     below = np.cumsum(normals) - normals
@@ -63,12 +63,26 @@ def average_precision(scores: ArrayLike, is_attack: ArrayLike) -> float | None:
         scores: float [G], finite.
         is_attack: bool [G].
     """
-    attacks, normals = _counted(scores, is_attack)
+    attacks, normals = counted(scores, is_attack)
     if not (attacks.any() and normals.any()):
         return None
     found = np.cumsum(attacks[::-1])
     alerts = np.cumsum((attacks + normals)[::-1])
     return float((attacks[::-1] * found / alerts).sum() / attacks.sum())
+
+
+def counted(scores: ArrayLike, is_attack: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Attack and normal windows at each distinct score, from the lowest on: two float64 [levels].
+
+    Args:
+        scores: float [G], finite.
+        is_attack: bool [G].
+    """
+    _, rank = np.unique(np.asarray(scores, dtype=np.float64), return_inverse=True)
+    attack = np.asarray(is_attack, dtype=np.bool_)
+    levels = int(rank.max(initial=-1)) + 1
+    attacks, normals = (np.bincount(rank[chosen], minlength=levels) for chosen in (attack, ~attack))
+    return attacks.astype(np.float64), normals.astype(np.float64)
 
 
 def choose_threshold(
@@ -165,15 +179,6 @@ def _kind_metrics(
         "windows": float(windows),
     }
     return [(key, value) for key, value in figures.items() if value is not None]
-
-
-def _counted(scores: ArrayLike, is_attack: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Attack and normal windows at each distinct score, from the lowest on."""
-    _, rank = np.unique(np.asarray(scores, dtype=np.float64), return_inverse=True)
-    attack = np.asarray(is_attack, dtype=np.bool_)
-    levels = int(rank.max(initial=-1)) + 1
-    attacks, normals = (np.bincount(rank[chosen], minlength=levels) for chosen in (attack, ~attack))
-    return attacks.astype(np.float64), normals.astype(np.float64)
 
 
 def _checked(
