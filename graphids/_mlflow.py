@@ -1,10 +1,9 @@
 """What a fit tells MLflow: metrics per epoch, parameters, tags, the data set and how it ended."""
 
-import json
 import os
 import platform
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +14,8 @@ import mlflow
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
 
-from graphids.core.callbacks import TauNormCallback, VRAMDriftCallback
+from graphids.core.callbacks import NOT_WATCHED_TAGS, TauNormCallback, VRAMDriftCallback
+from graphids.model_card import dataset_profile
 from graphids.outbox import Outbox
 from graphids.tracked_run import open_outbox, status_after
 
@@ -32,10 +32,19 @@ _MLPROJECT_NAMES = {
 _VERSIONED = ("graphids", "torch", "torch-geometric", "lightning", "mlflow")
 
 
-def tag_run(outbox: Outbox, *, tau: Any, seed: Any, dataset_digest: str, device: torch.device) -> None:
-    """Say what made the run: tau, seed, data, code, versions and device."""
+def tag_run(
+    outbox: Outbox,
+    *,
+    tau: Any,
+    seed: Any,
+    dataset_digest: str,
+    device: torch.device,
+    gpu_memory: Mapping[str, str] = NOT_WATCHED_TAGS,
+) -> None:
+    """Say what made the run: tau, seed, data, code, versions and device, and who watches the device's memory."""
     outbox.set_tags(
         {
+            **gpu_memory,
             "graphids.tau": tau,
             "graphids.seed": seed,
             "graphids.dataset_digest": dataset_digest,
@@ -92,9 +101,10 @@ class MLflowTrainingCallback(pl.Callback):
     server that is killed holds the training for minutes and then ends it.
 
     Hooks: `on_fit_start` logs parameters, tags and the data set; `on_train_epoch_end` logs all metrics of the epoch
-    in one batch at step=epoch (train values are the epoch's means) and forwards new VRAM drift warnings;
-    `on_exception` ends the run as KILLED or FAILED. Nothing persists in `state_dict`; a resumed fit logs to the run
-    that is active then. Only rank 0 talks to MLflow.
+    in one batch at step=epoch (train values are the epoch's means, `vram/` is the newest entry of the history of
+    `VRAMDriftCallback`, which has to stand before this callback) and what changed of the drift's tags; `on_fit_end`
+    and `on_exception` log `vram/drift_max`; `on_exception` ends the run as KILLED or FAILED. Nothing persists in
+    `state_dict`; a resumed fit logs to the run that is active then. Only rank 0 talks to MLflow.
 
     Args:
         save_model: Saves a `WindowClassifier` to a folder and returns its root digest (`mlflow_graphids.save_model`).
@@ -112,7 +122,7 @@ class MLflowTrainingCallback(pl.Callback):
         self.dataset: dict[str, str] | None = None
         self._owns_outbox = False
         self._validated = False
-        self._drift_events = 0
+        self._drift_tags: dict[str, str] = {}
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log what is known before the first step."""
@@ -123,12 +133,24 @@ class MLflowTrainingCallback(pl.Callback):
         outbox.log_params(_parameters(trainer, pl_module, datamodule))
         tau = next((c.tau for c in trainer.callbacks if isinstance(c, TauNormCallback)), None)  # type: ignore[attr-defined]
         seed = os.environ.get("PL_GLOBAL_SEED")
-        tag_run(outbox, tau=tau, seed=seed, dataset_digest=datamodule.dataset_digest, device=pl_module.device)
+        self._drift_tags = _drift_tags(trainer)
+        tag_run(
+            outbox,
+            tau=tau,
+            seed=seed,
+            dataset_digest=datamodule.dataset_digest,
+            device=pl_module.device,
+            gpu_memory=self._drift_tags,
+        )
+        name = Path(datamodule.hparams["data"]).name
+        asked = f"{tau:g}" if isinstance(tau, float) else tau
+        # Charts name a line by its run alone, and runs may have all of this in common.
+        outbox.name_run(f"tau={asked} seed={seed} {outbox.run_id[:4]} {name}")
         self.dataset = outbox.log_input(
-            name=Path(datamodule.hparams["data"]).name,
+            name=name,
             digest=datamodule.dataset_digest,
             source=str(datamodule.hparams["data"]),
-            profile=datamodule.summary,
+            profile=dataset_profile(datamodule.summary),
         )
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -147,16 +169,23 @@ class MLflowTrainingCallback(pl.Callback):
         }
         self._validated = False
         metrics["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
+        metrics |= _vram_metrics(trainer)
         self.outbox.log_metrics(metrics, step=trainer.current_epoch)
-        self._forward_drift(trainer, self.outbox)
+        drift_tags = _drift_tags(trainer)
+        if drift_tags != self._drift_tags:
+            self.outbox.set_tags(drift_tags)
+            self._drift_tags = drift_tags
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Close an outbox of our own."""
+        """Log the worst of the fit, and close an outbox of our own."""
+        if self.outbox is not None and trainer.is_global_zero:
+            _log_drift_max(trainer, self.outbox)
         self._close_own()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """End the run here: after Ctrl-C Lightning leaves by `exit`, and nothing later would know why."""
         if self.outbox is not None and trainer.is_global_zero:
+            _log_drift_max(trainer, self.outbox)
             self.outbox.set_terminated(status_after(exception))
             self._close_own()
 
@@ -177,8 +206,26 @@ class MLflowTrainingCallback(pl.Callback):
             self.outbox.close()
             self.outbox, self._owns_outbox = None, False
 
-    def _forward_drift(self, trainer: pl.Trainer, outbox: Outbox) -> None:
-        drift = [e for c in trainer.callbacks if isinstance(c, VRAMDriftCallback) for e in c.events]  # type: ignore[attr-defined]
-        if len(drift) > self._drift_events:
-            self._drift_events = len(drift)
-            outbox.set_tags({"graphids.vram_drift": json.dumps(drift)})
+
+def _drift_watch(trainer: pl.Trainer) -> VRAMDriftCallback | None:
+    return next((c for c in trainer.callbacks if isinstance(c, VRAMDriftCallback)), None)  # type: ignore[attr-defined]
+
+
+def _drift_tags(trainer: pl.Trainer) -> dict[str, str]:
+    watch = _drift_watch(trainer)
+    return NOT_WATCHED_TAGS if watch is None else watch.tags()
+
+
+def _vram_metrics(trainer: pl.Trainer) -> dict[str, float]:
+    """What was read at the end of this epoch; empty where nothing is watched."""
+    watch = _drift_watch(trainer)
+    if watch is None or not watch.history or watch.history[-1]["epoch"] != trainer.current_epoch:
+        return {}
+    return {f"vram/{name}": value for name, value in watch.history[-1].items() if name != "epoch"}
+
+
+def _log_drift_max(trainer: pl.Trainer, outbox: Outbox) -> None:
+    """At the last epoch's step: a run that is resumed has a later one, and what counts is the last."""
+    watch = _drift_watch(trainer)
+    if watch is not None and watch.drift_max is not None:
+        outbox.log_metrics({"vram/drift_max": watch.drift_max}, step=int(watch.history[-1]["epoch"]))

@@ -14,6 +14,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelInput, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.types import ColSpec, Schema
 from sqlalchemy.exc import SQLAlchemyError
 
 from graphids._fs import IntegrityError, digest_bytes
@@ -22,6 +23,28 @@ from graphids.logged_model import log_saved_model
 from graphids.sender import Entry, UnreachableError
 
 PARAMS_PER_REQUEST = 100
+# Experiment tag: sha256 of each tag that a run has set there, so that what a person made of it is told apart.
+OWN_TAGS = "graphids.own_tags"
+# Operations that a run can do without: a refusal is said in one line, and is no reason for an exit code.
+DISPENSABLE = frozenset({"experiment"})
+_NO_TAG = ""
+# Columns of every data set, as docs/data.md has them; the labels may be missing.
+_SCHEMA = json.dumps(
+    {
+        "mlflow_colspec": Schema(
+            [
+                ColSpec("double", "timestamp"),
+                ColSpec("long", "arbitration_id"),
+                ColSpec("integer", "dlc"),
+                ColSpec("binary", "payload"),
+                ColSpec("boolean", "is_extended"),
+                ColSpec("string", "channel", required=False),
+                ColSpec("boolean", "attack", required=False),
+                ColSpec("string", "attack_kind", required=False),
+            ]
+        ).to_dict()
+    }
+)
 _ASK_AGAIN = (408, 429)  # request timeout, too many requests
 
 
@@ -148,6 +171,34 @@ def _model(entry: Entry, to: Destination) -> None:
         )
 
 
+def _experiment(entry: Entry, to: Destination) -> None:
+    """Tags of the experiment, each where nobody else has written, changed or removed it.
+
+    Once the store has answered, what it will not take is refused and not tried again, whatever its reason: the entries
+    behind this one do not wait for a convenience.
+    """
+    experiment_id = entry["experiment_id"]
+    known = to.client.get_experiment(experiment_id).tags
+    ours = json.loads(known.get(OWN_TAGS, "{}"))
+    new = {
+        key: value
+        for key, value in entry["tags"].items()
+        if known.get(key) != value and _tag_digest(known.get(key)) == ours.get(key, _NO_TAG)
+    }
+    if not new:
+        return
+    record = {**ours, **{key: _tag_digest(value) for key, value in new.items()}}
+    try:
+        for key, value in {**new, OWN_TAGS: json.dumps(record)}.items():
+            to.client.set_experiment_tag(experiment_id, key, value)
+    except (MlflowException, OSError, SQLAlchemyError) as error:
+        raise ValueError(f"experiment {experiment_id}: {_reason(error)}") from error
+
+
+def _tag_digest(value: str | None) -> str:
+    return digest_bytes(value.encode()) if value else _NO_TAG
+
+
 def _end(entry: Entry, to: Destination) -> None:
     to.client.set_terminated(to.run_id, entry["status"], end_time=entry["at_ms"])
 
@@ -160,6 +211,7 @@ _DELIVERIES: dict[str, Callable[[Entry, Destination], None]] = {
     "run": _start,
     "params": _params,
     "tags": _tags,
+    "experiment": _experiment,
     "metrics": _metrics,
     "dataset": _dataset,
     "model_input": _model_input,
@@ -201,5 +253,6 @@ def dataset_fields(name: str, digest: str, source: str, profile: Any) -> dict[st
         "digest": digest,
         "source_type": "local",
         "source": json.dumps({"uri": source}),
+        "schema": _SCHEMA,
         "profile": json.dumps(profile),
     }

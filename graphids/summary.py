@@ -1,8 +1,12 @@
 """The closing words of a run, for the terminal and as an artifact."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from textwrap import fill
 
 from graphids.assessment import Assessment
+from graphids.core.callbacks import TauNormRecord
+from graphids.saved_view import run_page, view_page
+from graphids.tau_sweep import TauSweep
 
 _NAMES = {
     "windows": "windows",
@@ -16,7 +20,8 @@ _NAMES = {
 def training_summary(
     assessment: Assessment,
     *,
-    tau: float,
+    record: TauNormRecord,
+    sweep: TauSweep,
     split_note: str,
     model_uri: str,
     digest: str,
@@ -31,10 +36,12 @@ def training_summary(
         f"{words} {_figure(assessment.before.get(name), 4)} -> {_figure(assessment.after.get(name), 4)}"
         for name, words in (
             ("macro/auroc", "macro AUROC"),
+            ("macro_f1", "macro-F1"),
             ("balanced_accuracy", "balanced accuracy"),
             ("all/recall", "recall"),
         )
     )
+    origin = f"chosen on validation by macro-F1 from {len(sweep.taus)} values" if record.chosen else "as given"
     alarms, rule_alarms = (
         _figure(figures.get("false_alarms_per_hour", 0.0) * assessment.normal_hours, 0) for figures in (test, rule)
     )
@@ -45,17 +52,38 @@ def training_summary(
 {undefined}
 false alarms: {alarms} in the test split's {assessment.normal_windows:,} normal windows, \
 {assessment.normal_hours * 60:.1f} minutes (rules {rule_alarms})
-threshold: {assessment.threshold:.6g}, chosen on validation for at most {assessment.false_alarms_per_hour:g} an hour
-tau-normalization with tau={tau:g}, on validation:
+threshold: {assessment.threshold:.6g}, chosen on validation after tau-normalization for at most \
+{assessment.false_alarms_per_hour:g} an hour
+tau-normalization with tau={record.tau:g} ({origin}), on validation:
   {changed}
+{fill(sweep.sentence(), 118, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)}
 
 run     {run_id}
 model   {model_uri}
 digest  {digest}
 
-look    {_look(tracking_uri, experiment_id, run_id)}
+{_look(tracking_uri, experiment_id, run_id)}
 load    python -c "import mlflow; print(mlflow.graphids.load_model('{model_uri}'))"
 serve   graphids serve {model_uri}"""
+
+
+def headline(figures: Mapping[str, float], *, rule: Mapping[str, float] | None = None, tau: float | None = None) -> str:
+    """The figures that a person asks for first, in one sentence.
+
+    >>> headline({"macro/auroc": 0.996, "all/recall": 0.86, "false_alarms_per_hour": 35.6}, rule={}, tau=0.5)
+    'Macro AUROC 0.996 (rules -), recall 0.860 (rules -), 35.6 false alarms per hour (rules -); tau=0.5.'
+    """
+    words = (
+        ("Macro AUROC {}", "macro/auroc", 3),
+        ("recall {}", "all/recall", 3),
+        ("{} false alarms per hour", "false_alarms_per_hour", 1),
+    )
+    parts = [
+        words.format(_figure(figures.get(name), digits))
+        + ("" if rule is None else f" (rules {_figure(rule.get(name), digits)})")
+        for words, name, digits in words
+    ]
+    return f"{', '.join(parts)}{'' if tau is None else f'; tau={tau:g}'}."
 
 
 def evaluation_summary(
@@ -94,8 +122,8 @@ def _figure(value: float | None, digits: int = 3) -> str:
 
 
 def _look(tracking_uri: str, experiment_id: str, run_id: str) -> str:
-    """How to open the run's page; the UI's own front page shows another kind of experiment."""
-    page = f"#/experiments/{experiment_id}/runs/{run_id}"
+    """How to open the run's page and the view of all runs; the UI's own front page shows another kind of experiment."""
+    server, how = "http://127.0.0.1:5000", f"look    mlflow ui --backend-store-uri {tracking_uri}\n        and open "
     if tracking_uri.startswith("http"):
-        return f"{tracking_uri.rstrip('/')}/{page}"
-    return f"mlflow ui --backend-store-uri {tracking_uri}\n        and open http://127.0.0.1:5000/{page}"
+        server, how = tracking_uri.rstrip("/"), "look    "
+    return f"{how}{server}/{run_page(experiment_id, run_id)}\ncompare {server}/{view_page(experiment_id)}"

@@ -3,6 +3,7 @@
 The oracle is always a run of the same words that nothing disturbed, in the same kind of store.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -13,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +130,23 @@ def test_a_run_that_nothing_disturbs_is_in_the_store_with_a_model_that_loads_ver
     assert ("test/auroc", 0, "0.75", "drives") in found["model metrics"]
     assert load_model(f"runs:/{run_id}/model").digest == found["model"][2]["graphids.digest"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_is_described_by_its_card_and_a_data_set_by_its_columns(
+    select: Callable[[str], None], sqlite_uri: str, classifier: WindowClassifier
+) -> None:
+    select(sqlite_uri)
+
+    with tracked_run() as outbox:
+        outbox.log_input(name="drives", digest="d" * 64, source="drives", profile={"frames": 7})
+        save = partial(save_model, classifier, model_card="# Detects")
+        outbox.log_model(save, name="model", step=0, tags={"t": "0.5"}, description="# Detects")
+
+    run = MlflowClient().get_run(outbox.run_id)
+    model = MlflowClient().get_logged_model(run.outputs.model_outputs[0].model_id)
+    assert (model.tags["mlflow.note.content"], model.tags["t"]) == ("# Detects", "0.5")
+    columns = json.loads(run.inputs.dataset_inputs[0].dataset.schema)["mlflow_colspec"]
+    assert [column["name"] for column in columns][:3] == ["timestamp", "arbitration_id", "dlc"]
 
 
 def test_all_sent_a_second_time_changes_nothing(

@@ -1,7 +1,13 @@
 """The closing words of a run."""
 
+from dataclasses import replace
+
+import torch
+
 from graphids.assessment import Assessment
-from graphids.summary import detection_table, evaluation_summary, training_summary
+from graphids.core.callbacks import TauNormRecord
+from graphids.summary import detection_table, evaluation_summary, headline, training_summary
+from graphids.tau_sweep import TauSweep
 
 DOS = {
     "dos/windows": 12.0,
@@ -12,13 +18,30 @@ DOS = {
 }
 
 
-def _summary(tracking_uri: str = "sqlite:///mlflow.db", **changed: object) -> str:
+RECORD = TauNormRecord(tau=0.5, key="fc_layers.3.weight", raw_head=torch.eye(2))
+SWEEP = TauSweep(
+    taus=(0.0, 0.5, 1.0),
+    figures={"macro_f1": (0.5, 0.75, 0.625)},
+    best=0.5,
+    moved=(0, 3, 4),
+    windows=40,
+    row_norms=(1.0, 4.0),
+)
+
+
+def _summary(
+    tracking_uri: str = "sqlite:///mlflow.db",
+    *,
+    record: TauNormRecord = RECORD,
+    sweep: TauSweep = SWEEP,
+    **changed: object,
+) -> str:
     parts = {
         "threshold": 0.75,
         "rule_threshold": 2.0,
         "false_alarms_per_hour": 60.0,
-        "before": {"macro/auroc": 0.9, "balanced_accuracy": 0.5, "all/recall": 0.25},
-        "after": {"macro/auroc": 0.95, "balanced_accuracy": 0.625, "all/recall": 0.5},
+        "before": {"macro/auroc": 0.9, "macro_f1": 0.5, "balanced_accuracy": 0.5, "all/recall": 0.25},
+        "after": {"macro/auroc": 0.95, "macro_f1": 0.75, "balanced_accuracy": 0.625, "all/recall": 0.5},
         "test": {**DOS, "false_alarms_per_hour": 20.0},
         "rule": {"dos/auroc": 0.75, "false_alarms_per_hour": 0.0},
         "undefined": [],
@@ -29,7 +52,8 @@ def _summary(tracking_uri: str = "sqlite:///mlflow.db", **changed: object) -> st
     }
     return training_summary(
         Assessment(**parts),  # type: ignore[arg-type]
-        tau=0.5,
+        record=record,
+        sweep=sweep,
         split_note="Split by capture.",
         model_uri="models:/m-1",
         digest="d" * 64,
@@ -50,7 +74,34 @@ def test_false_alarms_are_counted_with_the_time_that_they_were_counted_in() -> N
 
 
 def test_what_tau_changed_stands_before_and_after() -> None:
-    assert "macro AUROC 0.9000 -> 0.9500, balanced accuracy 0.5000 -> 0.6250, recall 0.2500 -> 0.5000" in _summary()
+    assert (
+        "macro AUROC 0.9000 -> 0.9500, macro-F1 0.5000 -> 0.7500, balanced accuracy 0.5000 -> 0.6250, "
+        "recall 0.2500 -> 0.5000"
+    ) in _summary()
+
+
+def test_a_tau_that_was_chosen_says_by_what_and_from_how_many() -> None:
+    chosen = "tau-normalization with tau=0.5 (chosen on validation by macro-F1 from 3 values), on validation:"
+
+    assert "tau-normalization with tau=0.5 (as given), on validation:" in _summary()
+    assert chosen in _summary(record=replace(RECORD, chosen=True))
+
+
+def test_the_sweeps_sentence_stands_under_what_tau_changed() -> None:
+    assert SWEEP.sentence() in " ".join(_summary().split())
+
+
+def test_a_tau_that_changes_nothing_is_said_to_and_why() -> None:
+    idle = replace(SWEEP, figures={"macro_f1": (0.5,) * 3}, best=0.0, moved=(0, 0, 0), row_norms=(2.0, 2.0))
+
+    text = " ".join(_summary(sweep=idle).split())
+
+    assert "Of 3 values of tau from 0 to 1 none gives any of the 40 validation windows another class." in text
+    assert "Two logits get opposite gradients" in text
+
+
+def test_the_threshold_is_said_to_come_after_tau_and_from_which_budget() -> None:
+    assert "threshold: 0.75, chosen on validation after tau-normalization for at most 60 an hour" in _summary()
 
 
 def test_undefined_figures_are_dashes_and_named() -> None:
@@ -77,3 +128,10 @@ def test_columns_line_up() -> None:
     table = detection_table(["dos", "a_long_kind_of_attack"], {"": DOS})
 
     assert len({len(line) for line in table.splitlines()}) == 1
+
+
+def test_the_headline_has_a_dash_for_what_is_undefined_and_leaves_out_rules_where_there_are_none() -> None:
+    assert headline({"all/recall": 0.5}) == "Macro AUROC -, recall 0.500, - false alarms per hour."
+    assert headline({"macro/auroc": 1.0}, rule={"macro/auroc": 0.75}, tau=0.25) == (
+        "Macro AUROC 1.000 (rules 0.750), recall - (rules -), - false alarms per hour (rules -); tau=0.25."
+    )

@@ -24,6 +24,7 @@ MLMODEL_FILE = "MLmodel"
 WEIGHTS_FILE = "weights.safetensors"
 MODEL_FILE = "model.json"
 READER_FILE = "reader.pkl"
+CARD_FILE = "MODEL_CARD.md"
 CODE_FOLDER = "code"
 MAX_MANIFEST_BYTES = 1 << 20
 # A network of this kind weighs megabytes. Without an anchor the manifest's word is all there is, and it could be huge.
@@ -164,7 +165,7 @@ def _path_problems(paths: list[Any]) -> Iterator[str]:
         if not _is_plain(path):
             yield f"{path!r:.200}: expected a relative path of plain names with forward slashes"
             continue
-        if path not in (WEIGHTS_FILE, MODEL_FILE, READER_FILE) and not path.startswith(f"{CODE_FOLDER}/"):
+        if path not in (WEIGHTS_FILE, MODEL_FILE, READER_FILE, CARD_FILE) and not path.startswith(f"{CODE_FOLDER}/"):
             yield f"{path!r:.200}: is none of the files that a model consists of"
         other = folded.setdefault(unicodedata.normalize("NFKC", path).casefold(), path)
         if other != path or count[path] > 1:

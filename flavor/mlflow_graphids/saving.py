@@ -12,6 +12,7 @@ from mlflow import pyfunc
 from mlflow.models import Model, ModelInputExample, ModelSignature
 from mlflow.models.model import ModelInfo
 from mlflow.models.utils import _save_example
+from mlflow.tracking import MlflowClient
 from mlflow.tracking._model_registry import DEFAULT_AWAIT_MAX_SLEEP_SECONDS
 from mlflow.utils.environment import (
     _mlflow_conda_env,
@@ -20,6 +21,7 @@ from mlflow.utils.environment import (
     _PythonEnv,
     _validate_env_arguments,
 )
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from mlflow.utils.model_utils import _validate_and_copy_code_paths, _validate_and_prepare_target_save_path
 
 from graphids._fs import digest_bytes, publish_bytes
@@ -28,6 +30,7 @@ from graphids.logged_model import DIGEST_KEY, set_anchor
 from mlflow_graphids.artifacts import to_payload
 from mlflow_graphids.frames_schema import default_signature
 from mlflow_graphids.manifest import (
+    CARD_FILE,
     CODE_FOLDER,
     FLAVOR_NAME,
     LOADER_MODULE,
@@ -85,6 +88,7 @@ def save_model(
     metadata: Mapping[str, Any] | None = None,
     model_config: Mapping[str, Any] | None = None,
     capture_reader: CaptureReader | None = None,
+    model_card: str | None = None,
 ) -> str:
     """Save a classifier as an MLflow model in a new folder.
 
@@ -106,6 +110,8 @@ def save_model(
         capture_reader: A function from the path of a capture to its frames, for a format that graphids does not read.
             It is pickled into the model and listed in the manifest; `load_model(..., allow_code=True)` loads it.
             Without one a model contains no pickle.
+        model_card: Markdown for whoever meets the model without its run: MODEL_CARD.md, under the digest like the
+            weights. Loading reads nothing from it.
 
     Returns:
         The root digest, `graphids.digest`: what `load_model` takes as `expected_digest`.
@@ -123,6 +129,8 @@ def save_model(
     files = to_payload(graphids_model)
     if capture_reader is not None:
         files[READER_FILE] = pickle_reader(capture_reader)
+    if model_card is not None:
+        files[CARD_FILE] = model_card.encode()
     folder = Path(path).absolute()
     _validate_and_prepare_target_save_path(folder)  # type: ignore[no-untyped-call]
     code = _validate_and_copy_code_paths(code_paths, str(folder), CODE_FOLDER)  # type: ignore[no-untyped-call]
@@ -158,6 +166,7 @@ def log_model(
     metadata: Mapping[str, Any] | None = None,
     model_config: Mapping[str, Any] | None = None,
     capture_reader: CaptureReader | None = None,
+    model_card: str | None = None,
     params: Mapping[str, Any] | None = None,
     tags: Mapping[str, Any] | None = None,
     model_type: str | None = None,
@@ -181,6 +190,7 @@ def log_model(
         metadata: As in `save_model`.
         model_config: As in `save_model`; MLflow also logs it as params of the run.
         capture_reader: As in `save_model`.
+        model_card: As in `save_model`; it also becomes the description of the LoggedModel and of the version.
         params: Params of the LoggedModel, beside the run's.
         tags: Tags of the LoggedModel, and of the version.
         model_type: Type of the LoggedModel.
@@ -196,6 +206,7 @@ def log_model(
     """
     if DIGEST_KEY in (params or {}):
         raise ValueError(f"params holds {DIGEST_KEY!r}, which log_model sets itself; leave it out.")
+    described = {} if model_card is None else {MLFLOW_RUN_NOTE: model_card}
     flavor = _Flavor()
     before = digest_being_logged.set(None)
     try:
@@ -213,8 +224,9 @@ def log_model(
             metadata=dict(metadata) if metadata else None,
             model_config=model_config,
             capture_reader=capture_reader,
+            model_card=model_card,
             params=dict(params) if params else None,
-            tags=dict(tags) if tags else None,
+            tags={**described, **(tags or {})} or None,
             model_type=model_type,
             step=step,
             model_id=model_id,
@@ -230,6 +242,8 @@ def log_model(
             tags={**(tags or {}), DIGEST_KEY: flavor.digest},
         )
         model_info.registered_model_version = registered.version
+        if model_card is not None:
+            MlflowClient().update_model_version(registered_model_name, registered.version, model_card)
     return model_info
 
 

@@ -83,6 +83,16 @@ def test_the_version_is_registered_with_the_digest_as_a_tag(classifier: WindowCl
     assert version.tags == {"vehicle": "truck", "graphids.digest": anchor_of(info.model_id)}
 
 
+def test_the_card_is_in_the_model_and_describes_it_and_its_version(classifier: WindowClassifier) -> None:
+    with mlflow.start_run():
+        info = log_model(classifier, registered_model_name="described", model_card="# Detects\n")
+
+    client = MlflowClient()
+    assert (artifact_folder(info.model_id) / "MODEL_CARD.md").read_text() == "# Detects\n"
+    assert client.get_logged_model(info.model_id).tags["mlflow.note.content"] == "# Detects\n"
+    assert client.get_model_version("described", str(info.registered_model_version)).description == "# Detects\n"
+
+
 def test_tampering_in_the_store_is_refused_even_where_the_folder_agrees_with_itself(
     classifier: WindowClassifier, logged: ModelInfo, tmp_path: Path
 ) -> None:

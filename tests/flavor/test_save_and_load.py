@@ -50,6 +50,29 @@ def test_a_model_whose_head_is_as_trained_needs_no_tau_record(classifier: Window
     assert load_model(tmp_path / "m", expected_digest=digest).tau_record == {}
 
 
+def test_a_model_card_travels_under_the_digest_and_a_changed_one_is_refused(
+    classifier: WindowClassifier, saved: Saved, tmp_path: Path
+) -> None:
+    folder = tmp_path / "with card"
+    digest = save_model(classifier, folder, model_card="# Detects\n")
+    loaded = load_model(folder, expected_digest=digest)
+
+    assert (folder / "MODEL_CARD.md").read_text() == "# Detects\n"
+    assert loaded.threshold == classifier.threshold
+    assert digest != saved[1]
+
+    (folder / "MODEL_CARD.md").write_text("# Detects everything\n")
+    with pytest.raises(IntegrityError, match=r"MODEL_CARD\.md: expected 10 bytes, found 21"):
+        load_model(folder, expected_digest=digest)
+
+
+def test_a_model_card_that_the_manifest_does_not_name_is_refused(saved: Saved) -> None:
+    (saved[0] / "MODEL_CARD.md").write_text("# Detects everything\n")
+
+    with pytest.raises(IntegrityError, match=r"MODEL_CARD\.md: undeclared"):
+        load_model(saved[0], expected_digest=saved[1])
+
+
 def test_equal_models_have_equal_digests_and_a_loaded_model_saves_to_the_same_one(
     classifier: WindowClassifier, saved: Saved, tmp_path: Path
 ) -> None:

@@ -1,0 +1,177 @@
+"""The model card: what a model is, what it was measured on, where it ends and how to load it, as markdown.
+
+It travels in the model under the model's digest, so nothing in it may differ between two runs of the same training.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from graphids.assessment import Assessment
+from graphids.core.callbacks import TauNormRecord
+from graphids.core.data.dataset import SIMULATED
+from graphids.core.data.preprocessing import Preprocessing
+from graphids.core.data.splits import SPLITS
+from graphids.summary import detection_table
+from graphids.tau_sweep import TauSweep
+
+# What every store of MLflow keeps of a tag; the card is one of the LoggedModel.
+MAX_CHARACTERS = 6000
+_MAX_TABLE_CHARACTERS = 2400
+_MAX_CLASSES = 12
+_MAX_NAME_CHARACTERS = 40
+
+
+def model_card(
+    assessment: Assessment,
+    *,
+    record: TauNormRecord,
+    sweep: TauSweep,
+    preprocessing: Preprocessing,
+    data: str,
+    dataset_digest: str,
+    summary: Mapping[str, Any],
+) -> str:
+    """The card of one model, at most `MAX_CHARACTERS` long; the same inputs give the same text.
+
+    Args:
+        assessment: Figures and thresholds.
+        record: Tau and the head before it.
+        sweep: What other values of tau would do on validation.
+        preprocessing: What was fitted on the training split.
+        data: Name of the data set; no path, which would differ from machine to machine.
+        dataset_digest: sha256 of the captures' content.
+        summary: `CANDataModule.summary`.
+    """
+    return f"""# Intrusion detection on a CAN bus
+
+A graph attention network. It cuts a capture into windows of {preprocessing.window_size:,} consecutive frames, turns \
+each into a graph of arbitration IDs and scores it: 0 is normal traffic, 1 an attack. Classes: \
+{_listed(preprocessing.classes)}.
+
+## Data
+{_data(data, dataset_digest, summary)}
+
+## Detection on the test split
+```
+{_results(assessment)}
+```
+AP is average precision; compare it with the prevalence in its row, which is what guessing gets. The rule baseline \
+knows which IDs there are, how often they come and which bytes they carry.
+
+False alarms per hour of normal traffic: {_figure(assessment.test.get("false_alarms_per_hour"), 1)}, \
+rules {_figure(assessment.rule.get("false_alarms_per_hour"), 1)}, in {assessment.normal_hours * 60:.1f} minutes.
+
+## Operating point
+A window alerts at a score of {assessment.threshold:.6g} or more: the lowest that keeps the validation split within \
+{assessment.false_alarms_per_hour:g} false alarms per hour, chosen after tau-normalization.
+
+## Tau
+{_tau(assessment, record, sweep)}
+
+## Limits
+{_limits(assessment, preprocessing, data)}
+
+## Load and verify
+```
+graphids verify models:/MODEL_ID
+python -c "import mlflow; print(mlflow.graphids.load_model('models:/MODEL_ID'))"
+```
+Both hold the files, this card among them, to the param `graphids.digest` of the LoggedModel. From a folder, give the \
+digest: `load_model(folder, expected_digest=...)`.
+"""
+
+
+def dataset_profile(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """`CANDataModule.summary` as MLflow's page of a data set shows it: one short line each, nothing nested."""
+    profile = {"captures": summary["captures"], "frames": summary["frames"], "split": summary["split_reason"]}
+    profile |= {f"reader: {what}": count for what, count in summary["reader"].items()}
+    for name in SPLITS:
+        part = summary[name]
+        profile[name] = f"{part['captures']:,} captures, {part['frames']:,} frames, {part['seconds'] / 60:.1f} minutes"
+        profile[f"{name} windows"] = ", ".join(f"{kind} {count:,}" for kind, count in part["windows"].items())
+    return profile
+
+
+def _data(data: str, dataset_digest: str, summary: Mapping[str, Any]) -> str:
+    lines = [
+        f"- {_plain(data)}, sha256 {dataset_digest}: {summary['captures']:,} captures, {summary['frames']:,} frames",
+        f"- {summary['split_reason']}",
+    ]
+    for name in SPLITS:
+        part = summary[name]
+        windows = part["windows"]
+        attacks = sum(windows.values()) - windows["normal"]
+        lines.append(
+            f"- {name}: {part['captures']:,} captures, {part['seconds'] / 60:.1f} minutes, "
+            f"{windows['normal']:,} normal windows, {attacks:,} with an attack"
+        )
+    return "\n".join(lines)
+
+
+def _results(assessment: Assessment) -> str:
+    """The table of the run's summary; where it would be too long, with the kinds that are detected worst."""
+    detectors = {"": assessment.test, "rule ": assessment.rule}
+    table = detection_table(assessment.kinds, detectors)
+    if len(table) > _MAX_TABLE_CHARACTERS:
+        width = table.index("\n") + 1
+        fitting = max(0, _MAX_TABLE_CHARACTERS // width - 3)
+        worst = sorted(assessment.kinds, key=lambda kind: assessment.test.get(f"{kind}/auroc", 0.0))[:fitting]
+        left_out = len(assessment.kinds) - fitting
+        table = f"{detection_table(worst, detectors)}\nnot shown: {left_out} kinds with a higher AUROC"
+    return table.replace("`", "'")
+
+
+def _tau(assessment: Assessment, record: TauNormRecord, sweep: TauSweep) -> str:
+    """What tau is and what it changed on validation."""
+    origin = "chosen on validation" if record.chosen else "as given"
+    changed = ", ".join(
+        f"{words} {_figure(assessment.before.get(name))} -> {_figure(assessment.after.get(name))}"
+        for name, words in (
+            ("macro_f1", "macro-F1"),
+            ("balanced_accuracy", "balanced accuracy"),
+            ("all/recall", "recall"),
+        )
+    )
+    return (
+        f"The rows of the head's weight were divided by their norm to the power of tau={record.tau:g} ({origin}); the "
+        f"bias was not. On validation: {changed}. {sweep.sentence()}"
+    )
+
+
+def _limits(assessment: Assessment, preprocessing: Preprocessing, data: str) -> str:
+    if data == SIMULATED:
+        origin = "Vehicle, traffic and attacks are simulated: the figures say nothing about a real vehicle."
+    else:
+        origin = (
+            "Whether the attacks were recorded on a vehicle or added to a recording (semi-synthetic) is not known: "
+            "see where the data come from."
+        )
+    lines = [
+        origin,
+        f"It knows {len(preprocessing.vocabulary):,} arbitration IDs. On another vehicle nearly every window may "
+        "alert: measure it there first (`graphids evaluate`).",
+        "Kinds of attack that training did not hold may go unseen.",
+        "An alert says that a window holds an attack, not which frames; what is left of a capture after its last full "
+        "window is not scored.",
+        f"False alarms were counted in {assessment.normal_hours * 60:.1f} minutes of normal traffic; a rate from so "
+        "short a time is rough.",
+    ]
+    if assessment.undefined:
+        lines.append(f"Undefined on this test split: {len(assessment.undefined)} figures, `-` above.")
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    shown = [_plain(name) for name in names[:_MAX_CLASSES]]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def _plain(name: str) -> str:
+    """A name from the data as one line of code in markdown."""
+    text = " ".join(name.replace("`", "'").split())
+    return f"`{text if len(text) <= _MAX_NAME_CHARACTERS else text[: _MAX_NAME_CHARACTERS - 1] + '…'}`"
+
+
+def _figure(value: float | None, digits: int = 3) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

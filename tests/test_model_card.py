@@ -1,0 +1,124 @@
+"""The model card: the figures it holds, the limits it names, and that it is the same wherever it is made."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from graphids.assessment import Assessment
+from graphids.core.callbacks import TauNormRecord
+from graphids.model_card import MAX_CHARACTERS, dataset_profile, model_card
+from graphids.tau_sweep import TauSweep
+from tiny_model import tiny_classifier
+
+PREPROCESSING = tiny_classifier().preprocessing
+PART = {"frames": 900, "seconds": 90.0, "dropped_tail_frames": 0, "captures": 2}
+SUMMARY = {
+    "captures": 6,
+    "frames": 2700,
+    "reader": {"dropped lines": 3},
+    "split": "capture",
+    "split_reason": "Split by capture, 6 recordings.",
+    **{name: {**PART, "windows": {"normal": 36, "dos": 12, "spoof": 0}} for name in ("train", "val", "test")},
+}
+ASSESSMENT = Assessment(
+    threshold=0.75,
+    rule_threshold=2.0,
+    false_alarms_per_hour=60.0,
+    before={"macro_f1": 0.5, "balanced_accuracy": 0.5, "all/recall": 0.25},
+    after={"macro_f1": 0.625, "balanced_accuracy": 0.5, "all/recall": 0.5},
+    test={"dos/windows": 12.0, "dos/prevalence": 0.25, "dos/auroc": 0.9876, "false_alarms_per_hour": 20.0},
+    rule={"dos/auroc": 0.75, "false_alarms_per_hour": 0.0},
+    undefined=["spoof/auroc"],
+    kinds=("dos", "spoof"),
+    normal_windows=36,
+    normal_hours=0.05,
+)
+SWEEP = TauSweep(
+    taus=(0.0, 1.0),
+    figures={"macro_f1": (0.5, 0.625)},
+    best=1.0,
+    moved=(0, 3),
+    windows=48,
+    row_norms=(1.0, 1.5, 2.0),
+)
+
+
+def card(assessment: Assessment = ASSESSMENT, data: str = "simulated") -> str:
+    return model_card(
+        assessment,
+        record=TauNormRecord(1.0, "fc_layers.3.weight", torch.eye(3)),
+        sweep=SWEEP,
+        preprocessing=PREPROCESSING,
+        data=data,
+        dataset_digest="d" * 64,
+        summary=SUMMARY,
+    )
+
+
+def test_each_kind_has_its_figures_with_prevalence_and_the_rules_beside() -> None:
+    (line,) = [line for line in card().splitlines() if line.startswith("dos")]
+
+    assert line.split() == ["dos", "12", "0.250", "0.988", "0.750", "-", "-", "-", "-"]
+
+
+def test_the_card_names_data_by_digest_and_says_what_each_split_holds() -> None:
+    assert f"- `simulated`, sha256 {'d' * 64}: 6 captures, 2,700 frames" in card()
+    assert "- test: 2 captures, 1.5 minutes, 36 normal windows, 12 with an attack" in card()
+
+
+def test_the_operating_point_comes_with_its_false_alarms() -> None:
+    assert "A window alerts at a score of 0.75 or more" in card()
+    assert "within 60 false alarms per hour" in card()
+    assert "False alarms per hour of normal traffic: 20.0, rules 0.0, in 3.0 minutes." in card()
+
+
+def test_what_tau_changed_stands_with_what_the_sweep_says_of_it() -> None:
+    assert "macro-F1 0.500 -> 0.625, balanced accuracy 0.500 -> 0.500, recall 0.250 -> 0.500" in card()
+    assert SWEEP.sentence() in card()
+
+
+@pytest.mark.parametrize(
+    ("data", "said"), [("simulated", "attacks are simulated"), ("can-train-and-test", "(semi-synthetic) is not known")]
+)
+def test_the_card_says_where_the_attacks_come_from_or_that_it_cannot_know(data: str, said: str) -> None:
+    assert said in card(data=data)
+
+
+def test_a_name_from_the_data_does_not_break_the_markdown() -> None:
+    assert "- `a'b c`, sha256" in card(data="a`b\nc")
+
+
+@pytest.mark.parametrize("name", [str, lambda number: f"{number:0200}"])
+def test_a_card_of_very_many_kinds_shows_the_worst_and_says_how_many_it_leaves_out(name: Callable[[int], str]) -> None:
+    kinds = tuple(name(number) for number in range(300))
+    test = {f"{kind}/auroc": 1 - number / 1000 for number, kind in enumerate(kinds)}
+
+    long = card(replace(ASSESSMENT, kinds=kinds, test=test, rule={}))
+
+    assert len(long) < MAX_CHARACTERS
+    shown = sum(line.split(" ")[0] in kinds for line in long.splitlines())
+    assert f"not shown: {300 - shown} kinds with a higher AUROC" in long
+    assert kinds[-1] in long
+
+
+def test_a_card_fits_where_it_is_kept_and_is_the_same_in_every_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = card()
+    monkeypatch.chdir(tmp_path)
+
+    assert card() == here
+    assert len(here) < MAX_CHARACTERS
+    assert str(Path.home()) not in here
+
+
+def test_the_profile_of_a_data_set_is_flat_and_counts_windows_by_split_and_kind() -> None:
+    profile = dataset_profile(SUMMARY)
+
+    assert profile["train"] == "2 captures, 900 frames, 1.5 minutes"
+    assert profile["train windows"] == "normal 36, dos 12, spoof 0"
+    assert profile["reader: dropped lines"] == 3
+    assert not any(isinstance(value, dict) for value in profile.values())

@@ -1,0 +1,175 @@
+"""The saved view and the description of an experiment: what the UI reads, and what a person did stays done."""
+
+import base64
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import ErrorCode
+
+from graphids import report
+from graphids.delivery import OWN_TAGS
+from graphids.saved_view import PICTURE_SECTION, PICTURES, VIEW_KEY, experiment_tags, run_page, view_page
+from graphids.tracked_run import tracked_run
+
+VIEW_TAG = f"mlflow.sharedViewState.{VIEW_KEY}"
+NOTE_TAG = "mlflow.note.content"
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A store made once: creating its schema takes seconds."""
+    return f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow.db'}"
+
+
+@pytest.fixture
+def experiment(
+    uri: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[str]:
+    """Id of an experiment of the test's own, which its runs go to."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("mlflow.tracking.fluent._active_experiment_id", None)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", request.node.name)
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(uri)
+    yield str(MlflowClient(uri).create_experiment(request.node.name))
+    mlflow.set_tracking_uri(before)
+
+
+def tags_of(experiment_id: str) -> dict[str, str]:
+    return dict(MlflowClient().get_experiment(experiment_id).tags)
+
+
+def run() -> str:
+    with tracked_run() as outbox:
+        pass
+    return outbox.run_id
+
+
+def view_state() -> dict[str, Any]:
+    """As MLflow's UI decodes it."""
+    envelope = json.loads(experiment_tags("7")[VIEW_TAG])
+    assert set(envelope) == {"name", "createdAt", "updatedAt", "state"}
+    method, _, packed = envelope["state"].partition(";")
+    assert (envelope["name"], method) == ("Drift and tau", "deflate")
+    state: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(packed)))
+    return state
+
+
+def test_the_views_columns_are_tau_drift_and_detection_with_the_rules_beside() -> None:
+    columns = view_state()["selectedColumns"]
+
+    assert columns[:2] == ["tags.`graphids.tau`", "tags.`graphids.vram_drift`"]
+    assert {"metrics.`test/macro/auroc`", "metrics.`rule/macro/auroc`", "metrics.`vram/drift_max`"} <= set(columns)
+    assert view_state()["columnOrder"] == columns
+
+
+def test_every_chart_is_in_a_section_of_the_view_and_none_is_there_twice() -> None:
+    state = view_state()
+    charts = state["compareRunCharts"]
+
+    assert {chart["metricSectionId"] for chart in charts} == {
+        section["uuid"] for section in state["compareRunSections"]
+    }
+    assert len({chart["uuid"] for chart in charts}) == len(charts)
+    assert state["compareRunSections"][-1]["name"] == "rule"
+
+
+def test_the_views_pictures_are_those_that_a_run_logs() -> None:
+    shown = {key for chart in view_state()["compareRunCharts"] for key in chart.get("imageKeys", ())}
+
+    assert report.SECTION == PICTURE_SECTION
+    assert shown == {f"figures/{name}" for name in (*PICTURES, "tau_sweep", "vram_drift")}
+
+
+def test_an_experiments_tags_are_within_what_mlflow_keeps_and_the_same_for_every_run() -> None:
+    tags = experiment_tags("7")
+
+    assert max(map(len, tags.values())) < 5000
+    assert tags == experiment_tags("7")
+
+
+def test_the_description_leads_to_the_view_on_the_same_server() -> None:
+    note = experiment_tags("7")[NOTE_TAG]
+
+    assert f"]({view_page('7')})" in note
+    assert f"]({view_page('7', charts=True)})" in note
+
+
+def test_the_addresses_open_the_pages_of_a_training() -> None:
+    for page in (view_page("7"), view_page("7", charts=True), run_page("7", "r1")):
+        assert page.startswith("#/experiments/7/runs")
+        assert "workflowType=machine_learning" in page
+
+
+def test_a_run_gives_its_experiment_the_view_and_a_second_run_leaves_it_as_it_is(experiment: str) -> None:
+    run()
+    once = tags_of(experiment)
+    run()
+
+    assert once[VIEW_TAG] == experiment_tags(experiment)[VIEW_TAG]
+    assert tags_of(experiment) == once
+
+
+def test_what_a_person_wrote_changed_or_removed_stays_so(experiment: str) -> None:
+    client = MlflowClient()
+    client.set_experiment_tag(experiment, NOTE_TAG, "Ours, for the paper.")
+    run()
+    assert tags_of(experiment)[NOTE_TAG] == "Ours, for the paper."
+
+    client.set_experiment_tag(experiment, VIEW_TAG, "another view")
+    run()
+    assert tags_of(experiment)[VIEW_TAG] == "another view"
+
+    client.delete_experiment_tag(experiment, VIEW_TAG)
+    run()
+    assert VIEW_TAG not in tags_of(experiment)
+
+
+def test_what_an_earlier_graphids_wrote_is_renewed(experiment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("graphids.tracked_run.experiment_tags", lambda _: {NOTE_TAG: "as it was once"})
+        run()
+    assert tags_of(experiment)[NOTE_TAG] == "as it was once"
+
+    run()
+
+    assert tags_of(experiment)[NOTE_TAG] == experiment_tags(experiment)[NOTE_TAG]
+    assert set(json.loads(tags_of(experiment)[OWN_TAGS])) == set(experiment_tags(experiment))
+
+
+@pytest.mark.usefixtures("experiment")
+@pytest.mark.parametrize("code", ["INVALID_PARAMETER_VALUE", "INTERNAL_ERROR"])
+def test_a_store_that_does_not_take_the_view_costs_a_line_and_not_the_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], code: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise MlflowException("no such tag here", error_code=ErrorCode.Value(code))
+
+    monkeypatch.setattr(MlflowClient, "set_experiment_tag", refuse)
+
+    run_id = run()  # a run that MLflow does not have all of leaves by SystemExit
+
+    assert MlflowClient().get_run(run_id).info.status == "FINISHED"
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "no such tag here" in line]
+    assert "(experiment) was not taken by MLflow" in line
+
+
+@pytest.mark.parametrize("given", [None, "my-run-1", "nightly"])
+def test_a_run_that_nobody_named_says_what_it_is(
+    experiment: str, monkeypatch: pytest.MonkeyPatch, given: str | None
+) -> None:
+    """MLflow makes up a name of three words where it is given none, as by `mlflow run` without --run-name."""
+    run_id = MlflowClient().create_run(experiment, run_name=given).info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
+
+    with tracked_run() as outbox:
+        outbox.name_run("tau=0.5 seed=0 drives")
+
+    assert MlflowClient().get_run(run_id).info.run_name == (given or "tau=0.5 seed=0 drives")
