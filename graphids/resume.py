@@ -29,6 +29,7 @@ from graphids.tracked_run import STORE_ERRORS, no_run, open_queue
 CONFIG = "config.json"  # the effective configuration, in the run's folder and among its artifacts
 FOLDER_TAG = "graphids.folder"
 DATASET_TAG = "graphids.dataset_digest"
+PLAN = "sweep"  # key of a sweep's plan in its config.json, beside what its trainings have in common
 _LOCK = ".lock"
 
 
@@ -178,12 +179,15 @@ def _found(run_id: str, folder: Path | None) -> InterruptedRun:
                 f"RUN_ID: run {run_id} is FINISHED, expected one that was interrupted (RUNNING, KILLED or FAILED). "
                 "To repeat it, pass its config.json to `graphids train --config`."
             )
+        config = _config(run_id, folder)
         checkpoint = find_checkpoint(folder / "checkpoints")
-    if checkpoint is None:
+    if PLAN in config:
+        rank_zero_info(f"Sweep {run_id} goes on with the runs that are not finished.")
+    elif checkpoint is None:
         rank_zero_warn(f"{folder}: no checkpoint of run {run_id} can be loaded; the fit starts from the beginning.")
     else:
         rank_zero_info(f"Run {run_id} goes on from {checkpoint}.")
-    return InterruptedRun(run_id, folder, _config(run_id, folder), checkpoint, run.data.tags.get(DATASET_TAG))
+    return InterruptedRun(run_id, folder, config, checkpoint, run.data.tags.get(DATASET_TAG))
 
 
 def _active(run_id: str) -> Run:
