@@ -39,6 +39,7 @@ class Store:
             **{key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")},
             "MLFLOW_TRACKING_URI": self.uri,
             "MLFLOW_EXPERIMENT_NAME": "test",
+            "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING": "false",
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             **variables,
         }

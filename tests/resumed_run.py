@@ -106,14 +106,16 @@ class TinyRuns:
     def __init__(self, folder: Path, tracking_uri: str | None = None, **parameters: Any) -> None:
         requirements_utils._init_packages_to_modules_map()  # a second's work that each child would do again
         self.folder = folder
+        self.log_name = "log.txt"
         self.tracking_uri = tracking_uri or f"sqlite:///{folder / 'mlflow.db'}"
         defaults = {option.name: option.default for option in OPTIONS}
         self.config = render_config({**defaults, **PARAMETERS, **parameters})
+        self.overrides = SIZES
 
     def train(self, *interruptions: Interruption) -> tuple[str, int]:
         """Run id, and the exit code of the process (negative: the signal that ended it)."""
         before = self._run_ids()
-        code = self._fork(lambda: entry_points.train(self.config, SIZES), interruptions)
+        code = self._fork(lambda: entry_points.train(self.config, self.overrides), interruptions)
         (run_id,) = self._run_ids() - before
         return run_id, code
 
@@ -154,7 +156,7 @@ class TinyRuns:
 
     def log(self) -> str:
         """What the last process wrote to its standard streams."""
-        return (self.folder / "log.txt").read_text(errors="replace")
+        return (self.folder / self.log_name).read_text(errors="replace")
 
     def _run_ids(self) -> set[str]:
         root = self.folder / "graphids_runs"
@@ -176,7 +178,7 @@ class TinyRuns:
 
     def _work(self, work: Callable[[], object], interruptions: tuple[Interruption, ...]) -> int:
         os.chdir(self.folder)
-        descriptor = os.open("log.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        descriptor = os.open(self.log_name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
@@ -185,6 +187,8 @@ class TinyRuns:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
             del os.environ[name]
+        # How many samples a run has depends on how long it took: runs are compared by all that they logged.
+        os.environ["MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING"] = "false"
         mlflow.set_tracking_uri(self.tracking_uri)
         try:
             with ExitStack() as armed:

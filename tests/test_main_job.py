@@ -20,7 +20,9 @@ from mlflow.entities import Run
 from safetensors.torch import load_file
 
 from graphids.core.data.simulate import simulate, simulate_vehicle
+from graphids.core.explanation import explain
 from main_job import ROOT, Store
+from mlflow_graphids.frames_schema import frames_from_table
 
 KINDS = ("dos", "fuzzy", "masquerade", "replay", "spoof", "suppress")
 # Small enough for a test, large enough that every kind is in every split.
@@ -121,6 +123,7 @@ def test_parameters_are_logged_once_beside_those_of_mlproject(run: Run) -> None:
 
 def test_tags_say_what_made_the_run(run: Run) -> None:
     assert run.data.tags["graphids.tau"] == "0.5"
+    assert run.data.metrics["tau"] == 0.5
     assert run.data.tags["graphids.seed"] == "0"
     assert len(run.data.tags["graphids.dataset_digest"]) == 64
     assert run.data.tags["graphids.version.torch"]
@@ -270,6 +273,31 @@ def test_the_spoofed_id_ranks_first_in_nine_of_ten_alerted_windows(model_uri: st
     assert np.mean(first) >= 0.9
 
 
+def test_without_the_spoofed_ids_frames_the_score_of_its_windows_falls(model_uri: str) -> None:
+    model = mlflow.graphids.load_model(model_uri)
+    victim = simulate(9000, 20.0, "spoof").targets[0]
+    drive = simulate(9000, 20.0, "spoof", target=victim)
+    scores = model.score(drive.frames)
+    alerted = [k for k in np.flatnonzero(scores.alert) if any(a <= scores.start_s[k] <= b for a, b in drive.intervals)]
+
+    explanations = [explain(model, drive.frames, int(k)) for k in alerted[::8]]
+
+    falls = [i.score_without < e.score for e in explanations for i in e.ids if i.arbitration_id == f"{victim:03X}"]
+    assert len(falls) >= 5
+    assert np.mean(falls) >= 0.9
+
+
+def test_an_explanation_has_the_order_of_ids_that_top_k_gives_as_data(model_uri: str, table: pd.DataFrame) -> None:
+    model = mlflow.graphids.load_model(model_uri)
+    rows = mlflow.pyfunc.load_model(model_uri).predict(table, params={"top_k": 5})
+    alerted = np.flatnonzero(rows["alert"])[:5]
+    assert len(alerted)
+
+    for k in alerted:
+        explanation = explain(model, frames_from_table(table), int(k))
+        assert [i.arbitration_id for i in explanation.ids[:5]] == rows["arbitration_ids"][k].split()
+
+
 def test_predict_streams_a_capture_to_alerts(store: Store, model_uri: str, tmp_path: Path) -> None:
     made = store.command("graphids", "simulate", "drives", "--seed", "5", "--gzip", cwd=tmp_path)
     assert made.returncode == 0, made.stderr
@@ -301,6 +329,21 @@ def test_retau_logs_a_new_model_and_leaves_the_first(store: Store, run: Run, mod
     norms = mlflow.graphids.load_model(store.model_uri(newest)).gat.fc_layers[-1].weight.norm(dim=1)
     torch.testing.assert_close(norms, torch.ones_like(norms))
     mlflow.graphids.load_model(model_uri, expected_digest=digest)
+
+
+def test_retau_without_a_tau_takes_the_one_that_validation_prefers(store: Store, run: Run) -> None:
+    answer = store.mlflow_run(f"run_id={run.info.run_id}", entry_point="retau")
+
+    assert answer.returncode == 0, answer.stderr[-3000:]
+    newest = store.runs()[0]
+    tau, model = newest.data.metrics["tau"], store.client().get_logged_model(store.model_uri(newest).split("/")[-1])
+    # The parameter is what was asked for, the rest what came of it.
+    assert newest.data.params["tau"] == "auto"
+    assert newest.data.tags["graphids.tau"] == model.tags["graphids.tau"] == str(tau)
+    assert mlflow.graphids.load_model(store.model_uri(newest)).tau_record["tau"] == tau
+    assert f"tau-normalization with tau={tau:g} (chosen on validation by macro-F1 from 21 values)" in answer.stdout
+    # Chosen by macro-F1 on validation, no tau of the grid does worse: the head as trained (0) is one of them.
+    assert newest.data.metrics["val_after_tau/macro_f1"] >= newest.data.metrics["val_before_tau/macro_f1"]
 
 
 def test_evaluate_measures_a_logged_model_on_other_captures(store: Store, model_uri: str, tmp_path: Path) -> None:
@@ -443,7 +486,7 @@ def test_the_full_run_on_cuda(store: Store) -> None:
     assert answer.returncode == 0, answer.stderr[-3000:]
     newest = store.runs()[0]
     assert newest.data.tags["graphids.device"].startswith("cuda")
-    assert newest.data.metrics["vram/free_gib"] > 0
+    assert newest.data.metrics["vram/free_mib"] > 0
 
 
 def test_the_repository_holds_no_capture() -> None:

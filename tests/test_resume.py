@@ -12,8 +12,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import TQDMProgressBar
 
-from graphids import durable_queue, sender
-from graphids import train as entry_points
+from graphids import durable_queue, publication, sender
 from graphids._fs import atomic_save, sidecar_path
 from graphids.core.callbacks import Sha256ModelCheckpoint, TauNormCallback
 from graphids.core.data.datamodule import CANDataModule
@@ -45,7 +44,7 @@ POINTS: dict[str, tuple[Interruption, int]] = {
     "SIGTERM in a validation": (Interruption(Detector, "validation_step", 4, SIGTERM), 143),
     "SIGTERM at an epoch's end": (Interruption(Sha256ModelCheckpoint, "_save_last_checkpoint", 1, SIGTERM), 143),
     "SIGTERM in tau-normalization": (Interruption(TauNormCallback, "on_fit_end", 0, SIGTERM), 143),
-    "SIGTERM after the fit": (Interruption(entry_points, "assess", 0, SIGTERM), 143),
+    "SIGTERM after the fit": (Interruption(publication, "assess", 0, SIGTERM), 143),
     "Ctrl-C in mid-epoch": (at_step(MID_EPOCH, SIGINT), 1),
     "Ctrl-C in a validation": (Interruption(Detector, "validation_step", 4, SIGINT), 1),
     "kill -9 in the first epoch": (at_step(3, SIGKILL), -9),
@@ -53,8 +52,8 @@ POINTS: dict[str, tuple[Interruption, int]] = {
     "kill -9 in a validation": (Interruption(Detector, "on_validation_epoch_end", 1, SIGKILL), -9),
     "kill -9 between best and last": (Interruption(Sha256ModelCheckpoint, "_save_last_checkpoint", 1, SIGKILL), -9),
     "kill -9 before tau-normalization": (Interruption(TauNormCallback, "on_fit_end", 0, SIGKILL), -9),
-    "kill -9 after the fit": (Interruption(entry_points, "assess", 0, SIGKILL), -9),
-    "kill -9 after the model is logged": (Interruption(entry_points, "training_summary", 0, SIGKILL), -9),
+    "kill -9 after the fit": (Interruption(publication, "assess", 0, SIGKILL), -9),
+    "kill -9 after the model is logged": (Interruption(publication, "training_summary", 0, SIGKILL), -9),
     "error in a step": (at_step(MID_EPOCH, fail), 1),
     "error within an optimizer step": (Interruption(Detector, "configure_gradient_clipping", MID_EPOCH, fail), 1),
     "error of a callback after a step": (Interruption(TQDMProgressBar, "on_train_batch_end", MID_EPOCH, fail), 1),
@@ -123,7 +122,7 @@ def test_a_run_may_be_interrupted_again_and_again(runs: TinyRuns, uninterrupted:
 def test_a_run_that_had_stopped_early_does_not_train_on(tmp_path: Path) -> None:
     # Weights hardly move, so no epoch is better than the first, and the third is not trained.
     runs = TinyRuns(tmp_path, max_epochs=6, patience=1, lr=1e-9)
-    run_id, code = runs.train(Interruption(entry_points, "assess", 0, SIGKILL))
+    run_id, code = runs.train(Interruption(publication, "assess", 0, SIGKILL))
     assert code == -9
 
     assert runs.resume(run_id) == 0, runs.log()

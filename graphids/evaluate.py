@@ -1,0 +1,67 @@
+"""The command `evaluate`: a finished model on captures that it may never have seen."""
+
+from pathlib import Path
+
+from graphids.assessment import measure
+from graphids.core.callbacks import NOT_WATCHED_TAGS
+from graphids.core.classifier import WindowClassifier
+from graphids.core.data.captures import OnBadLine
+from graphids.core.data.dataset import dataset_digest, labelled_windows, load_captures
+from graphids.options import SIMULATED
+from graphids.publication import close_with
+from graphids.report import log_evaluation_report
+from graphids.scored_split import score_split
+from graphids.summary import evaluation_summary, headline
+from graphids.tracked_run import tracked_run
+
+# Seed of simulated drives that no run with the default data has seen.
+UNSEEN_DRIVES = 1_000_003
+
+
+def evaluate(
+    classifier: WindowClassifier,
+    model_uri: str,
+    data: str,
+    *,
+    on_bad_line: OnBadLine = "raise",
+    model_id: str | None = None,
+) -> None:
+    """Measure a model on captures that it may never have seen, at its own threshold; log and print the figures.
+
+    Args:
+        classifier: A verified model.
+        model_uri: Where it came from.
+        data: Captures with labels; `simulated` stands for drives that no default run was trained on.
+        on_bad_line: As in `read_captures`.
+        model_id: LoggedModel that the figures belong to.
+    """
+    with tracked_run() as outbox:
+        captures = load_captures(data, on_bad_line=on_bad_line, data_seed=UNSEEN_DRIVES)
+        graphs = labelled_windows(captures, classifier.preprocessing.window_size, classifier.preprocessing.stride)
+        digest = dataset_digest(captures)
+        scored = score_split(classifier.gat, graphs, classifier.preprocessing, graphs.classes)
+        figures = measure(scored, classifier.threshold)
+        name = f"{SIMULATED}-unseen" if data == SIMULATED else Path(data).name
+        outbox.name_run(f"evaluate {name}")
+        dataset = outbox.log_input(
+            name=name,
+            digest=digest,
+            source=data,
+            profile={"captures": len(captures), "frames": sum(len(c.frames) for c in captures)},
+            context="evaluation",
+        )
+        tags = {"graphids.evaluated_model": model_uri, "graphids.dataset_digest": digest}
+        outbox.set_tags({**NOT_WATCHED_TAGS, **tags})
+        if model_id is not None:
+            outbox.log_input_model(model_id)
+        outbox.log_dict(figures, "assessment.json")
+        outbox.log_metrics({f"test/{k}": v for k, v in figures.items()}, model_id=model_id, dataset=dataset)
+        log_evaluation_report(
+            outbox,
+            scored=scored,
+            threshold=classifier.threshold,
+            figures=figures,
+            predicted_classes=classifier.preprocessing.classes,
+        )
+        text = evaluation_summary(figures, graphs.classes, threshold=classifier.threshold, model_uri=model_uri)
+        close_with(outbox, headline(figures), text)
