@@ -28,7 +28,7 @@ class Assessment:
         undefined: Test figures that this data set cannot define.
         kinds: Attack kinds in the order of the classes.
         normal_windows: Normal windows of the test split.
-        normal_hours: Time that they cover.
+        normal_hours: Time that a detector at work takes to score as many.
     """
 
     threshold: float

@@ -10,6 +10,7 @@ from graphids.core.evaluation import counted
 from graphids.scored_split import ScoredSplit
 
 BINS = 10
+_Z = 1.959964  # 97.5 % of a normal distribution lies below
 Points = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
@@ -49,6 +50,14 @@ class Reliability:
     mean_score: NDArray[np.float64]
     share: NDArray[np.float64]
     error: float
+
+    def interval(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Wilson's 95 % interval of each bin's share, NaN where it is empty; too narrow where windows overlap."""
+        square = _Z**2
+        windows = np.where(self.windows > 0, self.windows, np.nan)
+        centre = (self.attacks + square / 2) / (windows + square)
+        half = _Z / (windows + square) * np.sqrt(self.attacks * (1 - self.attacks / windows) + square / 4)
+        return centre - half, centre + half
 
 
 def present_kinds(scored: ScoredSplit) -> dict[str, NDArray[np.bool_]]:

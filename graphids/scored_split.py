@@ -23,7 +23,7 @@ class ScoredSplit:
         classes: `("normal", kind, ...)`, in the order of `logits`' columns, or of `graphs` for a finished model.
         states: float32 [G, hidden], what the head sees.
         logits: float64 [G, C].
-        hours: Time that the normal windows cover, overlap counted once.
+        hours: Time that a detector at work takes to score as many normal windows.
     """
 
     graphs: PackedGraphs
@@ -66,7 +66,12 @@ def score_split(
 
 
 def normal_hours(graphs: PackedGraphs, preprocessing: Preprocessing) -> float:
-    """Hours of normal traffic that a split's windows cover, overlap counted once."""
+    """Hours that a detector at work takes to score as many normal windows as a split has.
+
+    In traffic that goes on every window brings `stride` new frames, so it stands for that share of its own time; the
+    first of a stretch too, though there all of its frames are new. The time that windows cover would make rates of
+    short stretches, as a split by time leaves them, too low.
+    """
     duration_s = (graphs.end_s - graphs.start_s)[graphs.label == 0].clip(min=0.0)
     new_share = min(1.0, preprocessing.stride / preprocessing.window_size)
     return float(duration_s.sum()) * new_share / 3600

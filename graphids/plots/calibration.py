@@ -19,6 +19,8 @@ def draw_reliability(scored: ScoredSplit) -> Figure:
     top, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     plain(top).plot([0, 1], [0, 1], color=FAINT, linestyle=":", label="perfectly calibrated")
     filled = found.windows > 0
+    low, high = found.interval()
+    top.vlines(found.mean_score[filled], low[filled], high[filled], color=COLOURS[0], alpha=0.6, label="95 % interval")
     top.plot(found.mean_score[filled], found.share[filled], "o-", color=COLOURS[0], clip_on=False, label="model")
     top.set(xlim=(-0.02, 1.02), ylim=(-0.03, 1.03), ylabel="observed share of attacks")
     plain(below)

@@ -19,7 +19,8 @@ def draw_kinds(scored: ScoredSplit, detectors: Sequence[Detector]) -> Figure:
     """Bars of AUROC and recall per attack kind, one colour per detector; what is undefined has no bar but a dash."""
     kinds = present_kinds(scored)
     if not kinds:
-        return say_instead(new_figure(), "No attack windows: nothing to detect.")
+        alarms = f"false alarms per hour: {_alarms(detectors)}"
+        return say_instead(new_figure(), f"No attack windows: nothing to detect.\n{alarms}")
     names = [ALL, *hardest_kinds(kinds, detectors[0], MAX_KINDS)]
     figure = new_figure(height=max(3.6, 1.9 + 0.46 * len(names)))
     panels = figure.subplots(1, 2, sharey=True)

@@ -40,7 +40,8 @@ def draw_drift(history: Sequence[dict[str, float]], *, threshold: float, cause: 
     warned = np.array([bool(entry["warning"]) for entry in history])
     if warned.any():
         first = epochs[warned][0]
-        label = f"beyond it, first after epoch {first:g}"
+        # Of fragmentation too, and then the usable memory lies above the threshold.
+        label = f"warned of, first after epoch {first:g}"
         axes.plot(epochs[warned], free[warned], "o", color=COLOURS[4], fillstyle="none", markersize=11, label=label)
     axes.set(ylim=(0, None), xlabel="epoch", ylabel="GPU memory (MiB)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

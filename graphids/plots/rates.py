@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
 from graphids.core.evaluation import ALL
@@ -37,15 +37,7 @@ def draw_roc(scored: ScoredSplit, detectors: Sequence[Detector]) -> Figure:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: "0" if x == none else f"{x:g}"))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set(xlabel="false positive rate (share of normal windows that alert)", ylabel="true positive rate (recall)")
-    per_rate = num_normal / scored.hours
-    hours = axes.secondary_xaxis(
-        "top",
-        functions=(lambda x: np.multiply(x, per_rate), lambda x: np.divide(x, per_rate)),
-    )
-    hours.xaxis.set_major_locator(LogLocator(numticks=6))
-    hours.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.12g}"))
-    hours.xaxis.set_minor_locator(NullLocator())
-    hours.set_xlabel("false alarms per hour of normal traffic")
+    _add_alarms_axis(axes, none, num_normal / scored.hours)
     figure.suptitle(f"ROC on {num_normal:,} normal windows{left_out}", fontsize=11)
     legend_below(figure, axes)
     return figure
@@ -66,6 +58,21 @@ def draw_precision_recall(scored: ScoredSplit, detectors: Sequence[Detector]) ->
     figure.suptitle(f"Precision and recall{left_out}", fontsize=11)
     legend_below(figure, axes)
     return figure
+
+
+def _add_alarms_axis(axes: Axes, none: float, per_rate: float) -> None:
+    """False alarms per hour above the false positive rates: 0 stands above 0, and no mark below one false alarm."""
+    hours = axes.secondary_xaxis(
+        "top", functions=(lambda x: np.multiply(x, per_rate), lambda x: np.divide(x, per_rate))
+    )
+    zero = none * per_rate
+    steps = [step * 10.0**e for e in range(-9, 10) for step in (1, 2, 5)]
+    fitting = [step for step in steps if 2 * zero < step <= per_rate]
+    decades = [step for step in fitting if np.log10(step) == round(np.log10(step))]
+    hours.xaxis.set_major_locator(FixedLocator([zero, *(decades if len(decades) > 1 else fitting)]))
+    hours.xaxis.set_major_formatter(FuncFormatter(lambda x, _: "0" if x == zero else f"{x:,.12g}"))
+    hours.xaxis.set_minor_locator(NullLocator())
+    hours.set_xlabel("false alarms per hour of normal traffic")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +101,10 @@ def _draw_lines(axes: Axes, scored: ScoredSplit, detectors: Sequence[Detector], 
         label = written(name, longest=28) + share
         axes.plot(x_points, y_points, color=colour, linestyle=dashes, drawstyle=view.drawstyle, label=label)
         x, y = view.operating_point(score, is_attack, detector.threshold)
-        face = colour if dashes == "-" else "white"
+        # A ring around the model's dot, where both stand at one place.
+        face, size = (colour, 7) if dashes == "-" else ("none", 11)
         # No further left than the line, where a rate of 0 is drawn.
-        axes.plot(
-            [max(x, x_points[0])], [y], "o", color=colour, markerfacecolor=face, markersize=7, clip_on=False, zorder=5
-        )
+        axes.plot([max(x, x_points[0])], [y], "o", color=colour, mfc=face, markersize=size, clip_on=False, zorder=5)
     axes.plot([], [], "o", color=FAINT, label="at the threshold from validation")
     return f", the {MAX_LINES} hardest of {len(kinds)} kinds" if len(kinds) > MAX_LINES else ""
 

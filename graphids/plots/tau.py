@@ -2,6 +2,7 @@
 
 import textwrap
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from graphids.plots.style import COLOURS, FAINT, INK, legend_below, new_figure, plain
@@ -25,17 +26,19 @@ def draw_tau_sweep(sweep: TauSweep, chosen: float) -> Figure:
     """
     figure = new_figure(height=5.8)
     axes = plain(figure.subplots())
-    for (name, (words, marker)), colour in zip(_LINES.items(), COLOURS, strict=False):
+    # Hollow and ever smaller: of equal figures each shows around the next.
+    for place, ((name, (words, marker)), colour) in enumerate(zip(_LINES.items(), COLOURS, strict=False)):
         if name in sweep.figures:
-            axes.plot(sweep.taus, sweep.figures[name], marker=marker, color=colour, markersize=4, label=words)
-    axes.axvline(0, color=FAINT, linestyle=":", linewidth=1.6, label="tau=0, the head as trained")
-    axes.axvline(chosen, color=INK, linewidth=1.6, label=f"tau={chosen:g}, of this run's model")
-    if sweep.best != chosen:
-        axes.axvline(sweep.best, color=INK, linestyle="--", label=f"tau={sweep.best:g}, that auto would choose")
+            (line,) = axes.plot(sweep.taus, sweep.figures[name], marker=marker, color=colour, label=words)
+            line.set(markersize=9 - 1.5 * place, fillstyle="none")
+    _mark_taus(axes, sweep.best, chosen)
     low = min((min(values) for values in sweep.figures.values()), default=0.0)
     high = max((max(values) for values in sweep.figures.values()), default=1.0)
-    room = max(0.05 * (high - low), 0.002)
-    axes.set(ylim=(low - room, high + room), xlabel="tau", ylabel="figure on validation")
+    room = max(0.05 * (high - low), 0.01)
+    low, high = low - max(room, 0.03 - (high - low)), high + room
+    axes.set(ylim=(low, high), xlabel="tau", ylabel="figure on validation")
+    # None of the figures can leave [0, 1], whatever room there is.
+    axes.set_yticks([tick for tick in axes.get_yticks() if max(low, 0) <= tick <= min(high, 1)])
     figure.suptitle("tau on validation, without training again", fontsize=11)
     legend_below(figure, axes)
     axes.text(
@@ -49,3 +52,12 @@ def draw_tau_sweep(sweep: TauSweep, chosen: float) -> Figure:
         color=INK,
     )
     return figure
+
+
+def _mark_taus(axes: Axes, best: float, chosen: float) -> None:
+    """An upright line at each tau that stands for something, with all that it stands for."""
+    meanings = ((0.0, "the head as trained"), (chosen, "this run's model"), (best, "auto's choice"))
+    looks = {0.0: (FAINT, ":"), best: (INK, "--"), chosen: (INK, "-")}  # of a tau that is several, the last
+    for tau, (colour, style) in looks.items():
+        words = ", ".join(meaning for value, meaning in meanings if value == tau)
+        axes.axvline(tau, color=colour, linestyle=style, linewidth=1.6, label=f"tau={tau:g}: {words}")

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from graphids.core.evaluation import attack_margin
@@ -15,7 +16,7 @@ from graphids.scored_split import ScoredSplit
 MAX_KINDS = 5
 # Nats of log-odds: P(attack) from 6e-6 to 1 - 6e-6.
 _LIMIT = 12.0
-_PROBABILITIES = (1e-5, 1e-3, 0.1, 0.5, 0.9, 0.999, 0.99999)
+_PROBABILITIES = (1e-5, 1e-4, 1e-3, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999)
 
 
 class Interval(NamedTuple):
@@ -71,7 +72,8 @@ def draw_score_over_time(scored: ScoredSplit, threshold: float) -> Figure:
     _mark(axes, end_s, margin, label, scored.score[chosen] >= threshold)
     axes.axhline(_log_odds(threshold), color=INK, linewidth=1.2, label=f"threshold {threshold:.6g}")
     _probability_axis(axes, margin, threshold)
-    axes.set(xlabel="seconds from the capture's first window", ylabel="P(attack) of a window")
+    # Not the capture's first, where a split by time left that to another split.
+    axes.set(xlabel="seconds from the first window shown", ylabel="P(attack) of a window")
     axes.margins(x=0.01)
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(
@@ -131,4 +133,7 @@ def _probability_axis(axes: Axes, margin: NDArray[np.float64], threshold: float)
     axes.set_ylim(shown.min() - 0.8, shown.max() + 0.8)
     low, high = axes.get_ylim()
     ticks = [p for p in _PROBABILITIES if low <= _log_odds(p) <= high]
-    axes.set_yticks([_log_odds(p) for p in ticks], [f"{p:.5f}".rstrip("0") for p in ticks])
+    if len(ticks) < 3:  # scores that are all alike
+        between = MaxNLocator(5).tick_values(1 / (1 + np.exp(-low)), 1 / (1 + np.exp(-high)))
+        ticks = [float(p) for p in between if 0 < p < 1 and low <= np.log(p / (1 - p)) <= high]
+    axes.set_yticks([_log_odds(p) for p in ticks], [np.format_float_positional(p, 6, trim="-") for p in ticks])

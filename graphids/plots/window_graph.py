@@ -87,7 +87,7 @@ def _draw_graph(axes: Axes, e: Explanation) -> None:
 
 def _legend(e: Explanation) -> str:
     unknown = sum(not i.is_known for i in e.ids)
-    shape = f"; square: unknown to the model ({unknown} of {len(e.ids)})" if unknown else ""
+    shape = f"\nsquare: unknown to the model ({unknown} of {len(e.ids)})" if unknown else ""
     return (
         f"node: arbitration ID, larger with more frames{shape}\n"
         "edge: to the ID of the next frame, wider with more attention\n"

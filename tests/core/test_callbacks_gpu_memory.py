@@ -37,18 +37,20 @@ def test_what_was_lost_is_to_the_byte_what_others_and_live_tensors_grew_by() -> 
         (
             OTHERS_TOOK,
             "mostly another process on the card: memory used by others +3,000 MiB, live tensors of this process +0 "
-            "MiB; `nvidia-smi` names it, and the scheduler can give the whole card to one job",
+            "MiB, unused parts of split blocks +0 MiB; `nvidia-smi` names it, and the scheduler can give the whole "
+            "card to one job; in a fit's first epoch this process's own kernels count here too",
         ),
         (
             TENSORS_GREW,
-            "mostly growth of live tensors: memory used by others +0 MiB, live tensors of this process +3,000 MiB; "
-            "look for tensors that are kept over steps, such as a list of losses that were not detached",
+            "mostly growth of live tensors: memory used by others +0 MiB, live tensors of this process +3,000 MiB, "
+            "unused parts of split blocks +0 MiB; look for tensors that are kept over steps, such as a list of losses "
+            "that were not detached",
         ),
         (
             SPLIT_UP,
-            "fragmentation of this process's own pool: 3,000 MiB of the usable memory are unused parts of split blocks "
-            "(0 MiB when the fit began), which serve no large tensor; set "
-            "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True",
+            "mostly fragmentation of this process's own pool: memory used by others +0 MiB, live tensors of this "
+            "process +0 MiB, unused parts of split blocks +3,000 MiB; these serve no large tensor, and "
+            "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True lets torch join them",
         ),
     ],
 )
@@ -67,6 +69,20 @@ def test_of_two_causes_the_larger_is_named_and_both_are_told(others_mib: int, te
 
     assert cause.split(":")[0].endswith(named) or cause.split(":")[0].endswith(f"{named} on the card")
     assert f"others {others_mib:+,} MiB, live tensors of this process {tensors_mib:+,} MiB" in cause
+
+
+def test_of_what_no_longer_serves_large_tensors_the_largest_part_is_the_cause() -> None:
+    """Others took 1,900 of 10,000 MiB, below the threshold; 200 MiB of splinters exceed it and are not to blame."""
+    others = MemoryDrift(START, mib(20_000, 7_600, 1_500, 1_000, inactive_split=200))
+    splinters = MemoryDrift(START, mib(20_000, 6_000, 4_500, 1_000, inactive_split=3_000))
+    both = MemoryDrift(START, mib(20_000, 4_000, 4_500, 1_000, inactive_split=3_000))
+
+    assert not others.share > 0.2
+    assert others.is_beyond(0.2)
+    assert others.cause(0.2).startswith("mostly another process on the card: memory used by others +1,900 MiB")
+    assert splinters.cause(0.2).startswith("mostly fragmentation of this process's own pool: ")
+    # A quarter of the usable memory is gone, and splinters are usable.
+    assert both.cause(0.2).startswith("mostly another process on the card: memory used by others +2,500 MiB")
 
 
 def test_a_drift_at_the_threshold_is_not_beyond_it_and_one_byte_more_is() -> None:

@@ -3,6 +3,7 @@
 import io
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -72,6 +73,12 @@ def test_kinds_shows_a_bar_per_detector_and_a_dash_where_a_figure_is_undefined()
     assert "false alarms per hour: GAT 0.0, rules 0.0" in figure.get_suptitle()
 
 
+def test_without_attacks_the_false_alarms_are_still_told() -> None:
+    scored = scored_windows([0.9, 0.1], [0, 0], hours=0.5)
+
+    assert "false alarms per hour: GAT 2.0" in draw_kinds(scored, [detector(scored, 0.5)]).texts[0].get_text()
+
+
 def test_the_confusion_matrix_has_true_kinds_as_rows_and_shares_of_them() -> None:
     figure = draw_confusion(np.array([[3, 1], [0, 4]]), ["normal", "dos"], ["normal", "dos"])
 
@@ -119,6 +126,27 @@ def test_the_upper_axis_of_the_roc_counts_false_alarms_per_hour() -> None:
     assert np.asarray(hours.get_xlim()) / np.asarray(figure.axes[0].get_xlim()) == pytest.approx([200, 200])
 
 
+def test_the_upper_axis_of_the_roc_is_marked_at_0_and_from_about_one_false_alarm_on() -> None:
+    # 10 false alarms an hour would be a fifth of a window.
+    scored = scored_windows([0.9, *[0.1] * 1000], [1, *[0] * 1000], hours=0.02)
+    figure = draw_roc(scored, [detector(scored, 0.5)])
+    figure.draw_without_rendering()
+
+    (hours,) = figure.axes[0].child_axes
+    assert [label.get_text() for label in hours.get_xticklabels()] == ["0", "100", "1,000", "10,000"]
+    assert hours.get_xticks()[0] == pytest.approx(figure.axes[0].get_xticks()[0] * 50_000)
+
+
+def test_two_detectors_at_one_operating_point_are_both_seen() -> None:
+    scored = scored_windows([0.9, 0.1], [1, 0])
+
+    lines = draw_roc(scored, [detector(scored, 0.5), detector(scored, 0.5, "rules")]).axes[0].lines
+
+    model, rules = [line for line in lines if line.get_marker() == "o" and len(line.get_xdata())][-2:]
+    assert rules.get_markerfacecolor() == "none"
+    assert rules.get_markersize() > model.get_markersize()
+
+
 def test_a_roc_line_between_two_scores_is_the_chord_also_on_the_logarithmic_axis() -> None:
     # All scores tie: any false positive rate costs as much as it gives.
     scored = scored_windows([0.5] * 200, [1, 0] * 100)
@@ -150,8 +178,30 @@ def test_the_sweep_marks_tau_0_the_tau_of_the_run_and_the_best_one() -> None:
 
     upright = {float(line.get_xdata()[0]) for line in figure.axes[0].lines if set(line.get_ydata()) == {0, 1}}
     assert upright == {0.0, 0.25, 0.5}
-    assert "tau=0.5, that auto would choose" in _texts(figure)
-    assert "tau=0.5, that auto would choose" not in _texts(draw_tau_sweep(SWEEP, 0.5))
+    assert "tau=0.5: auto's choice" in _texts(figure)
+
+
+def test_a_tau_that_is_two_things_at_once_has_one_mark_that_says_both() -> None:
+    idle = replace(SWEEP, best=0.0)
+
+    def marks(chosen: float) -> list[str]:
+        lines = draw_tau_sweep(idle, chosen).axes[0].lines
+        return [str(line.get_label()) for line in lines if set(line.get_ydata()) == {0, 1}]
+
+    assert marks(0.5) == ["tau=0: the head as trained, auto's choice", "tau=0.5: this run's model"]
+    assert marks(0.0) == ["tau=0: the head as trained, this run's model, auto's choice"]
+
+
+def test_no_figure_of_a_sweep_seems_to_exceed_1_and_equal_ones_do_not_hide_each_other() -> None:
+    same = (1.0, 1.0, 1.0)
+    figure = draw_tau_sweep(replace(SWEEP, figures={"macro_f1": same, "accuracy": same}), 0.5)
+    figure.draw_without_rendering()
+
+    (axes,) = figure.axes
+    assert axes.get_yticks().max() <= 1
+    assert axes.get_ylim()[0] <= 0.98
+    below, above = (_line(axes, label) for label in ("macro-F1", "accuracy"))
+    assert below.get_markersize() > above.get_markersize()
 
 
 def test_intervals_of_attacks_end_where_the_kind_changes_or_the_recording_has_a_gap() -> None:
@@ -179,13 +229,30 @@ def test_score_over_time_tells_found_missed_and_false_alarms_apart() -> None:
         assert words in texts
 
 
+@pytest.mark.parametrize("score", [[0.4, 0.56, 0.6], [0.001, 0.9, 0.99], [0.5, 0.5, 0.5], [0.9999, 0.99995, 0.9999]])
+def test_the_axis_of_probabilities_has_at_least_three_marks(score: list[float]) -> None:
+    figure = draw_score_over_time(scored_windows(score, [0, 1, 0]), score[1])
+
+    marks = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert 3 <= len(marks) == len(set(marks))
+
+
+def test_a_bin_of_the_reliability_diagram_shows_how_little_its_windows_say() -> None:
+    """Wilson's interval of 1 of 1 and of 50 of 50, as statsmodels gives it."""
+    figure = draw_reliability(scored_windows([0.55, *[0.95] * 50], [1] * 51))
+
+    (bars,) = figure.axes[0].collections
+    lowest = [segment[:, 1].min() for segment in bars.get_segments()]
+    assert lowest == pytest.approx([0.2065, 0.9287], abs=1e-4)
+
+
 def test_the_drift_chart_shows_baseline_threshold_and_the_epochs_beyond_it() -> None:
     figure = draw_drift(_drift([0.0, 0.1, 0.3, 0.3]), threshold=0.2, cause="another process")
 
     (axes,) = figure.axes
     assert _line(axes, "usable when the fit began").get_ydata() == pytest.approx([1000.0] * 4)
     assert _line(axes, "20% of it gone").get_ydata() == pytest.approx([800.0] * 4)
-    assert list(_line(axes, "beyond it, first after epoch 2").get_xdata()) == [2, 3]
+    assert list(_line(axes, "warned of, first after epoch 2").get_xdata()) == [2, 3]
     assert "30%" in figure.get_suptitle()
     assert "another process" in figure.get_suptitle()
 

@@ -87,24 +87,32 @@ class MemoryDrift:
         return self.share > threshold or _share_lost(self.baseline.unsplit, self.now.unsplit) > threshold
 
     def cause(self, threshold: float) -> str:
-        """The likely cause of a drift beyond the threshold, with the figures, and what to do about it."""
-        other = self.now.other - self.baseline.other
-        allocated = self.now.allocated - self.baseline.allocated
-        if self.share <= threshold:
+        """The likely cause of a drift beyond the threshold, with the figures, and what to do about it.
+
+        The largest part of the loss is named: of usable memory what `other` and `allocated` grew by; where that is
+        within the threshold, of what serves large tensors, to which `inactive_split` belongs too.
+        """
+        then, now = self.baseline, self.now
+        other, allocated = now.other - then.other, now.allocated - then.allocated
+        split = now.inactive_split - then.inactive_split
+        figures = (
+            f"memory used by others {other / MIB:+,.0f} MiB, live tensors of this process {allocated / MIB:+,.0f} MiB, "
+            f"unused parts of split blocks {split / MIB:+,.0f} MiB"
+        )
+        fragmentation = split if self.share <= threshold else 0
+        if other >= max(allocated, fragmentation):
             return (
-                f"fragmentation of this process's own pool: {self.now.inactive_split / MIB:,.0f} MiB of the usable "
-                f"memory are unused parts of split blocks ({self.baseline.inactive_split / MIB:,.0f} MiB when the fit "
-                "began), which serve no large tensor; set PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True"
+                f"mostly another process on the card: {figures}; `nvidia-smi` names it, and the scheduler can give the "
+                "whole card to one job; in a fit's first epoch this process's own kernels count here too"
             )
-        figures = f"memory used by others {other / MIB:+,.0f} MiB, live tensors of this process {allocated / MIB:+,.0f}"
-        if other >= allocated:
+        if allocated >= fragmentation:
             return (
-                f"mostly another process on the card: {figures} MiB; `nvidia-smi` names it, and the scheduler can "
-                "give the whole card to one job"
+                f"mostly growth of live tensors: {figures}; look for tensors that are kept over steps, such as a list "
+                "of losses that were not detached"
             )
         return (
-            f"mostly growth of live tensors: {figures} MiB; look for tensors that are kept over steps, such as a list "
-            "of losses that were not detached"
+            f"mostly fragmentation of this process's own pool: {figures}; these serve no large tensor, and "
+            "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True lets torch join them"
         )
 
 
