@@ -55,6 +55,16 @@ def tag_run(
     )
 
 
+def name_training(outbox: Outbox, trainer: pl.Trainer, datamodule: Any) -> tuple[Any, Any]:
+    """Name the run after what is to be trained, which is known before any capture is read; returns tau and seed."""
+    tau = next((c.tau for c in trainer.callbacks if isinstance(c, TauNormCallback)), None)  # type: ignore[attr-defined]
+    seed = os.environ.get("PL_GLOBAL_SEED")
+    asked = f"{tau:g}" if isinstance(tau, float) else tau
+    # Charts name a line by its run alone, and runs may have all of this in common.
+    outbox.name_run(f"tau={asked} seed={seed} {outbox.run_id[:4]} {Path(datamodule.hparams['data']).name}")
+    return tau, seed
+
+
 def _parameters(trainer: pl.Trainer, pl_module: pl.LightningModule, datamodule: Any) -> dict[str, Any]:
     """The settings of a fit, those of MLproject under the names that it has for them."""
     network: dict[str, Any] = pl_module.gat.architecture()  # type: ignore[operator, union-attr]
@@ -131,8 +141,7 @@ class MLflowTrainingCallback(pl.Callback):
         outbox = self._open(trainer)
         datamodule = trainer.datamodule  # type: ignore[attr-defined]
         outbox.log_params(_parameters(trainer, pl_module, datamodule))
-        tau = next((c.tau for c in trainer.callbacks if isinstance(c, TauNormCallback)), None)  # type: ignore[attr-defined]
-        seed = os.environ.get("PL_GLOBAL_SEED")
+        tau, seed = name_training(outbox, trainer, datamodule)
         self._drift_tags = _drift_tags(trainer)
         tag_run(
             outbox,
@@ -143,9 +152,6 @@ class MLflowTrainingCallback(pl.Callback):
             gpu_memory=self._drift_tags,
         )
         name = Path(datamodule.hparams["data"]).name
-        asked = f"{tau:g}" if isinstance(tau, float) else tau
-        # Charts name a line by its run alone, and runs may have all of this in common.
-        outbox.name_run(f"tau={asked} seed={seed} {outbox.run_id[:4]} {name}")
         self.dataset = outbox.log_input(
             name=name,
             digest=datamodule.dataset_digest,

@@ -38,7 +38,9 @@ def launch(words: Sequence[str], environ: Mapping[str, str]) -> int:
     a second Ctrl-C kills it.
     """
     # Of a group of its own: Ctrl-C in a terminal goes to a whole group, and a training stops at once at the second.
-    child = subprocess.Popen([sys.executable, "-m", "graphids", *words], env=dict(environ), process_group=0)
+    # It keeps the lock of the parent's folder, the one descriptor of ours that is inheritable (`resume.run_folder`).
+    command = [sys.executable, "-m", "graphids", *words]
+    child = subprocess.Popen(command, env=dict(environ), process_group=0, close_fds=False)
     try:
         return child.wait()
     except BaseException:

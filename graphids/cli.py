@@ -54,13 +54,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _complain(command: str, error: Exception, code: int) -> int:
     """One line on standard error, and with the MLflow run where there is one."""
-    message = without_passwords(f"graphids {command}: {' '.join(str(error).split())}")
+    message = without_passwords(f"graphids {command}: {' '.join(str(error).split())}{_where_mlflow_is(error)}")
     print(message, file=sys.stderr)
     run_id = os.environ.get("MLFLOW_RUN_ID")
     # Once its code is loaded the run records its own failure; a wrong option is found before that.
     if run_id and "graphids.tracked_run" not in sys.modules:
         record_failure(run_id, message)
     return code
+
+
+def _where_mlflow_is(error: Exception) -> str:
+    """Which MLflow gave this answer: without a server each working folder has a store of its own."""
+    mlflow = sys.modules.get("mlflow")
+    if mlflow is None or not isinstance(error, mlflow.exceptions.MlflowException):
+        return ""
+    return f" Asked was MLflow at {mlflow.get_tracking_uri()}; MLFLOW_TRACKING_URI names another."
 
 
 def _foreign_input_errors() -> tuple[type[Exception], ...]:
@@ -197,16 +205,22 @@ def _allowed(name: str) -> str:
     return next(option.allowed for option in OPTIONS if option.name == name)
 
 
-def _value(name: str, text: str) -> Any:
-    return parse_option(next(option for option in OPTIONS if option.name == name), text)
+def _value(name: str, text: str, *, typed_as: str | None = None) -> Any:
+    return parse_option(next(option for option in OPTIONS if option.name == name), text, typed_as=typed_as)
 
 
 def _values(name: str, text: str) -> list[Any]:
     """The values of an option in a list, `0,0.5,1`."""
-    values = [_value(name, word.strip()) for word in text.split(",")]
+    values = [_value(name, word.strip(), typed_as=f"--{name}s={text}") for word in text.split(",")]
     if repeated := [value for value in values if values.count(value) > 1]:
         raise OptionError(f"--{name}s: given {text!r}, which has {repeated[0]} more than once; expected each once.")
     return values
+
+
+def _require_capture(path: Path) -> None:
+    """Before the model loads: a path with a typing error is answered at once."""
+    if not path.exists():
+        raise OptionError(f"capture: given '{path}', nothing lies at {path.absolute()}; expected one capture file.")
 
 
 def _train(arguments: argparse.Namespace) -> None:
@@ -290,7 +304,7 @@ def _sign(arguments: argparse.Namespace) -> None:
 
 
 def _predict(arguments: argparse.Namespace) -> None:
-    _value("data", str(arguments.capture))
+    _require_capture(arguments.capture)
     from graphids.predict import predict
     from mlflow_graphids import load_model
 
@@ -308,7 +322,7 @@ def _predict(arguments: argparse.Namespace) -> None:
 
 
 def _explain(arguments: argparse.Namespace) -> None:
-    _value("data", str(arguments.capture))
+    _require_capture(arguments.capture)
     from graphids.explain import explain_capture
     from mlflow_graphids import load_model
 

@@ -179,15 +179,17 @@ def _experiment(entry: Entry, to: Destination) -> None:
     """
     experiment_id = entry["experiment_id"]
     known = to.client.get_experiment(experiment_id).tags
-    ours = json.loads(known.get(OWN_TAGS, "{}"))
-    new = {
+    recorded = json.loads(known.get(OWN_TAGS, "{}"))
+    # Also what stands there already, word for word: a run may have ended before it could record it.
+    ours = {
         key: value
         for key, value in entry["tags"].items()
-        if known.get(key) != value and _tag_digest(known.get(key)) == ours.get(key, _NO_TAG)
+        if known.get(key) == value or _tag_digest(known.get(key)) == recorded.get(key, _NO_TAG)
     }
-    if not new:
+    record = {**recorded, **{key: _tag_digest(value) for key, value in ours.items()}}
+    new = {key: value for key, value in ours.items() if known.get(key) != value}
+    if record == recorded:
         return
-    record = {**ours, **{key: _tag_digest(value) for key, value in new.items()}}
     try:
         for key, value in {**new, OWN_TAGS: json.dumps(record)}.items():
             to.client.set_experiment_tag(experiment_id, key, value)

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import mlflow
+
 from graphids.assessment import measure
 from graphids.core.callbacks import NOT_WATCHED_TAGS
 from graphids.core.classifier import WindowClassifier
@@ -36,13 +38,16 @@ def evaluate(
         model_id: LoggedModel that the figures belong to.
     """
     with tracked_run() as outbox:
+        # Before anything can fail: a run that failed is read too.
+        name = f"{SIMULATED}-unseen" if data == SIMULATED else Path(data).name
+        outbox.name_run(f"evaluate {name}")
+        tau = {"graphids.tau": classifier.tau_record["tau"]} if classifier.tau_record else {}
+        outbox.set_tags({**NOT_WATCHED_TAGS, **tau, "graphids.evaluated_model": model_uri})
         captures = load_captures(data, on_bad_line=on_bad_line, data_seed=UNSEEN_DRIVES)
         graphs = labelled_windows(captures, classifier.preprocessing.window_size, classifier.preprocessing.stride)
         digest = dataset_digest(captures)
         scored = score_split(classifier.gat, graphs, classifier.preprocessing, graphs.classes)
         figures = measure(scored, classifier.threshold)
-        name = f"{SIMULATED}-unseen" if data == SIMULATED else Path(data).name
-        outbox.name_run(f"evaluate {name}")
         dataset = outbox.log_input(
             name=name,
             digest=digest,
@@ -50,8 +55,7 @@ def evaluate(
             profile={"captures": len(captures), "frames": sum(len(c.frames) for c in captures)},
             context="evaluation",
         )
-        tags = {"graphids.evaluated_model": model_uri, "graphids.dataset_digest": digest}
-        outbox.set_tags({**NOT_WATCHED_TAGS, **tags})
+        outbox.set_tags({"graphids.dataset_digest": digest})
         if model_id is not None:
             outbox.log_input_model(model_id)
         outbox.log_dict(figures, "assessment.json")
@@ -63,5 +67,14 @@ def evaluate(
             figures=figures,
             predicted_classes=classifier.preprocessing.classes,
         )
-        text = evaluation_summary(figures, graphs.classes, threshold=classifier.threshold, model_uri=model_uri)
+        text = evaluation_summary(
+            figures,
+            graphs.classes,
+            threshold=classifier.threshold,
+            model_uri=model_uri,
+            normal_hours=scored.hours,
+            run_id=outbox.run_id,
+            experiment_id=outbox.experiment_id,
+            tracking_uri=mlflow.get_tracking_uri(),
+        )
         close_with(outbox, headline(figures), text)

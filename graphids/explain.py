@@ -83,7 +83,11 @@ def explanation_text(explanation: Explanation) -> str:
     verdict = f"alert, {e.kind}" if e.alert else "no alert"
     bus = f" on {e.channel}" if e.channel else ""
     unknown = sum(not i.is_known for i in e.ids)
-    together = "" if e.margin_without_unknown is None else f": without these {e.margin_without_unknown - e.margin:+.2f}"
+    together = (
+        ""
+        if e.margin_without_unknown is None
+        else f": without all of their frames the log-odds change by {e.margin_without_unknown - e.margin:+.2f}"
+    )
     ids = [
         (
             i.arbitration_id + ("" if i.is_known else "*"),
@@ -109,10 +113,10 @@ def explanation_text(explanation: Explanation) -> str:
     return f"""window {e.window}{bus}, {e.start_s:.6f} s to {e.end_s:.6f} s, {e.frames} frames
 score {e.score:.4f}, threshold {e.threshold:.4f}: {verdict}; log-odds of an attack {e.margin:+.2f}
 
-{_table(("ID", "frames", "relevance", "score without it", "log-odds"), ids)}
+{_table(("ID", "frames", "relevance", "score without it", "change of log-odds"), ids)}
 {len(e.ids)} IDs in the window, {unknown} of them (*) unknown to the model{together}
 
-{_table(("ID", "feature", "value", "usual", "unit", "spreads", "log-odds if usual"), features)}"""
+{_table(("ID", "feature", "value", "usual", "unit", "spreads", "change of log-odds if usual"), features)}"""
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -11,7 +11,7 @@ from graphids.core.callbacks import TauNormRecord
 from graphids.core.data.dataset import SIMULATED
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.data.splits import SPLITS
-from graphids.summary import detection_table
+from graphids.summary import changed_by_tau, detection_table, false_alarms, figure, time_words
 from graphids.tau_sweep import TauSweep
 
 # What every store of MLflow keeps of a tag; the card is one of the LoggedModel.
@@ -58,8 +58,10 @@ each into a graph of arbitration IDs and scores it: 0 is normal traffic, 1 an at
 AP is average precision; compare it with the prevalence in its row, which is what guessing gets. The rule baseline \
 knows which IDs there are, how often they come and which bytes they carry.
 
-False alarms per hour of normal traffic: {_figure(assessment.test.get("false_alarms_per_hour"), 1)}, \
-rules {_figure(assessment.rule.get("false_alarms_per_hour"), 1)}, in {assessment.normal_hours * 60:.1f} minutes.
+False alarms per hour of normal traffic: {figure(assessment.test.get("false_alarms_per_hour"), 1)}, \
+rules {figure(assessment.rule.get("false_alarms_per_hour"), 1)}: {false_alarms(assessment, assessment.test):,} and \
+{false_alarms(assessment, assessment.rule):,} of {assessment.normal_windows:,} normal windows, \
+{time_words(assessment.normal_hours)}.
 
 ## Operating point
 A window alerts at a score of {assessment.threshold:.6g} or more: the lowest that keeps the validation split within \
@@ -87,14 +89,15 @@ def dataset_profile(summary: Mapping[str, Any]) -> dict[str, Any]:
     profile |= {f"reader: {what}": count for what, count in summary["reader"].items()}
     for name in SPLITS:
         part = summary[name]
-        profile[name] = f"{part['captures']:,} captures, {part['frames']:,} frames, {part['seconds'] / 60:.1f} minutes"
+        time = time_words(part["seconds"] / 3600)
+        profile[name] = f"{_captures(part['captures'])}, {part['frames']:,} frames, {time}"
         profile[f"{name} windows"] = ", ".join(f"{kind} {count:,}" for kind, count in part["windows"].items())
     return profile
 
 
 def _data(data: str, dataset_digest: str, summary: Mapping[str, Any]) -> str:
     lines = [
-        f"- {_plain(data)}, sha256 {dataset_digest}: {summary['captures']:,} captures, {summary['frames']:,} frames",
+        f"- {_plain(data)}, sha256 {dataset_digest}: {_captures(summary['captures'])}, {summary['frames']:,} frames",
         f"- {summary['split_reason']}",
     ]
     for name in SPLITS:
@@ -102,7 +105,7 @@ def _data(data: str, dataset_digest: str, summary: Mapping[str, Any]) -> str:
         windows = part["windows"]
         attacks = sum(windows.values()) - windows["normal"]
         lines.append(
-            f"- {name}: {part['captures']:,} captures, {part['seconds'] / 60:.1f} minutes, "
+            f"- {name}: {_captures(part['captures'])}, {time_words(part['seconds'] / 3600)}, "
             f"{windows['normal']:,} normal windows, {attacks:,} with an attack"
         )
     return "\n".join(lines)
@@ -124,17 +127,11 @@ def _results(assessment: Assessment) -> str:
 def _tau(assessment: Assessment, record: TauNormRecord, sweep: TauSweep) -> str:
     """What tau is and what it changed on validation."""
     origin = "chosen on validation" if record.chosen else "as given"
-    changed = ", ".join(
-        f"{words} {_figure(assessment.before.get(name))} -> {_figure(assessment.after.get(name))}"
-        for name, words in (
-            ("macro_f1", "macro-F1"),
-            ("balanced_accuracy", "balanced accuracy"),
-            ("all/recall", "recall"),
-        )
-    )
+    if not record.tau:
+        return f"tau=0 ({origin}): the head is as trained. {sweep.sentence()}"
     return (
         f"The rows of the head's weight were divided by their norm to the power of tau={record.tau:g} ({origin}); the "
-        f"bias was not. On validation: {changed}. {sweep.sentence()}"
+        f"bias was not. On validation: {changed_by_tau(assessment, digits=3)}. {sweep.sentence()}"
     )
 
 
@@ -153,12 +150,16 @@ def _limits(assessment: Assessment, preprocessing: Preprocessing, data: str) -> 
         "Kinds of attack that training did not hold may go unseen.",
         "An alert says that a window holds an attack, not which frames; what is left of a capture after its last full "
         "window is not scored.",
-        f"False alarms were counted in {assessment.normal_hours * 60:.1f} minutes of normal traffic; a rate from so "
-        "short a time is rough.",
+        f"False alarms were counted in {time_words(assessment.normal_hours)} of normal traffic; a rate from so short a "
+        "time is rough.",
     ]
     if assessment.undefined:
         lines.append(f"Undefined on this test split: {len(assessment.undefined)} figures, `-` above.")
     return "\n".join(f"- {line}" for line in lines)
+
+
+def _captures(count: int) -> str:
+    return f"{count:,} capture{'' if count == 1 else 's'}"
 
 
 def _listed(names: tuple[str, ...]) -> str:
@@ -171,7 +172,3 @@ def _plain(name: str) -> str:
     """A name from the data as one line of code in markdown."""
     text = " ".join(name.replace("`", "'").split())
     return f"`{text if len(text) <= _MAX_NAME_CHARACTERS else text[: _MAX_NAME_CHARACTERS - 1] + '…'}`"
-
-
-def _figure(value: float | None, digits: int = 3) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"

@@ -121,8 +121,13 @@ OPTIONS = (
 )
 
 
-def parse_option(option: Option, text: str) -> Any:
+def parse_option(option: Option, text: str, *, typed_as: str | None = None) -> Any:
     """The value of one option.
+
+    Args:
+        option: Which.
+        text: What was given for it.
+        typed_as: What a person typed, for the error, where that is not `--<name>`: text may be one of a list.
 
     Raises:
         OptionError: If the text is no allowed value.
@@ -132,7 +137,8 @@ def parse_option(option: Option, text: str) -> Any:
     except ValueError as error:
         found = str(error) if str(error).startswith("nothing lies") else ""
         detail = f" ({found})" if found else ""
-        raise OptionError(f"--{option.name}: given {text!r}{detail}; allowed is {option.allowed}.") from None
+        where = typed_as or f"--{option.name}"
+        raise OptionError(f"{where}: given {text!r}{detail}; allowed is {option.allowed}.") from None
 
 
 class OneLineParser(argparse.ArgumentParser):

@@ -19,6 +19,7 @@ EXIT_NOT_SENT = 75  # EX_TEMPFAIL of sysexits.h
 # MLflow's sql stores keep 36 characters of a data set's digest; the tag holds all of it.
 _DATASET_DIGEST_CHARACTERS = 36
 _MAX_PARAM_CHARACTERS = 6000
+_MAX_NAME_CHARACTERS = 250
 _IMAGE_KEY = re.compile(r"[a-zA-Z0-9_\-./ ]+")
 
 
@@ -67,7 +68,7 @@ class Outbox:
     def name_run(self, name: str) -> None:
         """Name a run that nobody has named."""
         if not self._named:
-            self.set_tags({MLFLOW_RUN_NAME: name})
+            self.set_tags({MLFLOW_RUN_NAME: name[:_MAX_NAME_CHARACTERS]})
 
     def set_experiment_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags of the experiment that no person has set, changed or removed; a refusal costs them, not the run."""

@@ -155,7 +155,9 @@ def _say_what_is_resumed(run_id: str, surrounding: str | None) -> None:
 @contextmanager
 def _held(folder: Path) -> Iterator[None]:
     # The lock goes with the process, also after a kill; the file stays.
-    descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    # Child runs hold it too: a sweep that was killed is at work for as long as a child of it is.
+    os.set_inheritable(descriptor, True)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

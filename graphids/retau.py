@@ -12,7 +12,7 @@ from mlflow.tracking import MlflowClient
 from torch import Tensor
 
 from graphids._mlflow import tag_run
-from graphids.core.callbacks import TauNormRecord, head_key
+from graphids.core.callbacks import NOT_WATCHED_TAGS, TauNormRecord, head_key
 from graphids.core.data.datamodule import CANDataModule
 from graphids.core.models.gat import GAT
 from graphids.model_card import dataset_profile
@@ -36,6 +36,9 @@ def retau(
         IntegrityError: If its model does not verify, or its captures have changed since.
     """
     with tracked_run() as outbox:
+        # Before anything can fail: a run that failed is read too.
+        outbox.name_run(f"tau={_word(tau)} retau of {source_run_id[:8]}")
+        outbox.set_tags({**NOT_WATCHED_TAGS, "graphids.tau": tau, "graphids.retau_of": source_run_id})
         source = _trained_run(source_run_id)
         model_uri = _model_uri(source)
         classifier = load_model(model_uri)
@@ -61,8 +64,8 @@ def retau(
         tag_run(outbox, tau=tau, seed=seed, dataset_digest=trained_on, device=gat.head.weight.device)
         # The rest of what made the model is as it was: runs of several taus are then compared by their parameters.
         outbox.log_params({**source.data.params, "tau": tau})
-        outbox.name_run(f"tau={number:g} (retau of {source_run_id[:8]})")
-        outbox.set_tags({"graphids.retau_of": source_run_id, "graphids.source_model": model_uri})
+        outbox.name_run(f"tau={number:g} seed={seed} retau of {source_run_id[:8]}")
+        outbox.set_tags({"graphids.source_model": model_uri})
         for callback in config["trainer"]["callbacks"]:
             if callback["class_path"].endswith(".TauNormCallback"):
                 callback["init_args"] |= {"tau": tau, "choose_tau": "graphids.tau_sweep.choose_tau"}
@@ -77,6 +80,10 @@ def retau(
             save_model=save_model,
             dataset=dataset,
         )
+
+
+def _word(tau: float | str) -> str:
+    return tau if isinstance(tau, str) else f"{tau:g}"
 
 
 def _trained_run(run_id: str) -> mlflow.entities.Run:

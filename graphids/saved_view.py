@@ -42,6 +42,9 @@ _COLUMNS = {
     ("attributes", "Dataset"): 200,
     ("attributes", "Models"): 150,
 }
+# Always shown, so that it is no column to select; by default 20 characters wide, where our names begin alike.
+_RUN_NAME = "attributes.`Run Name`"
+_RUN_NAME_WIDTH = 260
 # Validation figures that the UI compares before and after tau-normalization.
 CHANGED_BY_TAU = (
     "macro/auroc",
@@ -88,11 +91,12 @@ def experiment_tags(experiment_id: str) -> dict[str, str]:
 
 
 def _description(experiment_id: str) -> str:
+    # The UI folds a description to its first line: the links stand there.
     return (
-        "Intrusion detection on a CAN bus, trained by graphids.\n\n"
-        f"**[{VIEW_NAME}]({view_page(experiment_id)})**: the runs side by side, with tau, GPU memory drift and "
-        f"detection on the test split as columns ([as charts]({view_page(experiment_id, charts=True)})).\n\n"
-        "A run's page begins with its summary; its model's page holds the model card."
+        f"**[{VIEW_NAME}]({view_page(experiment_id)})** ([charts]({view_page(experiment_id, charts=True)})): "
+        "runs of graphids side by side, by tau, GPU memory drift and detection on the test split.\n\n"
+        "Each run trains or measures a detector of intrusions on a CAN bus. Its page begins with its summary; its "
+        "model's page holds the model card."
     )
 
 
@@ -114,8 +118,8 @@ def _state() -> dict[str, Any]:
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
         "selectedColumns": list(widths),
-        "columnOrder": list(widths),
-        "columnWidths": widths,
+        "columnOrder": [_RUN_NAME, *widths],
+        "columnWidths": {_RUN_NAME: _RUN_NAME_WIDTH, **widths},
         "runsHiddenMode": "FIRST_20_RUNS",
         "viewMaximized": False,
         "runListHidden": False,
@@ -150,6 +154,7 @@ def _charts() -> Iterator[dict[str, Any]]:
     for metric in ("macro/auroc", "all/recall", "false_alarms_per_hour"):
         yield _against_tau(metric)
     yield _picture("tau", "tau_sweep")
+    yield _picture("tau", "tau_study")  # of sweeps alone
     # Every run has this picture, so that the section is not empty where no GPU is watched.
     yield _picture("vram", "vram_drift")
     yield _bar("vram", "drift_max")

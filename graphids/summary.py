@@ -32,30 +32,20 @@ def training_summary(
     """What was detected, what tau-normalization changed, which model it is, and what to type next."""
     test, rule = assessment.test, assessment.rule
     undefined = f"undefined on this test split: {', '.join(assessment.undefined)}\n" if assessment.undefined else ""
-    changed = ", ".join(
-        f"{words} {_figure(assessment.before.get(name), 4)} -> {_figure(assessment.after.get(name), 4)}"
-        for name, words in (
-            ("macro/auroc", "macro AUROC"),
-            ("macro_f1", "macro-F1"),
-            ("balanced_accuracy", "balanced accuracy"),
-            ("all/recall", "recall"),
-        )
-    )
     origin = f"chosen on validation by macro-F1 from {len(sweep.taus)} values" if record.chosen else "as given"
-    alarms, rule_alarms = (
-        _figure(figures.get("false_alarms_per_hour", 0.0) * assessment.normal_hours, 0) for figures in (test, rule)
-    )
+    unchanged = "" if record.tau else ": the head as trained"
+    alarms, rule_alarms = (false_alarms(assessment, figures) for figures in (test, rule))
     return f"""
 {split_note}
 
 {detection_table(assessment.kinds, {"": test, "rule ": rule})}
 {undefined}
 false alarms: {alarms} in the test split's {assessment.normal_windows:,} normal windows, \
-{assessment.normal_hours * 60:.1f} minutes (rules {rule_alarms})
+{time_words(assessment.normal_hours)} (rules {rule_alarms})
 threshold: {assessment.threshold:.6g}, chosen on validation after tau-normalization for at most \
 {assessment.false_alarms_per_hour:g} an hour
-tau-normalization with tau={record.tau:g} ({origin}), on validation:
-  {changed}
+tau-normalization with tau={record.tau:g} ({origin}){unchanged}, on validation:
+  {changed_by_tau(assessment, digits=4)}
 {fill(sweep.sentence(), 118, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)}
 
 run     {run_id}
@@ -65,6 +55,11 @@ digest  {digest}
 {_look(tracking_uri, experiment_id, run_id)}
 load    python -c "import mlflow; print(mlflow.graphids.load_model('{model_uri}'))"
 serve   graphids serve {model_uri}"""
+
+
+def false_alarms(assessment: Assessment, figures: Mapping[str, float]) -> int:
+    """Normal windows of the test split that alert, by `assessment.test` or `assessment.rule`."""
+    return round(figures.get("false_alarms_per_hour", 0.0) * assessment.normal_hours)
 
 
 def headline(figures: Mapping[str, float], *, rule: Mapping[str, float] | None = None, tau: float | None = None) -> str:
@@ -79,20 +74,45 @@ def headline(figures: Mapping[str, float], *, rule: Mapping[str, float] | None =
         ("{} false alarms per hour", "false_alarms_per_hour", 1),
     )
     parts = [
-        words.format(_figure(figures.get(name), digits))
-        + ("" if rule is None else f" (rules {_figure(rule.get(name), digits)})")
+        words.format(figure(figures.get(name), digits))
+        + ("" if rule is None else f" (rules {figure(rule.get(name), digits)})")
         for words, name, digits in words
     ]
     return f"{', '.join(parts)}{'' if tau is None else f'; tau={tau:g}'}."
 
 
 def evaluation_summary(
-    figures: Mapping[str, float], classes: Sequence[str], *, threshold: float, model_uri: str
+    figures: Mapping[str, float],
+    classes: Sequence[str],
+    *,
+    threshold: float,
+    model_uri: str,
+    normal_hours: float,
+    run_id: str,
+    experiment_id: str,
+    tracking_uri: str,
 ) -> str:
-    """What a finished model detects on captures that it was given."""
+    """What a finished model detects on captures that it was given, and where to look at it."""
     return f"""
 {detection_table(classes[1:], {"": figures})}
-threshold {threshold:.6g} of {model_uri}: {_figure(figures.get("false_alarms_per_hour"), 1)} false alarms an hour"""
+
+false alarms: {figure(figures.get("false_alarms_per_hour"), 1)} an hour, in {time_words(normal_hours)} of normal traffic
+threshold: {threshold:.6g}, the model's own
+
+run     {run_id}
+model   {model_uri}
+
+{_look(tracking_uri, experiment_id, run_id)}"""
+
+
+def time_words(hours: float) -> str:
+    """A time that a person can judge: how long false alarms were counted says what their rate is worth.
+
+    >>> time_words(0.5), time_words(1 / 900)
+    ('30.0 minutes', '4.0 seconds')
+    """
+    minutes = hours * 60
+    return f"{minutes:.1f} minutes" if minutes >= 1 else f"{minutes * 60:.1f} seconds"
 
 
 def detection_table(kinds: Iterable[str], detectors: Mapping[str, Mapping[str, float]]) -> str:
@@ -109,7 +129,7 @@ def detection_table(kinds: Iterable[str], detectors: Mapping[str, Mapping[str, f
     for kind in (*kinds, "all", "macro"):
         figures = [detectors[prefix].get(f"{kind}/{name}") for prefix, name in columns]
         digits = [0 if name == "windows" else 3 for _, name in columns]
-        rows.append([kind, *map(_figure, figures, digits)])
+        rows.append([kind, *map(figure, figures, digits)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
@@ -117,7 +137,21 @@ def detection_table(kinds: Iterable[str], detectors: Mapping[str, Mapping[str, f
     )
 
 
-def _figure(value: float | None, digits: int = 3) -> str:
+def changed_by_tau(assessment: Assessment, *, digits: int) -> str:
+    """What tau-normalization changed on validation: figures before and after, in one line."""
+    return ", ".join(
+        f"{words} {figure(assessment.before.get(name), digits)} -> {figure(assessment.after.get(name), digits)}"
+        for name, words in (
+            ("macro/auroc", "macro AUROC"),
+            ("macro_f1", "macro-F1"),
+            ("balanced_accuracy", "balanced accuracy"),
+            ("all/recall", "recall"),
+        )
+    )
+
+
+def figure(value: float | None, digits: int = 3) -> str:
+    """A figure as text; `-` where it is undefined."""
     return "-" if value is None else f"{value:.{digits}f}"
 
 

@@ -84,7 +84,8 @@ def _run(plan: SweepPlan, config: Mapping[str, Any], root_dir: Path, launch: Lau
     with tracked_run(root_dir) as outbox, run_folder(config, outbox.run_id) as folder:
         outbox.name_run(plan.name)
         outbox.set_tags({**NOT_WATCHED_TAGS, FOLDER_TAG: folder})
-        outbox.log_params({"seeds": _listed(plan.seeds), "taus": _listed(plan.taus), **_in_common(plan)})
+        made_of = {"seeds": _listed(plan.seeds), "taus": _listed(plan.taus), "data": config["data"]["data"]}
+        outbox.log_params({**made_of, **_in_common(plan)})
         outbox.log_dict(config, CONFIG)
         children = ChildRuns(outbox.run_id, outbox.experiment_id, root_dir, launch)
         results = _Results(plan)
@@ -162,7 +163,8 @@ def _report(outbox: Outbox, plan: SweepPlan, results: _Results) -> None:
     # A sweep that went on may know more children than before: its step says how many the figures cover.
     outbox.log_metrics(study.metrics(), step=len(results.figures))
     outbox.log_table(study.columns(), "tau_study.json")
-    log_picture(outbox, "tau_study", png(draw_study(study)))
+    if study.figures:  # empty axes read like figures that are 0
+        log_picture(outbox, "tau_study", png(draw_study(study)))
     if study.best is not None:
         outbox.set_tags({"graphids.best_tau": study.best})
     close_with(outbox, study.sentence(), closing_words(plan, study, results.problems, outbox.run_id))

@@ -57,7 +57,7 @@ def tracked_run(root_dir: str | Path = DEFAULT_ROOT_DIR, *, run_id: str | None =
         run_id: An earlier run to continue.
 
     Raises:
-        OptionError: If MLflow gives no run.
+        OptionError: If MLflow gives no run, or MLFLOW_RUN_ID names one that is FINISHED.
         NotSentError: If the work is done but MLflow does not have everything yet.
     """
     if rank_zero_only.rank:  # type: ignore[attr-defined]
@@ -89,6 +89,8 @@ def tracked_run(root_dir: str | Path = DEFAULT_ROOT_DIR, *, run_id: str | None =
 
 def _start_run(run_id: str | None) -> mlflow.ActiveRun:
     try:
+        if run_id is None:
+            _require_unfinished(os.environ.get("MLFLOW_RUN_ID"))
         try:
             return mlflow.start_run(run_id=run_id, log_system_metrics=False)  # ours go through the outbox
         except MlflowException as error:
@@ -98,6 +100,15 @@ def _start_run(run_id: str | None) -> mlflow.ActiveRun:
             return mlflow.start_run(run_id=run_id, log_system_metrics=False)
     except STORE_ERRORS as error:
         raise no_run(error) from None
+
+
+def _require_unfinished(run_id: str | None) -> None:
+    """MLflow itself takes up any run again: its figures, model and words would be replaced by this process's."""
+    if run_id and mlflow.MlflowClient().get_run(run_id).info.status == "FINISHED":
+        raise OptionError(
+            f"MLFLOW_RUN_ID: run {run_id} is FINISHED, expected one that has not ended: what it logged would be "
+            "overwritten. Unset the variable to log to a new run."
+        )
 
 
 def no_run(error: BaseException) -> OptionError:
@@ -152,12 +163,13 @@ def _end_early(outbox: Outbox, error: BaseException) -> None:
     try:
         if isinstance(error, Exception):
             message = f"{type(error).__name__}: {error}"
-            outbox.log_text(message, "error.txt")
             outbox.set_tags(error_tags(message))
         if not outbox.status or isinstance(error, Exception):
             outbox.set_terminated(status_after(error))
+        if isinstance(error, Exception):
+            outbox.log_text(message, "error.txt")  # last: a disk that is full may still take a line
     except OSError as second:
-        print(f"graphids: the run could not be told why it failed: {second}", file=sys.stderr)
+        print(f"graphids: the run could not be told all of why it failed: {second}", file=sys.stderr)
     outbox.close()
 
 

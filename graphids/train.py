@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from graphids._mlflow import MLflowTrainingCallback
+from graphids._mlflow import MLflowTrainingCallback, name_training
 from graphids.config import root_dir_of, wire
-from graphids.core.callbacks import TauNormCallback, VRAMDriftCallback
+from graphids.core.callbacks import NOT_WATCHED_TAGS, TauNormCallback, VRAMDriftCallback
 from graphids.publication import publish
 from graphids.resume import CONFIG, FOLDER_TAG, InterruptedRun, continue_as, run_folder
 from graphids.tracked_run import Terminated, tracked_run
@@ -37,6 +37,9 @@ def train(config: Mapping[str, Any], overrides: Sequence[str], *, going_on: Inte
             folder = held.enter_context(run_folder(wiring.config, outbox.run_id))
             outbox.set_tags({FOLDER_TAG: folder})
             outbox.log_dict(wiring.config, CONFIG)
+            tau, seed = name_training(outbox, wiring.trainer, wiring.datamodule)
+            if going_on is None:
+                outbox.set_tags({**NOT_WATCHED_TAGS, "graphids.tau": tau, "graphids.seed": seed})
         callbacks = wiring.trainer.callbacks  # type: ignore[attr-defined]
         forward = next(c for c in callbacks if isinstance(c, MLflowTrainingCallback))
         forward.outbox = outbox

@@ -29,6 +29,7 @@ from graphids.config import render_config
 from graphids.core.data.datamodule import CANDataModule
 from graphids.core.models.detector import Detector
 from graphids.options import OPTIONS
+from tracking_server import shown
 
 PARAMETERS = {"max_epochs": 3, "batch_size": 64, "accelerator": "cpu"}
 SIZES = (
@@ -84,14 +85,19 @@ class Result:
         weights: sha256 of each tensor of the best and the last checkpoint, by `best/<key>` and `last/<key>`.
         metrics: Step and value of each point of each metric, in the order of steps.
         params: Of the run.
-        models: `graphids.digest` of each LoggedModel of the run.
+        models: `graphids.digest` of each LoggedModel of the run, and what its page shows.
+        tags: Of the run, its name and the words above its page among them; without its id.
+        artifacts: sha256 of each file, but for what once went wrong and the configuration: a run that goes on has its
+            folder in it as an absolute path.
     """
 
     status: str
     weights: dict[str, str]
     metrics: dict[str, list[tuple[int, float]]]
     params: dict[str, str]
-    models: list[str]
+    models: list[list[str]]
+    tags: dict[str, str]
+    artifacts: dict[str, str]
 
 
 class TinyRuns:
@@ -225,10 +231,13 @@ def _result(client: MlflowClient, run_id: str, checkpoints: Path) -> dict[str, A
     for key in run.data.metrics:
         metrics[key] = sorted((point.step, point.value) for point in client.get_metric_history(run_id, key))
     models = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run_id}'")
+    show = shown(client, run_id)
     return {
         "status": run.info.status,
         "weights": weights,
         "metrics": metrics,
         "params": run.data.params,
-        "models": [model.params["graphids.digest"] for model in models],
+        "models": [[model.params["graphids.digest"], model.tags["mlflow.note.content"]] for model in models],
+        "tags": show["tags"],
+        "artifacts": {k: digest for k, digest in show["artifacts"].items() if k not in ("error.txt", "config.json")},
     }

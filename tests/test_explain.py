@@ -138,9 +138,13 @@ def test_the_text_has_a_line_for_each_id_and_says_what_its_removal_does(
         f"{unknown['score_without']:.4f}",
         f"{unknown['margin_without'] - figures['margin']:+.2f}",
     ]
-    assert any(
-        line.startswith("2 IDs in the window, 1 of them (*) unknown to the model: without these") for line in lines
+    together = figures["margin_without_unknown"] - figures["margin"]
+    assert (
+        "2 IDs in the window, 1 of them (*) unknown to the model: without all of their frames the log-odds change by "
+        f"{together:+.2f}" in lines
     )
+    assert any(line.endswith("score without it  change of log-odds") for line in lines)
+    assert any(line.endswith("change of log-odds if usual") for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -198,3 +202,29 @@ def test_the_command_without_a_window_says_that_it_needs_one(capture: Path, caps
         main(["explain", str(capture), "--model", "models:/m-1"])
 
     assert "--window" in capsys.readouterr().err
+
+
+def test_a_capture_that_is_not_there_is_named_before_a_model_is_looked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["explain", str(tmp_path / "nope.log"), "--window", "1", "--model", "models:/m-0"])
+
+    assert exit_.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"nothing lies at {tmp_path / 'nope.log'}; expected one capture file" in line
+
+
+def test_a_model_that_is_not_there_is_reported_with_the_mlflow_that_was_asked(
+    capture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("mlflow.tracking._tracking_service.utils._tracking_uri", None)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/elsewhere.db")
+
+    with pytest.raises(SystemExit, match="2"):
+        main(["explain", str(capture), "--window", "0", "--model", "models:/m-0"])
+
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "Logged model with ID 'm-0' not found" in line
+    assert f"Asked was MLflow at sqlite:///{tmp_path}/elsewhere.db; MLFLOW_TRACKING_URI names another." in line

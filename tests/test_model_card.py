@@ -46,10 +46,13 @@ SWEEP = TauSweep(
 )
 
 
-def card(assessment: Assessment = ASSESSMENT, data: str = "simulated") -> str:
+RECORD = TauNormRecord(1.0, "fc_layers.3.weight", torch.eye(3))
+
+
+def card(assessment: Assessment = ASSESSMENT, data: str = "simulated", record: TauNormRecord = RECORD) -> str:
     return model_card(
         assessment,
-        record=TauNormRecord(1.0, "fc_layers.3.weight", torch.eye(3)),
+        record=record,
         sweep=SWEEP,
         preprocessing=PREPROCESSING,
         data=data,
@@ -72,7 +75,23 @@ def test_the_card_names_data_by_digest_and_says_what_each_split_holds() -> None:
 def test_the_operating_point_comes_with_its_false_alarms() -> None:
     assert "A window alerts at a score of 0.75 or more" in card()
     assert "within 60 false alarms per hour" in card()
-    assert "False alarms per hour of normal traffic: 20.0, rules 0.0, in 3.0 minutes." in card()
+    assert (
+        "False alarms per hour of normal traffic: 20.0, rules 0.0: 1 and 0 of 36 normal windows, 3.0 minutes." in card()
+    )
+
+
+def test_of_a_few_seconds_the_card_does_not_say_0_minutes() -> None:
+    text = card(replace(ASSESSMENT, normal_hours=0.0005))
+
+    assert "0.0 minutes" not in text
+    assert "counted in 1.8 seconds of normal traffic" in text
+
+
+def test_with_tau_0_the_card_says_that_the_head_is_as_trained_and_not_that_it_was_divided() -> None:
+    text = card(record=TauNormRecord(0.0, "fc_layers.3.weight", torch.eye(3), chosen=True))
+
+    assert "tau=0 (chosen on validation): the head is as trained." in text
+    assert "divided by their norm" not in text
 
 
 def test_what_tau_changed_stands_with_what_the_sweep_says_of_it() -> None:

@@ -26,14 +26,17 @@ from graphids import sender
 from graphids._fs import IntegrityError
 from graphids.cli import main
 from graphids.core.classifier import WindowClassifier
+from graphids.delivery import OWN_TAGS
 from graphids.durable_queue import DurableQueue, QueueBusyError
 from graphids.outbox import Outbox
+from graphids.plots.style import new_figure, png
 from graphids.tracked_run import NotSentError, tracked_run
 from mlflow_graphids import load_model, save_model
 from tiny_model import tiny_classifier
 from tracking_server import FaultyProxy, TrackingServer, content
 
 EPOCHS = 4
+PNG = png(new_figure(width=1, height=1))
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +88,7 @@ class Training:
         return outbox.run_id
 
     def say(self, outbox: Outbox, after_epoch: Callable[[int], object] = lambda _: None) -> None:
+        outbox.name_run(f"seed=0 {outbox.run_id[:4]} drives")
         outbox.log_dict({"seed": 0}, "config.json")
         outbox.log_params({"tau": 0.5, "lr": 0.003})
         outbox.set_tags({"graphids.seed": 0})
@@ -94,6 +98,9 @@ class Training:
             after_epoch(epoch)
         digest = outbox.log_model(lambda to: save_model(self._classifier, to), name="model", step=1, tags={"t": "0.5"})
         outbox.log_metrics({"test/auroc": 0.75}, model=digest, dataset=dataset)
+        for name in ("kinds", "confusion"):
+            outbox.log_table({"kind": ["dos", "all"], "auroc": [0.75, None]}, f"{name}.json")
+            outbox.log_image(PNG, f"figures/{name}")
         outbox.log_text("the end", "summary.txt")
 
 
@@ -125,7 +132,15 @@ def test_a_run_that_nothing_disturbs_is_in_the_store_with_a_model_that_loads_ver
     found = content(MlflowClient(), run_id)
     assert found["status"] == "FINISHED"
     assert found["metrics"]["train/loss"] == [(epoch, repr(1 / (epoch + 1))) for epoch in range(EPOCHS)]
-    assert set(found["artifacts"]) == {"config.json", "summary.txt"}
+    assert {name for name in found["artifacts"] if "/" not in name} == {
+        "config.json",
+        "summary.txt",
+        "kinds.json",
+        "confusion.json",
+    }
+    assert len(found["artifacts"]) == 4 + 2 * 2  # a picture is two files
+    assert found["tags"]["mlflow.runName"] == "seed=0 RUN drives"
+    assert OWN_TAGS in found["experiment"]
     assert ("train/loss", 1, "0.5", "") in found["model metrics"]
     assert ("test/auroc", 0, "0.75", "drives") in found["model metrics"]
     assert load_model(f"runs:/{run_id}/model").digest == found["model"][2]["graphids.digest"]

@@ -12,7 +12,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import TQDMProgressBar
 
-from graphids import durable_queue, publication, sender
+from graphids import durable_queue, publication, report, sender
 from graphids._fs import atomic_save, sidecar_path
 from graphids.core.callbacks import Sha256ModelCheckpoint, TauNormCallback
 from graphids.core.data.datamodule import CANDataModule
@@ -53,7 +53,9 @@ POINTS: dict[str, tuple[Interruption, int]] = {
     "kill -9 between best and last": (Interruption(Sha256ModelCheckpoint, "_save_last_checkpoint", 1, SIGKILL), -9),
     "kill -9 before tau-normalization": (Interruption(TauNormCallback, "on_fit_end", 0, SIGKILL), -9),
     "kill -9 after the fit": (Interruption(publication, "assess", 0, SIGKILL), -9),
-    "kill -9 after the model is logged": (Interruption(publication, "training_summary", 0, SIGKILL), -9),
+    "kill -9 after the model is logged": (Interruption(publication, "log_training_report", 0, SIGKILL), -9),
+    "kill -9 between two pictures": (Interruption(report, "log_picture", 3, SIGKILL), -9),
+    "kill -9 at the last words": (Interruption(publication, "training_summary", 0, SIGKILL), -9),
     "error in a step": (at_step(MID_EPOCH, fail), 1),
     "error within an optimizer step": (Interruption(Detector, "configure_gradient_clipping", MID_EPOCH, fail), 1),
     "error of a callback after a step": (Interruption(TQDMProgressBar, "on_train_batch_end", MID_EPOCH, fail), 1),
@@ -72,6 +74,7 @@ SLOW = {
     "kill -9 before tau-normalization",
     "error before an epoch's checkpoint",
     "error in tau-normalization",
+    "kill -9 at the last words",
 }
 
 

@@ -3,9 +3,10 @@
 import base64
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import mlflow
 import pytest
@@ -14,9 +15,16 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import ErrorCode
 
 from graphids import report
+from graphids.config import render_config
+from graphids.core.data.frames import DataError
 from graphids.delivery import OWN_TAGS
+from graphids.evaluate import evaluate
+from graphids.options import OPTIONS, OptionError
+from graphids.retau import retau
 from graphids.saved_view import PICTURE_SECTION, PICTURES, VIEW_KEY, experiment_tags, run_page, view_page
 from graphids.tracked_run import tracked_run
+from graphids.train import train
+from tiny_model import tiny_classifier
 
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW_KEY}"
 NOTE_TAG = "mlflow.note.content"
@@ -67,7 +75,9 @@ def test_the_views_columns_are_tau_drift_and_detection_with_the_rules_beside() -
 
     assert columns[:2] == ["tags.`graphids.tau`", "tags.`graphids.vram_drift`"]
     assert {"metrics.`test/macro/auroc`", "metrics.`rule/macro/auroc`", "metrics.`vram/drift_max`"} <= set(columns)
-    assert view_state()["columnOrder"] == columns
+    # Names of runs begin alike: the width that MLflow gives them shows no more than that.
+    assert view_state()["columnOrder"] == ["attributes.`Run Name`", *columns]
+    assert view_state()["columnWidths"]["attributes.`Run Name`"] > 200
 
 
 def test_every_chart_is_in_a_section_of_the_view_and_none_is_there_twice() -> None:
@@ -85,7 +95,7 @@ def test_the_views_pictures_are_those_that_a_run_logs() -> None:
     shown = {key for chart in view_state()["compareRunCharts"] for key in chart.get("imageKeys", ())}
 
     assert report.SECTION == PICTURE_SECTION
-    assert shown == {f"figures/{name}" for name in (*PICTURES, "tau_sweep", "vram_drift")}
+    assert shown == {f"figures/{name}" for name in (*PICTURES, "tau_sweep", "tau_study", "vram_drift")}
 
 
 def test_an_experiments_tags_are_within_what_mlflow_keeps_and_the_same_for_every_run() -> None:
@@ -98,8 +108,9 @@ def test_an_experiments_tags_are_within_what_mlflow_keeps_and_the_same_for_every
 def test_the_description_leads_to_the_view_on_the_same_server() -> None:
     note = experiment_tags("7")[NOTE_TAG]
 
-    assert f"]({view_page('7')})" in note
-    assert f"]({view_page('7', charts=True)})" in note
+    first_line = note.splitlines()[0]  # all that the page shows unasked
+    assert f"]({view_page('7')})" in first_line
+    assert f"]({view_page('7', charts=True)})" in first_line
 
 
 def test_the_addresses_open_the_pages_of_a_training() -> None:
@@ -144,6 +155,19 @@ def test_what_an_earlier_graphids_wrote_is_renewed(experiment: str, monkeypatch:
     assert set(json.loads(tags_of(experiment)[OWN_TAGS])) == set(experiment_tags(experiment))
 
 
+def test_what_a_run_wrote_that_ended_in_the_middle_of_it_is_known_as_graphids_own(
+    experiment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = MlflowClient()
+    client.set_experiment_tag(experiment, VIEW_TAG, experiment_tags(experiment)[VIEW_TAG])
+    run()
+    assert set(json.loads(tags_of(experiment)[OWN_TAGS])) == set(experiment_tags(experiment))
+
+    monkeypatch.setattr("graphids.tracked_run.experiment_tags", lambda _: {VIEW_TAG: "of a later graphids"})
+    run()
+    assert tags_of(experiment)[VIEW_TAG] == "of a later graphids"
+
+
 @pytest.mark.usefixtures("experiment")
 @pytest.mark.parametrize("code", ["INVALID_PARAMETER_VALUE", "INTERNAL_ERROR"])
 def test_a_store_that_does_not_take_the_view_costs_a_line_and_not_the_run(
@@ -173,3 +197,43 @@ def test_a_run_that_nobody_named_says_what_it_is(
         outbox.name_run("tau=0.5 seed=0 drives")
 
     assert MlflowClient().get_run(run_id).info.run_name == (given or "tau=0.5 seed=0 drives")
+
+
+@pytest.mark.usefixtures("experiment")
+def test_a_name_is_no_longer_than_every_store_keeps() -> None:
+    with tracked_run() as outbox:
+        outbox.name_run("tau=0.5 " + 300 * "a")
+
+    assert len(MlflowClient().get_run(outbox.run_id).info.run_name) == 250
+
+
+@pytest.mark.usefixtures("experiment")
+@pytest.mark.parametrize(
+    ("command", "name", "tau"),
+    [
+        ("train", "tau=0.25 seed=7 {id} quiet.log", "0.25"),
+        ("retau", "tau=1 retau of nosuchru", "1.0"),
+        ("evaluate", "evaluate quiet.log", "0.5"),
+    ],
+)
+def test_a_run_that_fails_before_anything_is_read_says_what_it_was_to_be(
+    tmp_path: Path, command: str, name: str, tau: str
+) -> None:
+    captures = tmp_path / "quiet.log"
+    captures.write_text("(1.000000) can0 123#00\n")  # no labels: neither training nor evaluation can begin
+    defaults = {option.name: option.default for option in OPTIONS}
+    config = render_config({**defaults, "data": str(captures), "tau": 0.25, "seed": 7})
+    commands: dict[str, Callable[[], None]] = {
+        "train": lambda: train(config, [f"--trainer.default_root_dir={tmp_path}"]),
+        "retau": lambda: retau("nosuchrun", 1.0, load_model=Mock(), save_model=Mock()),
+        "evaluate": lambda: evaluate(tiny_classifier(), "models:/m-1", str(captures)),
+    }
+
+    with pytest.raises((DataError, OptionError)):
+        commands[command]()
+
+    (failed,) = mlflow.search_runs(search_all_experiments=False, output_format="list")
+    assert failed.info.status == "FAILED"
+    assert failed.info.run_name == name.format(id=failed.info.run_id[:4])
+    assert failed.data.tags["graphids.tau"] == tau
+    assert failed.data.tags["graphids.vram_drift"] == "not-watched"

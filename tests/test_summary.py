@@ -73,6 +73,16 @@ def test_false_alarms_are_counted_with_the_time_that_they_were_counted_in() -> N
     assert "false alarms: 2 in the test split's 36 normal windows, 6.0 minutes (rules 0)" in _summary()
 
 
+def test_a_time_that_would_read_as_0_minutes_is_given_in_seconds() -> None:
+    assert "36 normal windows, 1.8 seconds (rules 0)" in _summary(normal_hours=0.0005)
+
+
+def test_with_tau_0_the_head_is_said_to_be_as_trained() -> None:
+    zero = replace(RECORD, tau=0.0, chosen=True)
+
+    assert "from 3 values): the head as trained, on validation:" in _summary(record=zero)
+
+
 def test_what_tau_changed_stands_before_and_after() -> None:
     assert (
         "macro AUROC 0.9000 -> 0.9500, macro-F1 0.5000 -> 0.7500, balanced accuracy 0.5000 -> 0.6250, "
@@ -117,11 +127,32 @@ def test_the_runs_page_is_named_for_a_server_and_for_a_file() -> None:
     assert "look    https://tracking/#/experiments/7/runs/r1" in _summary(tracking_uri="https://tracking/")
 
 
+def _evaluation(normal_hours: float = 1.0) -> str:
+    return evaluation_summary(
+        {k: v for k, v in DOS.items() if k != "false_alarms_per_hour"},
+        ("normal", "dos"),
+        threshold=0.5,
+        model_uri="models:/m-1",
+        normal_hours=normal_hours,
+        run_id="r1",
+        experiment_id="7",
+        tracking_uri="https://tracking/",
+    )
+
+
 def test_an_evaluation_has_no_column_of_rules() -> None:
-    summary = evaluation_summary(DOS, ("normal", "dos"), threshold=0.5, model_uri="models:/m-1")
+    summary = _evaluation()
 
     assert "rule" not in summary
     assert "0.988" in summary
+
+
+def test_an_evaluation_says_in_how_much_traffic_alarms_were_counted_and_where_its_run_is() -> None:
+    summary = _evaluation(normal_hours=3.1 / 3600)
+
+    assert "false alarms: - an hour, in 3.1 seconds of normal traffic" in summary
+    assert "look    https://tracking/#/experiments/7/runs/r1" in summary
+    assert "compare https://tracking/#/experiments/7/runs?viewStateShareKey=" in summary
 
 
 def test_columns_line_up() -> None:

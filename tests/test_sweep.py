@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -22,7 +23,8 @@ from forked_commands import forked_commands
 from graphids import child_runs, durable_queue, sweep
 from graphids.cli import main
 from graphids.durable_queue import DurableQueue
-from graphids.resume import FOLDER_TAG, interrupted_run
+from graphids.options import OptionError
+from graphids.resume import FOLDER_TAG, interrupted_run, run_folder
 from graphids.sender import UnreachableError
 from graphids.sweep import SweepPlan
 from graphids.tau_study import CRITERION, FIGURES
@@ -217,6 +219,7 @@ def test_the_parent_says_what_it_is_and_what_came_out(swept: Sweeps) -> None:
     assert parent["status"] == "FINISHED"
     assert parent["tags"]["mlflow.runName"] == "tau sweep: 2 seeds x 2 taus"
     assert (parent["params"]["seeds"], parent["params"]["model.hidden"]) == ("0,1", "8")
+    assert parent["params"]["data"] == swept.runs.config["data"]["data"]
     assert parent["tags"]["graphids.best_tau"] in TAUS
     assert "4 of 4 runs have figures" in parent["tags"]["mlflow.note.content"]
     assert f"tau={parent['tags']['graphids.best_tau']} has the best mean" in parent["tags"]["mlflow.note.content"]
@@ -277,6 +280,12 @@ def test_a_sweep_that_goes_on_makes_what_is_missing_as_the_same_runs(sweeps: Swe
     assert "missing:" not in parent["tags"]["mlflow.note.content"]
 
 
+def test_a_sweep_without_a_figure_has_no_picture(sweeps: Sweeps) -> None:
+    assert sweeps.sweep((0,), ("0.5",), planted={0: fail}) == 1
+
+    assert "images" not in sweeps.parent()["artifacts"]
+
+
 def test_a_training_that_had_begun_is_resumed_not_trained_anew(sweeps: Sweeps) -> None:
     sweeps.sweep((0,), ("0.5",), planted={0: fail_in_training})
 
@@ -332,8 +341,8 @@ def test_a_configuration_that_cannot_be_is_refused_before_there_is_a_run(sweeps:
     [
         (["--seeds", "0,0"], "--seeds: given '0,0', which has 0 more than once"),
         (["--taus", "0.5,0.50"], "--taus: given '0.5,0.50', which has 0.5 more than once"),
-        (["--taus", "0,half"], "--tau: given 'half'; allowed is"),
-        (["--seeds", ""], "--seed: given ''; allowed is"),
+        (["--taus", "0,half"], "--taus=0,half: given 'half'; allowed is"),
+        (["--seeds", ""], "--seeds=: given ''; allowed is"),
         (["--tau", "0.5"], "did you mean --taus?"),
         (["--config", "config.json"], "--config: no such option"),
     ],
@@ -361,6 +370,8 @@ def end(*_):
     sys.exit(143)
 signal.signal(signal.SIGTERM, end)
 (folder / "begun").write_text(" ".join(sys.argv[1:]))
+(folder / "pid.new").write_text(str(os.getpid()))
+(folder / "pid.new").rename(folder / "pid")
 time.sleep(60 if "long" in sys.argv else 0)
 sys.exit(7)
 """
@@ -395,6 +406,27 @@ def test_an_interrupted_parent_goes_on_ending_once_its_child_has_ended(stand_in:
             signal.signal(known, handler)
 
     assert (stand_in / "ended").read_text() == "properly"
+
+
+def test_a_sweep_that_was_killed_is_not_gone_on_with_while_its_child_is_at_work(stand_in: Path) -> None:
+    config = {"trainer": {"default_root_dir": str(stand_in)}}
+    parent = os.fork()
+    if parent == 0:
+        with run_folder(config, "sweep"):
+            child_runs.launch(["long"], os.environ)
+    while not (stand_in / "pid").exists():
+        time.sleep(0.02)
+    os.kill(parent, signal.SIGKILL)
+    os.waitpid(parent, 0)
+
+    with pytest.raises(OptionError, match="sweep: another process is at work on this run"), run_folder(config, "sweep"):
+        pass
+
+    os.kill(int((stand_in / "pid").read_text()), signal.SIGKILL)
+    while True:
+        with suppress(OptionError), run_folder(config, "sweep"):
+            break
+        time.sleep(0.02)
 
 
 @pytest.mark.slow

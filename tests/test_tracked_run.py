@@ -1,5 +1,6 @@
 """How a run ends, and what it says of itself."""
 
+import errno
 import os
 import signal
 import time
@@ -10,6 +11,7 @@ import mlflow
 import pytest
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from graphids import durable_queue
 from graphids.options import OptionError
 from graphids.outbox import Outbox
 from graphids.tracked_run import Terminated, tracked_run
@@ -50,6 +52,22 @@ def test_a_run_that_raises_is_failed_with_the_reason_beside_it(selected: Store) 
     assert run.info.status == "FAILED"
     assert run.data.tags["graphids.error"] == "ZeroDivisionError: division by zero"
     assert [file.path for file in selected.client().list_artifacts(outbox.run_id)] == ["error.txt"]
+
+
+def test_a_disk_too_full_for_a_file_still_takes_the_line_that_says_why_the_run_failed(
+    selected: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(path: Path, _: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    with pytest.raises(OSError, match="No space left"), tracked_run() as outbox:  # noqa: PT012 it is full from then on
+        monkeypatch.setattr(durable_queue, "publish_bytes", full)
+        outbox.log_bytes(b"a picture", "roc.png")
+
+    run = selected.client().get_run(outbox.run_id)
+    assert run.info.status == "FAILED"
+    assert "No space left on device" in run.data.tags["graphids.error"]
+    assert "could not be told all of why it failed" in capsys.readouterr().err
 
 
 def test_an_interrupted_run_is_killed(selected: Store) -> None:
@@ -171,6 +189,20 @@ def test_a_continued_run_has_no_step_twice(selected: Store) -> None:
     history = selected.client().get_metric_history(outbox.run_id, "train/loss")
     assert [(point.step, point.value) for point in history] == [(step, step / 4) for step in range(5)]
     assert selected.client().get_run(outbox.run_id).info.status == "FINISHED"
+
+
+def test_a_run_that_is_finished_is_not_written_over_by_a_variable_that_was_left_in_a_shell(
+    selected: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tracked_run() as outbox:
+        outbox.log_metrics({"test/macro/auroc": 0.75})
+    monkeypatch.setenv("MLFLOW_RUN_ID", outbox.run_id)
+
+    expected = f"MLFLOW_RUN_ID: run {outbox.run_id} is FINISHED, expected one that has not ended"
+    with pytest.raises(OptionError, match=expected), tracked_run():
+        pytest.fail("it is somebody's result")
+
+    assert _newest_status(selected) == "FINISHED"
 
 
 def test_a_store_that_is_away_before_the_run_is_told_in_one_sentence(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A real tracking server, and a proxy in front of it that fails in the ways servers do."""
 
 import contextlib
+import hashlib
 import multiprocessing
 import os
 import signal
@@ -8,7 +9,7 @@ import socket
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,7 @@ def _copy(source: socket.socket, target: socket.socket) -> None:
 
 
 def content(client: MlflowClient, run_id: str) -> dict[str, Any]:
-    """All that a store has of a run, without ids and times."""
+    """All that a store has of a run and of its experiment, without ids and times."""
     run = client.get_run(run_id)
     (output,) = run.outputs.model_outputs
     models = client.search_logged_models([run.info.experiment_id], filter_string=f"source_run_id = '{run_id}'")
@@ -153,19 +154,42 @@ def content(client: MlflowClient, run_id: str) -> dict[str, Any]:
     return {
         "status": run.info.status,
         "params": run.data.params,
-        "tags": {key: value for key, value in run.data.tags.items() if not key.startswith("mlflow.")},
+        **shown(client, run_id),
+        "experiment": client.get_experiment(run.info.experiment_id).tags,
         "metrics": {
             name: [(point.step, repr(point.value)) for point in client.get_metric_history(run_id, name)]
             for name in sorted(run.data.metrics)
         },
         "data sets": [(i.dataset.name, i.dataset.digest, i.tags[0].value) for i in run.inputs.dataset_inputs],
-        "artifacts": {
-            file.path: client.download_artifacts(run_id, file.path) and file.file_size
-            for file in client.list_artifacts(run_id)
-        },
         "model": (model.name, model.status, model.params, model.tags, output.model_id == model.model_id, output.step),
         "model metrics": sorted((m.key, m.step, repr(m.value), m.dataset_name or "") for m in model.metrics),
     }
+
+
+def shown(client: MlflowClient, run_id: str) -> dict[str, dict[str, str]]:
+    """What the UI shows of a run beside figures, without ids: its tags (and name), and each artifact by its sha256."""
+    run = client.get_run(run_id)
+    models = client.search_logged_models([run.info.experiment_id], filter_string=f"source_run_id = '{run_id}'")
+
+    def without_ids(text: str) -> str:
+        # A model that MLflow does not have yet is named by its run.
+        for model in models:
+            text = text.replace(f"models:/{model.model_id}", f"runs:/{run_id}/{model.name}")
+        return text.replace(run_id, "RUN").replace(f" {run_id[:4]} ", " RUN ")
+
+    folder = Path(client.download_artifacts(run_id, ""))
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    of_the_process = ("mlflow.source", "mlflow.user")
+    return {
+        "tags": {k: without_ids(value) for k, value in run.data.tags.items() if not k.startswith(of_the_process)},
+        "artifacts": {name: _digest(path.read_bytes(), without_ids) for name, path in sorted(files.items())},
+    }
+
+
+def _digest(data: bytes, without_ids: Callable[[str], str]) -> str:
+    with contextlib.suppress(UnicodeDecodeError):
+        data = without_ids(data.decode()).encode()
+    return hashlib.sha256(data).hexdigest()
 
 
 def free_port() -> int:
