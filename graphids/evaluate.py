@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import mlflow
+from mlflow import MlflowClient
 
 from graphids.assessment import measure
 from graphids.core.callbacks import NOT_WATCHED_TAGS
@@ -13,8 +14,8 @@ from graphids.options import SIMULATED
 from graphids.publication import close_with
 from graphids.report import log_evaluation_report
 from graphids.scored_split import score_split
-from graphids.summary import evaluation_summary, headline
-from graphids.tracked_run import tracked_run
+from graphids.summary import OWN_CAPTURES, evaluation_summary, headline
+from graphids.tracked_run import STORE_ERRORS, tracked_run
 
 # Seed of simulated drives that no run with the default data has seen.
 UNSEEN_DRIVES = 1_000_003
@@ -55,7 +56,8 @@ def evaluate(
             profile={"captures": len(captures), "frames": sum(len(c.frames) for c in captures)},
             context="evaluation",
         )
-        outbox.set_tags({"graphids.dataset_digest": digest})
+        is_own = model_id is not None and digest == _trained_on(model_id)
+        outbox.set_tags({"graphids.dataset_digest": digest, "graphids.evaluated_on": "training" if is_own else "other"})
         if model_id is not None:
             outbox.log_input_model(model_id)
         outbox.log_dict(figures, "assessment.json")
@@ -73,8 +75,20 @@ def evaluate(
             threshold=classifier.threshold,
             model_uri=model_uri,
             normal_hours=scored.hours,
+            is_own=is_own,
             run_id=outbox.run_id,
             experiment_id=outbox.experiment_id,
             tracking_uri=mlflow.get_tracking_uri(),
         )
-        close_with(outbox, headline(figures), text)
+        close_with(outbox, f"{OWN_CAPTURES} {headline(figures)}" if is_own else headline(figures), text)
+
+
+def _trained_on(model_id: str) -> str | None:
+    """Digest of the captures that a LoggedModel's run was trained on; None where MLflow does not say."""
+    client = MlflowClient()
+    try:
+        source = client.get_logged_model(model_id).source_run_id
+        digest: str | None = client.get_run(source).data.tags.get("graphids.dataset_digest") if source else None
+    except STORE_ERRORS:
+        return None
+    return digest

@@ -104,7 +104,7 @@ def explanation_text(explanation: Explanation) -> str:
             f.feature,
             f"{f.value:.4g}",
             f"{f.usual:.4g}",
-            f.unit,
+            "-" if f.unit == "1" else f.unit,
             f"{f.spreads:+.1f}",
             f"{-f.margin_change:+.2f}",
         )

@@ -8,6 +8,7 @@ from graphids.core.callbacks import TauNormRecord
 from graphids.saved_view import run_page, view_page
 from graphids.tau_sweep import TauSweep
 
+OWN_CAPTURES = "The model was trained on these captures: most of its windows are not unseen, the figures flatter it."
 _NAMES = {
     "windows": "windows",
     "prevalence": "prevalence",
@@ -88,12 +89,16 @@ def evaluation_summary(
     threshold: float,
     model_uri: str,
     normal_hours: float,
+    is_own: bool,
     run_id: str,
     experiment_id: str,
     tracking_uri: str,
 ) -> str:
-    """What a finished model detects on captures that it was given, and where to look at it."""
-    return f"""
+    """What a finished model detects on captures that it was given, and where to look at it.
+
+    `is_own` says that the model was trained on these captures.
+    """
+    return f"""{OWN_CAPTURES if is_own else ""}
 {detection_table(classes[1:], {"": figures})}
 
 false alarms: {figure(figures.get("false_alarms_per_hour"), 1)} an hour, in {time_words(normal_hours)} of normal traffic

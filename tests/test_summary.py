@@ -134,6 +134,7 @@ def _evaluation(normal_hours: float = 1.0) -> str:
         threshold=0.5,
         model_uri="models:/m-1",
         normal_hours=normal_hours,
+        is_own=False,
         run_id="r1",
         experiment_id="7",
         tracking_uri="https://tracking/",
