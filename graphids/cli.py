@@ -12,20 +12,22 @@ from pathlib import Path
 from typing import Any
 
 from graphids._fs import IntegrityError, adopt
+from graphids.command_line import command_line
 from graphids.failure import record_failure, without_passwords
 from graphids.options import (
     AUTO,
     OPTIONS,
-    OneLineParser,
     OptionError,
-    add_options,
     dotted_overrides,
+    find_option,
     parse_option,
     project_parameters,
 )
 
 EXIT_WRONG_USE = 2
 EXIT_NOT_VERIFIED = 3
+# Commands that have a configuration for dotted overrides.
+_OVERRIDABLE = ("train", "sweep")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -34,14 +36,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Leaves by SystemExit: 0, 2 for wrong use or bad input, 3 for a model that does not verify, 75 for
     work that is done while MLflow does not have all of it yet, 143 after SIGTERM.
     """
-    known, extra = _parser().parse_known_args(arguments)
+    known, extra = command_line().parse_known_args(arguments)
     # torch reads it when it is loaded. Batches are small: on an idle machine a second thread saved 12 % of a run and
     # cost 41 % more CPU time; on a busy one threads that waited for each other made it many times slower. With one
     # thread figures do not depend on the number of cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
-        known.overrides = dotted_overrides(extra, known.option_names, allowed=known.run in (_train, _sweep))
-        known.run(known)
+        known.overrides = dotted_overrides(extra, known.option_names, allowed=known.command in _OVERRIDABLE)
+        _COMMANDS[known.command](known)
     except Exception as error:
         if isinstance(error, IntegrityError):
             code = EXIT_NOT_VERIFIED
@@ -83,130 +85,12 @@ def _foreign_input_errors() -> tuple[type[Exception], ...]:
     return tuple(getattr(sys.modules[module], name) for module, name in known if module in sys.modules)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = OneLineParser(prog="graphids", description="Intrusion detection on a vehicle's CAN bus.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    def command(name: str, run: Callable[[argparse.Namespace], None], summary: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=summary, description=summary)
-        added.set_defaults(run=run)
-        return added
-
-    train = command("train", _train, "train a detector; logs an MLflow run and a verified model")
-    add_options(train)
-    train.add_argument("--config", type=Path, help="config.json of an earlier run: runs it again, instead of options")
-
-    sweep = command("sweep", _sweep, "train with several seeds, log each training under several taus, compare them")
-    sweep.add_argument("--seeds", default="0,1,2", help="one training each; default %(default)s")
-    sweep.add_argument("--taus", default="0,0.25,0.5,0.75,1", help="numbers, and auto; default %(default)s")
-    add_options(sweep, without=("seed", "tau"))
-
-    resume = command("resume", _resume, "go on with a run that was interrupted, as the same MLflow run")
-    resume.add_argument("run_id", help="MLflow run that was interrupted: a training or a sweep")
-    resume.add_argument("--folder", type=Path, help="the run's folder, if it was moved; default where the run left it")
-
-    sync = command("sync", _sync, "send what runs could not tell MLflow while it was away")
-    sync.add_argument("places", nargs="*", metavar="FOLDER", help="outbox, folder of a run or of runs, or run id")
-    sync.add_argument("--root", type=Path, default=Path("graphids_runs"), help="folder of runs; default %(default)s")
-
-    evaluate = command("evaluate", _evaluate, "measure a logged model on captures")
-    _add_model(evaluate)
-    evaluate.add_argument("--data", default=_default("data"), help=f"{_allowed('data')}; default simulated drives")
-    _add_on_bad_line(evaluate)
-
-    retau = command("retau", _retau, "log a run's model again with another tau, from the raw head, without training")
-    retau.add_argument("--run_id", required=True, help="MLflow run that trained the model")
-    retau.add_argument("--tau", default=AUTO, help=f"{_allowed('tau')}; default auto")
-
-    verify = command("verify", _verify, "check every file of a model against its anchored digest")
-    verify.add_argument("model", help="model URI, such as models:/m-..., runs:/<run_id>/model, models:/name@alias")
-    _add_trust(verify)
-    verify.add_argument("--json", action="store_true", help="one JSON object on standard output")
-
-    sign = command("sign", _sign, "verify a model, then sign it; the signature lies beside it, not in it")
-    sign.add_argument("model", help="model URI")
-    sign.add_argument("--key", type=Path, required=True, help="PEM of the private key (P-256, P-384 or P-521)")
-    sign.add_argument("--output", type=Path, help="signature to write; default <folder>.sig, for other URIs model.sig")
-    _add_anchor(sign)
-
-    predict = command("predict", _predict, "score a capture of any size; alerts as JSON lines or csv")
-    predict.add_argument("capture", type=Path)
-    _add_model(predict)
-    predict.add_argument("--format", choices=("jsonl", "csv"), default="jsonl")
-    predict.add_argument("--output", type=Path, help="file to write; default standard output")
-    predict.add_argument("--all", action="store_true", help="every window, not only alerts")
-    _add_on_bad_line(predict)
-    predict.add_argument("--threshold", type=float, help="score from which a window alerts; default the model's own")
-    predict.add_argument("--allow-code", action="store_true", help="read the capture by the model's own reader")
-
-    explain = command("explain", _explain, "draw one window of a capture: its graph, and what drove its score")
-    explain.add_argument("capture", type=Path)
-    explain.add_argument("--window", type=int, required=True, help="its number, from 0, as in the rows of `predict`")
-    _add_model(explain)
-    explain.add_argument("--output", type=Path, help="PNG to write; default <capture>-window-<number>.png")
-    explain.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    _add_on_bad_line(explain)
-    explain.add_argument("--threshold", type=float, help="score from which a window alerts; default the model's own")
-    explain.add_argument("--allow-code", action="store_true", help="read the capture by the model's own reader")
-
-    serve = command("serve", _serve, "verify a model, then serve that verified copy over HTTP")
-    serve.add_argument("model", help="model URI")
-    _add_trust(serve)
-    serve.add_argument("--host", default="127.0.0.1")
-    serve.add_argument("--port", type=int, default=5001)
-    serve.add_argument("--max-body-mib", type=int, default=16, help="largest body of a request; beyond it 413")
-    serve.add_argument("--max-waiting", type=int, default=256, help="requests in flight; beyond them 503")
-    serve.add_argument("--timeout-s", type=float, default=60, help="time from a request's head to its answer")
-
-    adopted = command("adopt", _adopt, "give an old checkpoint without a sidecar one; proves nothing about its past")
-    adopted.add_argument("checkpoint", type=Path, help="file that loads with weights_only=True")
-
-    simulate = command("simulate", _simulate, "write labelled captures of a simulated vehicle under attack")
-    simulate.add_argument("folder", type=Path)
-    simulate.add_argument("--seed", default=str(_default("seed")), help=_allowed("seed"))
-    simulate.add_argument("--format", choices=("csv", "candump"), default="csv")
-    simulate.add_argument("--gzip", action="store_true")
-
-    for name, sub in commands.choices.items():
-        names = [s.removeprefix("--") for a in sub._actions for s in a.option_strings if s.startswith("--")]
-        sub.set_defaults(option_names=[n for n in names if n != "help"], command=name)
-    return parser
-
-
-def _add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", required=True, help="model URI, such as models:/m-... or runs:/<run_id>/model")
-    _add_trust(parser)
-
-
-def _add_on_bad_line(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--on-bad-line", choices=("raise", "drop"), default="raise", help="what to do with a bad line")
-
-
-def _add_anchor(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--expected-digest", help="graphids.digest to hold the model to; default the registry's anchor")
-    parser.add_argument("--policy", help="integrity-only, anchored (default), signed; at least GRAPHIDS_POLICY")
-
-
-def _add_trust(parser: argparse.ArgumentParser) -> None:
-    _add_anchor(parser)
-    parser.add_argument("--signature", type=Path, help="detached signature of the model; default <folder>.sig")
-    parser.add_argument("--public-key", type=Path, help="PEM of the signer's key; default GRAPHIDS_PUBLIC_KEY's")
-
-
 def _trust(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(arguments, name) for name in ("expected_digest", "policy", "signature", "public_key")}
 
 
-def _default(name: str) -> object:
-    return next(option.default for option in OPTIONS if option.name == name)
-
-
-def _allowed(name: str) -> str:
-    return next(option.allowed for option in OPTIONS if option.name == name)
-
-
 def _value(name: str, text: str, *, typed_as: str | None = None) -> Any:
-    return parse_option(next(option for option in OPTIONS if option.name == name), text, typed_as=typed_as)
+    return parse_option(find_option(name), text, typed_as=typed_as)
 
 
 def _values(name: str, text: str) -> list[Any]:
@@ -366,3 +250,20 @@ def _simulate(arguments: argparse.Namespace) -> None:
 
     write_dataset(arguments.folder, seed=seed, format=arguments.format, gzip=arguments.gzip)
     print(f"{arguments.folder}: captures and index.json written; train on them with --data={arguments.folder}")
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
+    "train": _train,
+    "sweep": _sweep,
+    "resume": _resume,
+    "sync": _sync,
+    "evaluate": _evaluate,
+    "retau": _retau,
+    "predict": _predict,
+    "explain": _explain,
+    "verify": _verify,
+    "sign": _sign,
+    "serve": _serve,
+    "adopt": _adopt,
+    "simulate": _simulate,
+}

@@ -121,6 +121,11 @@ OPTIONS = (
 )
 
 
+def find_option(name: str) -> Option:
+    """The project parameter of that name."""
+    return next(option for option in OPTIONS if option.name == name)
+
+
 def parse_option(option: Option, text: str, *, typed_as: str | None = None) -> Any:
     """The value of one option.
 

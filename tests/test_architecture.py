@@ -19,6 +19,7 @@ ORDER = [
     "graphids._tensors",
     "graphids._fs",
     "graphids.options",
+    "graphids.command_line",
     "graphids.failure",
     "graphids._mlflow_projects",
     "graphids._mlflow_store",
