@@ -113,7 +113,7 @@ def test_every_file_has_an_expectation(captures_dir: Path) -> None:
         for pattern in patterns
         for path in captures_dir.glob(pattern)
     }
-    tables = {name for name in found if name.startswith("semisynthetic/")}
+    tables = {name for name in found if name.startswith(("semisynthetic/", "normal_drives/"))}
 
     expected = FAILS.keys() | COUNTS.keys() | slow | tables | {"formats/same_5000_frames/camaro5000.log"}
 
@@ -139,6 +139,19 @@ def test_the_truck_logs_match_their_table(captures_dir: Path) -> None:
 
         assert totals([capture]) == (int(num_frames), int(num_attacked))
         assert capture.frames.is_extended.all()
+
+
+def test_the_attack_free_drives_match_their_tables(captures_dir: Path) -> None:
+    folder = captures_dir / "normal_drives"
+    tables = {
+        f"{table.parent.relative_to(folder)}/{file}.csv.gz": (int(num_frames), int(num_attacked))
+        for table in folder.glob("*/PROVENANCE.md")
+        for file, num_frames, num_attacked, _ in markdown_rows(table)
+    }
+
+    assert len(tables) == 26
+    assert {name: totals(read_captures(folder / name)) for name in tables} == tables
+    assert {path.relative_to(folder).as_posix() for path in folder.glob("*/*.csv.gz")} == tables.keys()
 
 
 def test_the_semisynthetic_captures_match_their_table_by_kind(captures_dir: Path) -> None:
