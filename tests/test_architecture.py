@@ -13,10 +13,10 @@ FLAVOR = Path(mlflow_graphids.__file__).parent
 
 # Left to right: a module imports only from its left.
 ORDER = [
-    "graphids._files",
-    "graphids._publish",
-    "graphids._sidecar",
-    "graphids._tensors",
+    "graphids._fs.files",
+    "graphids._fs.publish",
+    "graphids._fs.sidecar",
+    "graphids._fs.tensors",
     "graphids._fs",
     "graphids.options",
     "graphids.command_line",
@@ -153,7 +153,7 @@ def test_a_module_imports_only_from_its_left() -> None:
 
 
 def test_what_has_to_answer_at_once_imports_nothing_of_ours() -> None:
-    for name in ("_files.py", "options.py", "failure.py"):
+    for name in ("_fs/files.py", "options.py", "failure.py"):
         assert _imports(GRAPHIDS / name) == set()
 
 

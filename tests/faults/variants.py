@@ -19,7 +19,8 @@ import mlflow_graphids.loading
 from faults import forgery, kills, power_loss, races
 from faults.crew import Shard
 from faults.table import Tally
-from graphids import _files, _fs, _publish
+from graphids import _fs
+from graphids._fs import files, publish
 from graphids.core.callbacks import checkpoint
 
 
@@ -60,19 +61,19 @@ class _OsWithoutFsync:
 
 
 def _without_fsync() -> AbstractContextManager[object]:
-    return patch.object(_publish, "os", _OsWithoutFsync())
+    return patch.object(publish, "os", _OsWithoutFsync())
 
 
 def _hash_then_reopen() -> AbstractContextManager[object]:
     """The bytes that are parsed come from a second look at the path."""
-    read = _files.OpenedFile.read
+    read = files.OpenedFile.read
 
-    def read_again(self: _files.OpenedFile, *arguments: Any) -> tuple[memoryview, str]:
+    def read_again(self: files.OpenedFile, *arguments: Any) -> tuple[memoryview, str]:
         _, digest = read(self)
-        with _files.opened(self.path) as file:
+        with files.opened(self.path) as file:
             return read(file, *arguments)[0], digest
 
-    return patch.object(_files.OpenedFile, "read", read_again)
+    return patch.object(files.OpenedFile, "read", read_again)
 
 
 @contextmanager
@@ -81,9 +82,9 @@ def _sidecar_after_rename() -> Iterator[None]:
 
     def save(obj: object, path: str | os.PathLike[str]) -> str:
         path, data = Path(path), obj if isinstance(obj, bytes) else _serialized(obj)
-        digest = _files.digest_bytes(data)
-        _publish.publish_bytes(path, data)
-        _publish.publish_bytes(f"{path}.sha256", f"{digest}  {path.name}\n".encode())
+        digest = files.digest_bytes(data)
+        publish.publish_bytes(path, data)
+        publish.publish_bytes(f"{path}.sha256", f"{digest}  {path.name}\n".encode())
         return digest
 
     with patch.object(_fs, "atomic_save", save), patch.object(checkpoint, "atomic_save", save):
@@ -99,11 +100,11 @@ def _serialized(obj: object) -> bytes:
 def _mapped() -> AbstractContextManager[object]:
     """What is hashed, and parsed in place, is the file itself: whoever writes to it later changes the weights."""
 
-    def read(self: _files.OpenedFile, *_: Any) -> tuple[memoryview, str]:
+    def read(self: files.OpenedFile, *_: Any) -> tuple[memoryview, str]:
         data = memoryview(mmap.mmap(self.descriptor, self.size, access=mmap.ACCESS_COPY))
-        return data, _files.digest_bytes(data)
+        return data, files.digest_bytes(data)
 
-    return patch.object(_files.OpenedFile, "read", read)
+    return patch.object(files.OpenedFile, "read", read)
 
 
 def _digest_only_in_the_folder() -> AbstractContextManager[object]:

@@ -11,7 +11,7 @@ import os
 import re
 from typing import Any
 
-from graphids._files import exists, private_memory
+from graphids._fs.files import exists, private_memory
 
 # From here on a mapping beats reading: making one costs about 0.3 ms.
 _MAP_FROM_BYTES = 2 << 20

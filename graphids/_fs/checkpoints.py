@@ -23,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from graphids._files import (
+from graphids._fs.files import (
     IntegrityError,
     digest_bytes,
     digest_file,
@@ -33,35 +33,17 @@ from graphids._files import (
     opened,
     read_digested,
 )
-from graphids._publish import (
+from graphids._fs.publish import (
     delete,
     folder_held,
     is_temporary,
-    make_folder,
     publish_bytes,
     publish_link,
     sync_file,
     sync_folder,
 )
-from graphids._sidecar import SUFFIX, Sidecar, read_sidecar, sidecar_path, sidecar_text
-from graphids._tensors import MappableMemory, parse, serialize, unparsable
-
-__all__ = [
-    "IntegrityError",
-    "adopt",
-    "atomic_link",
-    "atomic_load",
-    "atomic_save",
-    "digest_bytes",
-    "digest_file",
-    "make_folder",
-    "publish_bytes",
-    "read_digested",
-    "read_verified",
-    "remove",
-    "settle",
-    "sidecar_path",
-]
+from graphids._fs.sidecar import SUFFIX, Sidecar, read_sidecar, sidecar_path, sidecar_text
+from graphids._fs.tensors import MappableMemory, parse, serialize, unparsable
 
 _READ_ATTEMPTS = 100
 _NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)

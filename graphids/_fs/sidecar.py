@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from graphids._files import IntegrityError, digest_bytes, read_digested
+from graphids._fs.files import IntegrityError, digest_bytes, read_digested
 
 SUFFIX = ".sha256"
 _MAX_BYTES = 1 << 16

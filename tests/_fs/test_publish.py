@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from graphids import _publish
-from graphids._publish import make_folder, publish_bytes, publish_link
+from graphids._fs import publish
+from graphids._fs.publish import make_folder, publish_bytes, publish_link
 
 
 def test_short_writes_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +52,7 @@ def test_a_failed_write_names_path_and_reason_and_leaves_what_was_there(
 def test_a_full_disk_is_an_error_that_names_the_path(tmp_path: Path) -> None:
     """A real one: the kernel's own limit on the size of files stands for it."""
     program = (
-        "import resource, signal, sys; from graphids._publish import publish_bytes\n"
+        "import resource, signal, sys; from graphids._fs.publish import publish_bytes\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "publish_bytes(sys.argv[1], bytes(2000))"
     )
@@ -103,7 +103,7 @@ def test_every_folder_that_is_made_is_made_durable_in_its_parent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[Path] = []
-    monkeypatch.setattr(_publish, "sync_folder", lambda folder: synced.append(Path(folder)))
+    monkeypatch.setattr(publish, "sync_folder", lambda folder: synced.append(Path(folder)))
 
     make_folder(tmp_path / "a" / "b")
     make_folder(tmp_path / "a" / "b")

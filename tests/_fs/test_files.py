@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from graphids._files import IntegrityError, digest_bytes, read_digested
+from graphids._fs.files import IntegrityError, digest_bytes, read_digested
 
 MIB = 1 << 20
 

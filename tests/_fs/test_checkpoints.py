@@ -10,22 +10,22 @@ from typing import Any
 import pytest
 import torch
 
-from graphids import _fs
-from graphids._files import OpenedFile
 from graphids._fs import (
     IntegrityError,
     adopt,
     atomic_link,
     atomic_load,
     atomic_save,
+    checkpoints,
     digest_bytes,
     digest_file,
     remove,
     settle,
     sidecar_path,
 )
-from graphids._publish import publish_bytes
-from graphids._tensors import MappableMemory
+from graphids._fs.files import OpenedFile
+from graphids._fs.publish import publish_bytes
+from graphids._fs.tensors import MappableMemory
 from graphids.cli import main
 
 OLD, NEW = {"epoch": 1, "w": torch.zeros(3)}, {"epoch": 2, "w": torch.ones(3)}
@@ -357,7 +357,7 @@ def test_settle_leaves_a_save_alone_that_another_process_has_begun(
         settled.append(settle(tmp_path))
         publish_bytes(path, data)
 
-    monkeypatch.setattr(_fs, "publish_bytes", settle_then_publish)
+    monkeypatch.setattr(checkpoints, "publish_bytes", settle_then_publish)
     for state in (OLD, NEW):
         atomic_save(state, tmp_path / "last.ckpt")
         assert atomic_load(tmp_path / "last.ckpt")["epoch"] == state["epoch"]
