@@ -21,8 +21,8 @@ ORDER = [
     "graphids.options",
     "graphids.command_line",
     "graphids.failure",
-    "graphids._mlflow_projects",
-    "graphids._mlflow_store",
+    "graphids._mlflow_plugin.projects",
+    "graphids._mlflow_plugin.store",
     "graphids.core.data.frames",
     "graphids.core.data.formats.byte_parsers",
     "graphids.core.data.formats.line_records",
@@ -134,7 +134,7 @@ def _sources() -> list[Path]:
 
 
 def test_every_module_has_its_place_in_the_order() -> None:
-    packages = {_module_name(p) for p in _sources() if p.name == "__init__.py"} | {"graphids._mlflow_plugin"}
+    packages = {_module_name(p) for p in _sources() if p.name == "__init__.py"} | {"graphids._mlflow_plugin.plugin"}
     without = [_module_name(p) for p in _sources() if _rank(_module_name(p)) is None]
 
     assert set(without) <= packages, f"give these a place in ORDER: {sorted(set(without) - packages)}"
@@ -164,7 +164,7 @@ def test_the_flavor_is_imported_by_the_command_line_alone() -> None:
         if any(name.startswith("mlflow_graphids") for name in _imports(path))
     }
 
-    assert importers <= {"graphids.cli", "graphids._mlflow_plugin"}
+    assert importers <= {"graphids.cli", "graphids._mlflow_plugin.plugin"}
 
 
 def test_the_light_doors_do_not_load_the_heavy_libraries() -> None:

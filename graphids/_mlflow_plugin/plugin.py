@@ -1,6 +1,6 @@
 """Makes `mlflow.graphids` exist after `import mlflow`, and has MLflow mended once it is imported.
 
-What is mended, and why, say `graphids._mlflow_projects` and `graphids._mlflow_store`.
+What is mended, and why, say `graphids._mlflow_plugin.projects` and `graphids._mlflow_plugin.store`.
 
 MLflow loads the entry points of `mlflow.run_context_provider` while it is being imported; ours names this module.
 Registering on import is therefore the module's whole purpose, and the one import-time effect of the package. It
@@ -14,8 +14,8 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
-from graphids._mlflow_projects import mend_local_backend, mend_projects
-from graphids._mlflow_store import mend_store
+from graphids._mlflow_plugin.projects import mend_local_backend, mend_projects
+from graphids._mlflow_plugin.store import mend_store
 
 ALIAS = "mlflow.graphids"
 FLAVOR_MODULE = "mlflow_graphids"

@@ -117,7 +117,7 @@ def test_the_alias_used_first_and_imported_later_is_the_same_module() -> None:
 
 
 def test_the_run_context_adds_no_tags() -> None:
-    from graphids._mlflow_plugin import GraphidsRunContext
+    from graphids._mlflow_plugin.plugin import GraphidsRunContext
 
     assert GraphidsRunContext().in_context() is False
     assert GraphidsRunContext().tags() == {}
@@ -201,7 +201,7 @@ def test_a_change_in_mlflow_costs_the_status_guard_and_neither_the_import_nor_th
     done = python("""
         import types
         import mlflow.projects as projects
-        from graphids import _mlflow_projects
+        from graphids._mlflow_plugin import projects as _mlflow_projects
         def set_terminated(everything):
             pass
         changed = types.ModuleType("changed")
@@ -226,7 +226,7 @@ def test_a_change_in_mlflow_costs_the_status_guard_and_neither_the_import_nor_th
 def test_a_change_in_mlflow_costs_the_fallback_and_not_the_import() -> None:
     done = python("""
         import mlflow.projects.backend.local as backend
-        from graphids._mlflow_projects import mend_local_backend
+        from graphids._mlflow_plugin.projects import mend_local_backend
         def run(self, everything_else):
             pass
         backend.LocalBackend.run = run
@@ -269,7 +269,7 @@ def test_a_change_in_mlflow_costs_the_lock_of_the_store_and_not_the_import() -> 
     done = python("""
         import types
         import mlflow
-        from graphids import _mlflow_store
+        from graphids._mlflow_plugin import store as _mlflow_store
         def initialize(engine, more):
             pass
         changed = types.ModuleType("changed")
