@@ -29,8 +29,8 @@ from torch.utils.data import DataLoader
 from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader as PyGDataLoader
 
+from graphids.core.captures.read import read_captures
 from graphids.core.data.batches import GraphBatches, NodeBudgetBatchSampler
-from graphids.core.data.captures import read_captures
 from graphids.core.data.graphs import build_graphs
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.data.simulate import simulate_vehicle

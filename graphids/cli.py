@@ -76,7 +76,7 @@ def _where_mlflow_is(error: Exception) -> str:
 def _foreign_input_errors() -> tuple[type[Exception], ...]:
     """What bad input raises in modules too heavy to import for it: only one that is loaded can have raised."""
     known = (
-        ("graphids.core.data.frames", "DataError"),
+        ("graphids.core.frames", "DataError"),
         ("lightning.fabric.utilities.exceptions", "MisconfigurationException"),
         ("mlflow_graphids.artifacts", "IncompatibleModelError"),
         ("mlflow_graphids.reader", "IncompatibleReaderError"),

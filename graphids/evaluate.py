@@ -7,8 +7,8 @@ from mlflow import MlflowClient
 
 from graphids.assessment import measure
 from graphids.core.callbacks import NOT_WATCHED_TAGS
+from graphids.core.captures.read import OnBadLine
 from graphids.core.classifier import WindowClassifier
-from graphids.core.data.captures import OnBadLine
 from graphids.core.data.dataset import dataset_digest, labelled_windows, load_captures
 from graphids.options import SIMULATED
 from graphids.publication import close_with

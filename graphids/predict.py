@@ -17,11 +17,11 @@ from typing import Protocol, TextIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from graphids.core.captures.clock import Clock
+from graphids.core.captures.read import OnBadLine, stream_frames
 from graphids.core.classifier import WindowClassifier, WindowScores
-from graphids.core.data.captures import OnBadLine, stream_frames
-from graphids.core.data.clock import Clock
-from graphids.core.data.frames import DataError, Frames
 from graphids.core.data.preprocessing import UNK, Preprocessing
+from graphids.core.frames import DataError, Frames
 
 FIELDS = ("window", "channel", "start_s", "end_s", "score", "alert", "kind", "arbitration_ids")
 # The frames of a chunk, some 100,000, come in parts whose graphs and activations stay well below 1 GiB.

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from graphids.core.captures.read import read_captures
 from graphids.core.classifier import WindowClassifier
-from graphids.core.data.captures import read_captures
-from graphids.core.data.frames import DataError, Frames, LogFormatError
 from graphids.core.data.simulation.text_writer import candump_text
+from graphids.core.frames import DataError, Frames, LogFormatError
 from graphids.predict import FIELDS, predict
 from tiny_model import STRIDE, WINDOW, three_ids, tiny_classifier
 

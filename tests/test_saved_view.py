@@ -16,7 +16,7 @@ from mlflow.protos.databricks_pb2 import ErrorCode
 
 from graphids import report
 from graphids.config import render_config
-from graphids.core.data.frames import DataError
+from graphids.core.frames import DataError
 from graphids.delivery import OWN_TAGS
 from graphids.evaluate import evaluate
 from graphids.options import OPTIONS, OptionError

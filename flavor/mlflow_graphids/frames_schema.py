@@ -18,7 +18,7 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from numpy.typing import NDArray
 
 from graphids.core.classifier import WindowScores
-from graphids.core.data.frames import (
+from graphids.core.frames import (
     MAX_EXTENDED_ID,
     MAX_PAYLOAD_BYTES,
     MAX_STANDARD_ID,

@@ -21,7 +21,7 @@ from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.store.artifact.models_artifact_repo import ModelsArtifactRepository
 
 from graphids._fs import IntegrityError, publish_bytes
-from graphids.core.data.frames import Frames
+from graphids.core.frames import Frames
 from graphids.options import OptionError
 from mlflow_graphids.anchors import Anchor, resolve_anchor
 from mlflow_graphids.artifacts import from_payload

@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
+from graphids.core.captures.clock import Clock
 from graphids.core.classifier import DEFAULT_TOP_K, WindowClassifier, WindowScores
-from graphids.core.data.clock import Clock
-from graphids.core.data.frames import DataError, Frames
+from graphids.core.frames import DataError, Frames
 from mlflow_graphids.frames_schema import frames_from_table, short_repr, table_from_scores
 
 # Type and lowest value of every param of `predict`, and what a message says of them.
@@ -95,7 +95,7 @@ class VerifiedClassifier(WindowClassifier):
         if self.capture_reader is None:
             raise DataError(
                 f"{os.fspath(path)}: this model was loaded without a capture reader. If it carries one, load it "
-                "with allow_code=True; else read the capture with graphids.core.data.captures.read_captures."
+                "with allow_code=True; else read the capture with graphids.core.captures.read.read_captures."
             )
         frames = self.capture_reader(Path(path))
         Clock(path).observe(frames)

@@ -17,7 +17,7 @@ import pandas as pd
 from mlflow.environment_variables import MLFLOW_ALLOW_PICKLE_DESERIALIZATION
 
 from graphids._fs import IntegrityError
-from graphids.core.data.frames import DataError, Frames, require_valid
+from graphids.core.frames import DataError, Frames, require_valid
 from graphids.options import OptionError
 from mlflow_graphids.frames_schema import frames_from_table
 from mlflow_graphids.manifest import READER_FILE

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from graphids.core.data.frames import DataError
+from graphids.core.frames import DataError
 from mlflow_graphids.frames_schema import OPTIONAL_COLUMNS, REQUIRED_COLUMNS, short_repr
 
 # Labels of the field's csv files, which a client may post as they are; scoring never sees them.

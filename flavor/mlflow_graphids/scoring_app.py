@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from graphids.core.data.frames import DataError
+from graphids.core.frames import DataError
 from graphids.options import OptionError
 from mlflow_graphids import request_body
 from mlflow_graphids.pyfunc_wrapper import ServedClassifier, VerifiedClassifier, prediction_settings

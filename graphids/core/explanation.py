@@ -23,11 +23,11 @@ from graphids.core.classifier import (
 )
 from graphids.core.data.batches import GraphBatches, network_input
 from graphids.core.data.features import EDGE_FEATURES, NODE_FEATURES, column_names
-from graphids.core.data.frames import Frames
 from graphids.core.data.graphs import PackedGraphs, build_graphs, concat_graphs
 from graphids.core.data.preprocessing import UNK
 from graphids.core.data.window_stream import Window, find_window
 from graphids.core.evaluation import attack_margin
+from graphids.core.frames import Frames
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from graphids.core.classifier import WindowClassifier
-from graphids.core.data.frames import Frames
+from graphids.core.frames import Frames
 from mlflow_graphids import save_model
 from tiny_model import three_ids, tiny_classifier
 

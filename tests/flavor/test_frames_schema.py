@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from graphids.core.data.frames import DataError
+from graphids.core.frames import DataError
 from mlflow_graphids.frames_schema import frames_from_table
 
 ONE = {"timestamp": [0.5], "arbitration_id": ["1A4"], "data_field": ["DEAD"]}

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from graphids.core.classifier import WindowClassifier
-from graphids.core.data.frames import DataError
+from graphids.core.frames import DataError
 from mlflow_graphids import load_model, save_model
 from mlflow_graphids.pyfunc_wrapper import VerifiedClassifier
 

@@ -14,7 +14,7 @@ import pytest
 from attacks import write_manifest
 from graphids import cli
 from graphids.core.classifier import WindowClassifier
-from graphids.core.data.frames import DataError, Frames
+from graphids.core.frames import DataError, Frames
 from graphids.options import OptionError
 from mlflow_graphids import IntegrityError, _load_pyfunc, load_model, save_model
 from mlflow_graphids.reader import IncompatibleReaderError, reader_versions

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from graphids.core.data.frames import DataError
+from graphids.core.frames import DataError
 from mlflow_graphids.request_body import parse_csv, parse_json
 
 COLUMNS = ["timestamp", "arbitration_id", "data_field"]

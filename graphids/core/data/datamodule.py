@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from graphids._fs import IntegrityError
+from graphids.core.captures.labels import KINDS, Kinds
+from graphids.core.captures.read import OnBadLine
 from graphids.core.data.batches import BatchLoader, GraphBatches, NodeBudgetBatchSampler
-from graphids.core.data.captures import OnBadLine
 from graphids.core.data.dataset import (
     SIMULATED,
     dataset_digest,
@@ -22,7 +23,6 @@ from graphids.core.data.dataset import (
     summarise,
 )
 from graphids.core.data.graphs import PackedGraphs
-from graphids.core.data.labels import KINDS, Kinds
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.data.rules import RuleBaseline
 from graphids.core.data.simulate import CAPTURES_PER_KIND, DURATION_S

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from graphids.core.data.frames import MAX_PAYLOAD_BYTES
+from graphids.core.frames import MAX_PAYLOAD_BYTES
 
 
 class Column(NamedTuple):

@@ -20,9 +20,9 @@ from graphids.core.data.features import (
     count_nodes_and_edges,
     fill_graphs,
 )
-from graphids.core.data.frames import NORMAL, Frames
 from graphids.core.data.links import pair_keys, previous_occurrence
 from graphids.core.data.windows import window_classes, window_starts
+from graphids.core.frames import NORMAL, Frames
 
 __all__ = [
     "EDGE_FEATURES",

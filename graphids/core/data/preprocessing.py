@@ -12,8 +12,8 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from graphids.core.data.features import EDGE_FEATURES, NODE_FEATURES, column_names
-from graphids.core.data.frames import DataError
 from graphids.core.data.graphs import UNLABELLED, PackedGraphs
+from graphids.core.frames import DataError
 
 UNK = 0
 # An ID's own spread is a poor measure where it is near zero: a byte that never moved in training would turn a change

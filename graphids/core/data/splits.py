@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from graphids.core.data.frames import NORMAL, Capture, DataError
+from graphids.core.frames import NORMAL, Capture, DataError
 
 SPLITS = ("train", "val", "test")
 MODES = ("auto", "capture", "time")

@@ -10,7 +10,6 @@ import pytest
 from numpy.typing import ArrayLike, NDArray
 
 from graphids.core.data import links
-from graphids.core.data.frames import Frames
 from graphids.core.data.graphs import (
     EDGE_FEATURES,
     NODE_FEATURES,
@@ -19,6 +18,7 @@ from graphids.core.data.graphs import (
     column_names,
     concat_graphs,
 )
+from graphids.core.frames import Frames
 
 NODE = {name: index for index, name in enumerate(column_names(NODE_FEATURES))}
 EDGE = {name: index for index, name in enumerate(column_names(EDGE_FEATURES))}

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from graphids.core.data.captures import find_captures, read_captures
-from graphids.core.data.frames import Capture, Frames
+from graphids.core.captures.read import find_captures, read_captures
 from graphids.core.data.simulate import (
     ATTACK_KINDS,
     NORMAL_CAPTURES,
@@ -17,6 +16,7 @@ from graphids.core.data.simulate import (
     write_dataset,
 )
 from graphids.core.data.simulation.bus import frame_bits
+from graphids.core.frames import Capture, Frames
 
 SHORT = {"duration_s": 2.0, "captures_per_kind": 1}
 

@@ -6,7 +6,7 @@ A Python loop that formats frame by frame takes twenty times as long.
 import numpy as np
 from numpy.typing import NDArray
 
-from graphids.core.data.frames import MAX_STANDARD_ID, Frames
+from graphids.core.frames import MAX_STANDARD_ID, Frames
 
 _HEX = np.frombuffer(b"0123456789ABCDEF", np.uint8)
 _MICROSECONDS = 1_000_000

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 from numba import njit
 
-from graphids.core.data.formats.byte_parsers import (
+from graphids.core.captures.formats.byte_parsers import (
     BLANK,
     COMMA,
     Bytes,
@@ -17,7 +17,7 @@ from graphids.core.data.formats.byte_parsers import (
     name_index,
     natural_number,
 )
-from graphids.core.data.frames import MAX_EXTENDED_ID, MAX_PAYLOAD_BYTES, MAX_STANDARD_ID, MAX_TIMESTAMP_S
+from graphids.core.frames import MAX_EXTENDED_ID, MAX_PAYLOAD_BYTES, MAX_STANDARD_ID, MAX_TIMESTAMP_S
 
 POINT = ord(".")
 

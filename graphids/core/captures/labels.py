@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from graphids.core.data.capture_file import open_capture
-from graphids.core.data.frames import NORMAL, Frames, LogFormatError
+from graphids.core.captures.capture_file import open_capture
+from graphids.core.frames import NORMAL, Frames, LogFormatError
 
 Kinds = Literal["auto", "filename", "none"]
 KINDS: tuple[Kinds, ...] = ("auto", "filename", "none")

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from graphids.core.data.captures import read_captures, stream_frames
-from graphids.core.data.frames import LogFormatError
+from graphids.core.captures.read import read_captures, stream_frames
+from graphids.core.frames import LogFormatError
 
 can = pytest.importorskip("can", reason="needs python-can: pip install 'graphids[can]'")
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from graphids.core.data.formats.line_records import COMMENT, ERROR_FRAME, REMOTE_FRAME
-from graphids.core.data.formats.text_formats import TEXT_FORMATS, recognise
-from graphids.core.data.formats.text_parser import TextParser
-from graphids.core.data.frames import Frames, GrowingFrames, LogFormatError
+from graphids.core.captures.formats.line_records import COMMENT, ERROR_FRAME, REMOTE_FRAME
+from graphids.core.captures.formats.text_formats import TEXT_FORMATS, recognise
+from graphids.core.captures.formats.text_parser import TextParser
+from graphids.core.frames import Frames, GrowingFrames, LogFormatError
 
 CAN_TRAIN_AND_TEST = b"timestamp,arbitration_id,data_field,attack\n"
 ATTACK_DEFENSE = b"Timestamp,Arbitration_ID,DLC,Data,Class,SubClass\n"

@@ -18,11 +18,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from graphids.core.data.capture_file import whole_lines
-from graphids.core.data.formats.python_can import PythonCanCounts, read_with_python_can
-from graphids.core.data.formats.text_formats import Recognised, recognise
-from graphids.core.data.formats.text_parser import TextParser
-from graphids.core.data.frames import Frames, LogFormatError
+from graphids.core.captures.capture_file import whole_lines
+from graphids.core.captures.formats.python_can import PythonCanCounts, read_with_python_can
+from graphids.core.captures.formats.text_formats import Recognised, recognise
+from graphids.core.captures.formats.text_parser import TextParser
+from graphids.core.frames import Frames, LogFormatError
 
 many = settings(
     max_examples=int(os.environ.get("GRAPHIDS_HYPOTHESIS_EXAMPLES", "100")),

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from graphids.core.data.formats.line_parsers import MAX_LINE_BYTES
-from graphids.core.data.frames import LogFormatError
+from graphids.core.captures.formats.line_parsers import MAX_LINE_BYTES
+from graphids.core.frames import LogFormatError
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _BLOCK_BYTES = 1 << 20

@@ -9,7 +9,7 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
-from graphids.core.data.frames import LogFormatError
+from graphids.core.frames import LogFormatError
 
 _FILE_HEADER = struct.Struct("<4sL64x")
 _OBJECT = struct.Struct("<4sHHLL")  # signature, header size, header version, object size, object type

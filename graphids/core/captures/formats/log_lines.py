@@ -2,7 +2,7 @@
 
 from numba import njit
 
-from graphids.core.data.formats.byte_parsers import (
+from graphids.core.captures.formats.byte_parsers import (
     BLANK,
     COMMA,
     Bytes,
@@ -17,7 +17,7 @@ from graphids.core.data.formats.byte_parsers import (
     skip_blanks,
     skip_word,
 )
-from graphids.core.data.formats.line_records import (
+from graphids.core.captures.formats.line_records import (
     BAD_CHANNEL,
     BAD_DLC,
     BAD_END,

@@ -10,19 +10,19 @@ from typing import BinaryIO, Literal
 
 import numpy as np
 
-from graphids.core.data.capture_file import open_capture, whole_lines
-from graphids.core.data.clock import Clock
-from graphids.core.data.formats.line_records import BLANK_LINE, COMMENT, ERROR_FRAME, REMOTE_FRAME
-from graphids.core.data.formats.python_can import (
+from graphids.core.captures.capture_file import open_capture, whole_lines
+from graphids.core.captures.clock import Clock
+from graphids.core.captures.formats.line_records import BLANK_LINE, COMMENT, ERROR_FRAME, REMOTE_FRAME
+from graphids.core.captures.formats.python_can import (
     PYTHON_CAN_FORMATS,
     PythonCanCounts,
     read_with_python_can,
     recognise_python_can,
 )
-from graphids.core.data.formats.text_formats import HEAD_BYTES, TEXT_FORMATS, Recognised, recognise
-from graphids.core.data.formats.text_parser import TextParser
-from graphids.core.data.frames import Capture, DataError, Frames, GrowingFrames, LogFormatError
-from graphids.core.data.labels import Kinds, index_entry, labels_for
+from graphids.core.captures.formats.text_formats import HEAD_BYTES, TEXT_FORMATS, Recognised, recognise
+from graphids.core.captures.formats.text_parser import TextParser
+from graphids.core.captures.labels import Kinds, index_entry, labels_for
+from graphids.core.frames import Capture, DataError, Frames, GrowingFrames, LogFormatError
 
 OnBadLine = Literal["raise", "drop"]
 _CHUNK_BYTES = 1 << 20  # of text that is parsed at once; a MiB stays in the cache

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from graphids.core.data.frames import NORMAL, Frames, concat
+from graphids.core.frames import NORMAL, Frames, concat
 
 
 def frames(ids: list[int], *, attack: list[int] | None = None, channels: tuple[str, ...] = ("",)) -> Frames:

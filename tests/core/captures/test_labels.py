@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from graphids.core.data.captures import read_captures
-from graphids.core.data.frames import Capture, Frames, LogFormatError
+from graphids.core.captures.read import read_captures
+from graphids.core.frames import Capture, Frames, LogFormatError
 
 CANDUMP = "(1.0) can0 123#0011\n(2.0) can0 124#AA\n(3.0) can0 123#0012\n"
 LABELLED = "timestamp,arbitration_id,data_field,attack\n1.0,1E5,46,0\n2.0,000,00,1\n3.0,1E5,47,0\n"

@@ -13,9 +13,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from graphids.core.data.formats import byte_parsers, candump_lines, csv_lines, line_records, log_lines
-from graphids.core.data.formats.byte_parsers import BLANK, TAB, Bytes, num_names, skip_blanks
-from graphids.core.data.formats.line_records import (
+from graphids.core.captures.formats import byte_parsers, candump_lines, csv_lines, line_records, log_lines
+from graphids.core.captures.formats.byte_parsers import BLANK, TAB, Bytes, num_names, skip_blanks
+from graphids.core.captures.formats.line_records import (
     BLANK_LINE,
     FRAME,
     LINE_TOO_LONG,

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from graphids.core.data.captures import find_captures, read_captures, stream_frames
-from graphids.core.data.frames import Capture, Frames, LogFormatError
+from graphids.core.captures.read import find_captures, read_captures, stream_frames
+from graphids.core.frames import Capture, Frames, LogFormatError
 
 NO_TIMESTAMPS = r":1: .*frames without timestamps"
 CAN_FD = r"a CAN FD frame"

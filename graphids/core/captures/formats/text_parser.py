@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from graphids.core.data.formats import line_records as lines
-from graphids.core.data.formats.byte_parsers import NAME_BYTES, Bytes, names_table
-from graphids.core.data.formats.line_parsers import MAX_LINE_BYTES, Names, parse_lines
-from graphids.core.data.formats.line_records import NUM_COUNTED, ROW, Layout
-from graphids.core.data.formats.text_formats import Recognised
-from graphids.core.data.frames import MAX_PAYLOAD_BYTES, MAX_TIMESTAMP_S, NORMAL, Frames, LogFormatError
+from graphids.core.captures.formats import line_records as lines
+from graphids.core.captures.formats.byte_parsers import NAME_BYTES, Bytes, names_table
+from graphids.core.captures.formats.line_parsers import MAX_LINE_BYTES, Names, parse_lines
+from graphids.core.captures.formats.line_records import NUM_COUNTED, ROW, Layout
+from graphids.core.captures.formats.text_formats import Recognised
+from graphids.core.frames import MAX_PAYLOAD_BYTES, MAX_TIMESTAMP_S, NORMAL, Frames, LogFormatError
 
 ATTACK = "attack"
 ROWS = 1 << 16  # rows that are filled before they become columns: 2 MiB, which stays in the cache

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from graphids.core.data.frames import DataError, Frames
+from graphids.core.frames import DataError, Frames
 
 # With fewer frames of a bus than this nothing can be said of its rate.
 JUDGED_FRAMES = 100

@@ -2,7 +2,7 @@
 
 from numba import njit
 
-from graphids.core.data.formats.byte_parsers import (
+from graphids.core.captures.formats.byte_parsers import (
     BLANK,
     TAB,
     Bytes,
@@ -17,7 +17,7 @@ from graphids.core.data.formats.byte_parsers import (
     skip_blanks,
     skip_word,
 )
-from graphids.core.data.formats.line_records import (
+from graphids.core.captures.formats.line_records import (
     BAD_CHANNEL,
     BAD_DLC,
     BAD_END,
@@ -38,7 +38,7 @@ from graphids.core.data.formats.line_records import (
     put_remote,
     put_time,
 )
-from graphids.core.data.frames import MAX_PAYLOAD_BYTES, MAX_STANDARD_ID
+from graphids.core.frames import MAX_PAYLOAD_BYTES, MAX_STANDARD_ID
 
 ERROR_FRAME_BIT = 0x2000_0000  # CAN_ERR_FLAG of Linux' can.h, which candump writes into the identifier
 _REMOTE_REQUEST = ascii_word("remote request")

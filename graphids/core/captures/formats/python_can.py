@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
-from graphids.core.data.formats import mf4_reader
-from graphids.core.data.formats.asc_lines import AscCounts, AscLines
-from graphids.core.data.formats.blf_objects import check_blf
-from graphids.core.data.formats.byte_parsers import MAX_NAMES
-from graphids.core.data.frames import (
+from graphids.core.captures.formats import mf4_reader
+from graphids.core.captures.formats.asc_lines import AscCounts, AscLines
+from graphids.core.captures.formats.blf_objects import check_blf
+from graphids.core.captures.formats.byte_parsers import MAX_NAMES
+from graphids.core.frames import (
     MAX_EXTENDED_ID,
     MAX_PAYLOAD_BYTES,
     MAX_STANDARD_ID,

@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit
 
-from graphids.core.data.formats.byte_parsers import (
+from graphids.core.captures.formats.byte_parsers import (
     BLANK,
     COMMA,
     Bytes,
@@ -19,7 +19,7 @@ from graphids.core.data.formats.byte_parsers import (
     prefixed_hex_number,
     skip_blanks,
 )
-from graphids.core.data.formats.line_records import (
+from graphids.core.captures.formats.line_records import (
     BAD_CHANNEL,
     BAD_DLC,
     BAD_END,
@@ -42,7 +42,7 @@ from graphids.core.data.formats.line_records import (
     put_time,
     read_dlc,
 )
-from graphids.core.data.frames import MAX_PAYLOAD_BYTES
+from graphids.core.frames import MAX_PAYLOAD_BYTES
 
 _ZERO, _ONE = ord("0"), ord("1")
 _MAX_FD_BYTES = 64

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from graphids.core.data.formats.line_parsers import MAX_LINE_BYTES
-from graphids.core.data.frames import MAX_PAYLOAD_BYTES, LogFormatError
+from graphids.core.captures.formats.line_parsers import MAX_LINE_BYTES
+from graphids.core.frames import MAX_PAYLOAD_BYTES, LogFormatError
 
 _EXAMPLE = "2.501000 1  6F9             Rx   d 2 05 0C"
 _HEADER = re.compile(r"date\s|base\s|(no\s+)?internal\s+events\s+logged|//|(begin|end)\s+triggerblock", re.IGNORECASE)

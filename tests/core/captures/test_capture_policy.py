@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from numba.core.registry import cpu_target
 
-from graphids.core.data.captures import find_captures, read_captures, stream_frames
-from graphids.core.data.formats import line_parsers, mf4_reader, python_can
-from graphids.core.data.frames import DataError, LogFormatError
+from graphids.core.captures.formats import line_parsers, mf4_reader, python_can
+from graphids.core.captures.read import find_captures, read_captures, stream_frames
+from graphids.core.frames import DataError, LogFormatError
 
 REFUSED, DROPPED, ACCEPTED, LEFT_OUT = "refused", "dropped", "accepted", "left out"
 CANDUMP = b"(1.0) can0 123#0011\n"
@@ -379,7 +379,7 @@ def test_the_cached_parser_is_compiled_again_when_a_module_that_it_calls_changes
 MEASURE = """
 import resource, sys
 from pathlib import Path
-from graphids.core.data.captures import read_captures, stream_frames
+from graphids.core.captures.read import read_captures, stream_frames
 whole, small, path = sys.argv[1] == "whole", Path(sys.argv[2]), Path(sys.argv[3])
 
 def read(path):

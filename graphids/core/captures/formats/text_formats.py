@@ -13,9 +13,9 @@ from itertools import islice
 
 import numpy as np
 
-from graphids.core.data.formats.line_parsers import Dialect
-from graphids.core.data.formats.line_records import Layout
-from graphids.core.data.frames import LogFormatError
+from graphids.core.captures.formats.line_parsers import Dialect
+from graphids.core.captures.formats.line_records import Layout
+from graphids.core.frames import LogFormatError
 
 ATTACK = "attack"
 HEAD_BYTES = 1 << 16  # enough for every header in the field; a format is recognised from this much

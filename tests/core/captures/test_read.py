@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from graphids.core.data.captures import find_captures, read_captures, stream_frames
-from graphids.core.data.frames import LogFormatError, concat
+from graphids.core.captures.read import find_captures, read_captures, stream_frames
+from graphids.core.frames import LogFormatError, concat
 
 CANDUMP = "(1.0) can0 123#0011\n(2.0) can0 124#AA\n(1.5) can0 123#0012\n"
 TWO_BUSES = "(1.0) can1 123#00\n(2.0) can0 124#AA\n(0.5) can1 125#11\n(3.0) can0 126#R\n"
@@ -197,7 +197,7 @@ def test_a_chunk_of_no_bytes_is_refused(tmp_path: Path) -> None:
 
 def test_importing_the_readers_loads_no_framework() -> None:
     code = (
-        "import sys, graphids.core.data.captures;"
+        "import sys, graphids.core.captures.read;"
         "print(*{'torch', 'lightning', 'mlflow', 'pandas', 'can', 'asammdf'} & {*sys.modules})"
     )
 
