@@ -16,9 +16,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded, as `gra
 
 from graphids.core.classifier import WindowClassifier, format_arbitration_id
 from graphids.core.data.simulate import simulate
-from graphids.core.data.window_stream import Window
-from graphids.core.data.windows import window_starts
 from graphids.core.explanation import Explanation, explain_window
+from graphids.core.graphs.window_stream import Window
+from graphids.core.graphs.windows import window_starts
 from mlflow_graphids import load_model
 
 KINDS = ("dos", "spoof", "masquerade", "replay", "fuzzy")

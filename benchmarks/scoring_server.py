@@ -34,11 +34,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 
 from graphids.core.classifier import WindowClassifier, format_arbitration_id
-from graphids.core.data.features import EDGE_FEATURES, NODE_FEATURES
-from graphids.core.data.graphs import build_graphs
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.data.simulate import simulate
 from graphids.core.frames import Frames
+from graphids.core.graphs.features import EDGE_FEATURES, NODE_FEATURES
+from graphids.core.graphs.packed import build_graphs
 from graphids.core.models.gat import GAT, SIZES
 from mlflow_graphids import save_model
 

@@ -37,8 +37,8 @@ import torch
 
 from graphids._fs import atomic_load, atomic_save
 from graphids.core.classifier import WindowClassifier
-from graphids.core.data.features import EDGE_FEATURES, NODE_FEATURES
 from graphids.core.data.preprocessing import STATISTICS, Preprocessing
+from graphids.core.graphs.features import EDGE_FEATURES, NODE_FEATURES
 from graphids.core.models.gat import GAT
 from mlflow_graphids import load_model, save_model
 from mlflow_graphids.artifacts import tensors_in

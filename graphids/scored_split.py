@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from graphids.core.classifier import classify, represent
-from graphids.core.data.graphs import PackedGraphs
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.evaluation import attack_margin
+from graphids.core.graphs.packed import PackedGraphs
 from graphids.core.models.gat import GAT
 
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from graphids.core.data.graphs import PackedGraphs
 from graphids.core.evaluation import detection_metrics
+from graphids.core.graphs.packed import PackedGraphs
 from graphids.curves import Detector
 from graphids.scored_split import ScoredSplit
 

@@ -11,7 +11,7 @@ from graphids.core.callbacks import apply_tau_norm
 from graphids.core.classifier import WindowClassifier
 from graphids.core.data.datamodule import CANDataModule
 from graphids.core.data.dataset import load_captures
-from graphids.core.data.graphs import build_graphs, concat_graphs
+from graphids.core.graphs.packed import build_graphs, concat_graphs
 from graphids.core.models.gat import GAT
 from graphids.scored_split import normal_hours, score_split
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from graphids.core.captures.formats.text_formats import TEXT_FORMATS
-from graphids.core.data.features import EDGE_FEATURES, NODE_FEATURES
+from graphids.core.graphs.features import EDGE_FEATURES, NODE_FEATURES
 
 DATA = (Path(__file__).parent.parent / "docs" / "data.md").read_text()
 

@@ -4,10 +4,10 @@ import numpy as np
 import torch
 
 from graphids.core.classifier import WindowClassifier
-from graphids.core.data.features import EDGE_FEATURES, NODE_FEATURES
-from graphids.core.data.graphs import build_graphs
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.frames import Frames
+from graphids.core.graphs.features import EDGE_FEATURES, NODE_FEATURES
+from graphids.core.graphs.packed import build_graphs
 from graphids.core.models.gat import GAT
 
 WINDOW, STRIDE = 4, 2

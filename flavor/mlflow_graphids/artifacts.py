@@ -11,8 +11,8 @@ from torch.overrides import TorchFunctionMode
 
 from graphids._fs import IntegrityError
 from graphids.core.classifier import WindowClassifier
-from graphids.core.data.graphs import EDGE_FEATURES, NODE_FEATURES, Column
 from graphids.core.data.preprocessing import STATISTICS, Preprocessing
+from graphids.core.graphs.packed import EDGE_FEATURES, NODE_FEATURES, Column
 from graphids.core.models.gat import GAT
 from mlflow_graphids.manifest import MODEL_FILE, WEIGHTS_FILE
 from mlflow_graphids.strict import Buffer, parse_json, render_json

@@ -9,12 +9,12 @@ import torch
 from numpy.typing import NDArray
 
 from graphids.core.data.batches import GraphBatches, network_input
-from graphids.core.data.graphs import PackedGraphs, build_graphs
 from graphids.core.data.preprocessing import Preprocessing
-from graphids.core.data.window_stream import split_buses, stretches
-from graphids.core.data.windows import dropped_tail
 from graphids.core.evaluation import attack_margin
 from graphids.core.frames import EXTENDED_BIT, NORMAL, DataError, Frames
+from graphids.core.graphs.packed import PackedGraphs, build_graphs
+from graphids.core.graphs.window_stream import split_buses, stretches
+from graphids.core.graphs.windows import dropped_tail
 from graphids.core.models.gat import GAT
 
 # Bounds the memory of a forward pass: at 64 hidden units and 4 heads a layer holds 64 MiB of activations.

@@ -22,12 +22,12 @@ from graphids.core.classifier import (
     represent,
 )
 from graphids.core.data.batches import GraphBatches, network_input
-from graphids.core.data.features import EDGE_FEATURES, NODE_FEATURES, column_names
-from graphids.core.data.graphs import PackedGraphs, build_graphs, concat_graphs
 from graphids.core.data.preprocessing import UNK
-from graphids.core.data.window_stream import Window, find_window
 from graphids.core.evaluation import attack_margin
 from graphids.core.frames import Frames
+from graphids.core.graphs.features import EDGE_FEATURES, NODE_FEATURES, column_names
+from graphids.core.graphs.packed import PackedGraphs, build_graphs, concat_graphs
+from graphids.core.graphs.window_stream import Window, find_window
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,14 @@ import torch
 
 from graphids.core.classifier import WindowClassifier, format_arbitration_id
 from graphids.core.data.batches import GraphBatches, network_input
-from graphids.core.data.features import EDGE_FEATURES, NODE_FEATURES, column_names
-from graphids.core.data.graphs import build_graphs, concat_graphs
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.data.simulate import simulate
-from graphids.core.data.window_stream import Window
-from graphids.core.data.windows import window_starts
 from graphids.core.explanation import Explanation, explain, explain_window
 from graphids.core.frames import DataError, Frames
+from graphids.core.graphs.features import EDGE_FEATURES, NODE_FEATURES, column_names
+from graphids.core.graphs.packed import build_graphs, concat_graphs
+from graphids.core.graphs.window_stream import Window
+from graphids.core.graphs.windows import window_starts
 from graphids.core.models.gat import GAT
 from tiny_model import STRIDE, WINDOW, three_ids, tiny_classifier
 

@@ -28,8 +28,8 @@ from torch.utils.data import DataLoader
 from graphids.core.callbacks import DigestCheckpointIO
 from graphids.core.classifier import WindowClassifier
 from graphids.core.data.batches import GraphBatches
-from graphids.core.data.graphs import build_graphs
 from graphids.core.data.preprocessing import Preprocessing
+from graphids.core.graphs.packed import build_graphs
 from graphids.core.models.detector import Detector
 from mlflow_graphids import save_model
 from tiny_model import CLASSES, STRIDE, WINDOW, three_ids

@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch.utils.data import DataLoader, Sampler
 from torch_geometric.data import Data
 
-from graphids.core.data.graphs import UNLABELLED, PackedGraphs
 from graphids.core.data.preprocessing import UNK, Preprocessing
+from graphids.core.graphs.packed import UNLABELLED, PackedGraphs
 
 
 class GraphBatches(torch.utils.data.Dataset[Data]):

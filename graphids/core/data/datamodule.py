@@ -22,11 +22,11 @@ from graphids.core.data.dataset import (
     split_windows,
     summarise,
 )
-from graphids.core.data.graphs import PackedGraphs
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.data.rules import RuleBaseline
 from graphids.core.data.simulate import CAPTURES_PER_KIND, DURATION_S
 from graphids.core.data.splits import MODES, split_captures
+from graphids.core.graphs.packed import PackedGraphs
 
 logger = logging.getLogger(__name__)
 

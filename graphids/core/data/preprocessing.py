@@ -11,9 +11,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
-from graphids.core.data.features import EDGE_FEATURES, NODE_FEATURES, column_names
-from graphids.core.data.graphs import UNLABELLED, PackedGraphs
 from graphids.core.frames import DataError
+from graphids.core.graphs.features import EDGE_FEATURES, NODE_FEATURES, column_names
+from graphids.core.graphs.packed import UNLABELLED, PackedGraphs
 
 UNK = 0
 # An ID's own spread is a poor measure where it is near zero: a byte that never moved in training would turn a change

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from graphids.core.data.features import NODE_FEATURES, column_names
-from graphids.core.data.graphs import PackedGraphs
 from graphids.core.frames import MAX_PAYLOAD_BYTES, DataError
+from graphids.core.graphs.features import NODE_FEATURES, column_names
+from graphids.core.graphs.packed import PackedGraphs
 
 # Columns that are held to a band, and the step of each that counts as one whole violation where training saw no
 # spread at all: one message, one unit of a byte, one millisecond.

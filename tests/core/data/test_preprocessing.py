@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from graphids.core.data.features import EDGE_FEATURES, NODE_FEATURES, column_names
-from graphids.core.data.graphs import PackedGraphs
 from graphids.core.data.preprocessing import MIN_WINDOWS, SCALE_FLOOR, UNK, Preprocessing
+from graphids.core.graphs.features import EDGE_FEATURES, NODE_FEATURES, column_names
+from graphids.core.graphs.packed import PackedGraphs
 
 COUNT = column_names(NODE_FEATURES).index("count")
 

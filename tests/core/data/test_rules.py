@@ -5,10 +5,10 @@ import pytest
 from numpy.testing import assert_array_equal
 from sklearn.metrics import roc_auc_score
 
-from graphids.core.data.graphs import PackedGraphs, build_graphs, concat_graphs
 from graphids.core.data.rules import UNKNOWN_ID, RuleBaseline
 from graphids.core.data.simulate import simulated_captures
 from graphids.core.frames import Frames
+from graphids.core.graphs.packed import PackedGraphs, build_graphs, concat_graphs
 
 WINDOW = 4
 

@@ -5,9 +5,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from graphids.core.data.graphs import build_graphs
 from graphids.core.data.splits import SPLITS, Rounds, Split, plan_rounds, split_captures, time_blocks
 from graphids.core.frames import Capture, Frames
+from graphids.core.graphs.packed import build_graphs
 
 FRACTIONS = (0.6, 0.2, 0.2)
 

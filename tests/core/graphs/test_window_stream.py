@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from graphids.core.data.window_stream import find_window, stretches
 from graphids.core.frames import DataError, Frames
+from graphids.core.graphs.window_stream import find_window, stretches
 
 WINDOW, STRIDE = 4, 2
 

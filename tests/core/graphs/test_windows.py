@@ -3,8 +3,8 @@ import doctest
 import numpy as np
 import pytest
 
-from graphids.core.data import windows
-from graphids.core.data.windows import dropped_tail, window_classes, window_starts
+from graphids.core.graphs import windows
+from graphids.core.graphs.windows import dropped_tail, window_classes, window_starts
 
 
 def test_the_examples_in_the_docstrings_hold() -> None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from graphids.core.data.windows import window_starts
 from graphids.core.frames import NORMAL, DataError, Frames, concat
+from graphids.core.graphs.windows import window_starts
 
 
 @dataclass(frozen=True, slots=True)

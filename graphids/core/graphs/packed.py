@@ -12,7 +12,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
-from graphids.core.data.features import (
+from graphids.core.frames import NORMAL, Frames
+from graphids.core.graphs.features import (
     EDGE_FEATURES,
     NODE_FEATURES,
     Column,
@@ -20,9 +21,8 @@ from graphids.core.data.features import (
     count_nodes_and_edges,
     fill_graphs,
 )
-from graphids.core.data.links import pair_keys, previous_occurrence
-from graphids.core.data.windows import window_classes, window_starts
-from graphids.core.frames import NORMAL, Frames
+from graphids.core.graphs.links import pair_keys, previous_occurrence
+from graphids.core.graphs.windows import window_classes, window_starts
 
 __all__ = [
     "EDGE_FEATURES",

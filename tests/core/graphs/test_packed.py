@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike, NDArray
 
-from graphids.core.data import links
-from graphids.core.data.graphs import (
+from graphids.core.frames import Frames
+from graphids.core.graphs import links
+from graphids.core.graphs.packed import (
     EDGE_FEATURES,
     NODE_FEATURES,
     PackedGraphs,
@@ -18,7 +19,6 @@ from graphids.core.data.graphs import (
     column_names,
     concat_graphs,
 )
-from graphids.core.frames import Frames
 
 NODE = {name: index for index, name in enumerate(column_names(NODE_FEATURES))}
 EDGE = {name: index for index, name in enumerate(column_names(EDGE_FEATURES))}
