@@ -32,9 +32,9 @@ from torch_geometric.loader import DataLoader as PyGDataLoader
 from graphids.core.captures.read import read_captures
 from graphids.core.data.batches import GraphBatches, NodeBudgetBatchSampler
 from graphids.core.data.preprocessing import Preprocessing
-from graphids.core.data.simulate import simulate_vehicle
-from graphids.core.data.simulation.text_writer import csv_text
 from graphids.core.graphs.packed import build_graphs
+from graphids.core.simulation.simulate import simulate_vehicle
+from graphids.core.simulation.text_writer import csv_text
 
 WINDOW_SIZE, STRIDE, BATCH_SIZE = 256, 128, 64
 

@@ -15,10 +15,10 @@ import numpy as np
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded, as `graphids` does it
 
 from graphids.core.classifier import WindowClassifier, format_arbitration_id
-from graphids.core.data.simulate import simulate
 from graphids.core.explanation import Explanation, explain_window
 from graphids.core.graphs.window_stream import Window
 from graphids.core.graphs.windows import window_starts
+from graphids.core.simulation.simulate import simulate
 from mlflow_graphids import load_model
 
 KINDS = ("dos", "spoof", "masquerade", "replay", "fuzzy")

@@ -35,11 +35,11 @@ import torch
 
 from graphids.core.classifier import WindowClassifier, format_arbitration_id
 from graphids.core.data.preprocessing import Preprocessing
-from graphids.core.data.simulate import simulate
 from graphids.core.frames import Frames
 from graphids.core.graphs.features import EDGE_FEATURES, NODE_FEATURES
 from graphids.core.graphs.packed import build_graphs
 from graphids.core.models.gat import GAT, SIZES
+from graphids.core.simulation.simulate import simulate
 from mlflow_graphids import save_model
 
 WINDOW_SIZE, STRIDE = 256, 128

@@ -246,7 +246,7 @@ def _adopt(arguments: argparse.Namespace) -> None:
 
 def _simulate(arguments: argparse.Namespace) -> None:
     seed = _value("seed", arguments.seed)
-    from graphids.core.data.simulate import write_dataset
+    from graphids.core.simulation.simulate import write_dataset
 
     write_dataset(arguments.folder, seed=seed, format=arguments.format, gzip=arguments.gzip)
     print(f"{arguments.folder}: captures and index.json written; train on them with --data={arguments.folder}")

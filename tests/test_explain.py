@@ -12,8 +12,8 @@ import pytest
 
 from graphids.cli import main
 from graphids.core.classifier import WindowClassifier
-from graphids.core.data.simulation.text_writer import candump_text
 from graphids.core.frames import DataError, Frames
+from graphids.core.simulation.text_writer import candump_text
 from graphids.explain import explain_capture
 from graphids.predict import predict
 from mlflow_graphids import save_model

@@ -19,8 +19,8 @@ import torch
 from mlflow.entities import Run
 from safetensors.torch import load_file
 
-from graphids.core.data.simulate import simulate, simulate_vehicle
 from graphids.core.explanation import explain
+from graphids.core.simulation.simulate import simulate, simulate_vehicle
 from main_job import ROOT, Store
 from mlflow_graphids.frames_schema import frames_from_table
 

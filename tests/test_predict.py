@@ -15,8 +15,8 @@ import pytest
 
 from graphids.core.captures.read import read_captures
 from graphids.core.classifier import WindowClassifier
-from graphids.core.data.simulation.text_writer import candump_text
 from graphids.core.frames import DataError, Frames, LogFormatError
+from graphids.core.simulation.text_writer import candump_text
 from graphids.predict import FIELDS, predict
 from tiny_model import STRIDE, WINDOW, three_ids, tiny_classifier
 

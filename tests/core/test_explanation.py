@@ -10,7 +10,6 @@ import torch
 from graphids.core.classifier import WindowClassifier, format_arbitration_id
 from graphids.core.data.batches import GraphBatches, network_input
 from graphids.core.data.preprocessing import Preprocessing
-from graphids.core.data.simulate import simulate
 from graphids.core.explanation import Explanation, explain, explain_window
 from graphids.core.frames import DataError, Frames
 from graphids.core.graphs.features import EDGE_FEATURES, NODE_FEATURES, column_names
@@ -18,6 +17,7 @@ from graphids.core.graphs.packed import build_graphs, concat_graphs
 from graphids.core.graphs.window_stream import Window
 from graphids.core.graphs.windows import window_starts
 from graphids.core.models.gat import GAT
+from graphids.core.simulation.simulate import simulate
 from tiny_model import STRIDE, WINDOW, three_ids, tiny_classifier
 
 KINDS = ("dos", "spoof")

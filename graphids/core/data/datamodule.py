@@ -24,9 +24,9 @@ from graphids.core.data.dataset import (
 )
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.data.rules import RuleBaseline
-from graphids.core.data.simulate import CAPTURES_PER_KIND, DURATION_S
 from graphids.core.data.splits import MODES, split_captures
 from graphids.core.graphs.packed import PackedGraphs
+from graphids.core.simulation.simulate import CAPTURES_PER_KIND, DURATION_S
 
 logger = logging.getLogger(__name__)
 

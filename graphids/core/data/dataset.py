@@ -9,11 +9,11 @@ import numpy as np
 
 from graphids.core.captures.labels import Kinds
 from graphids.core.captures.read import OnBadLine, find_captures, read_captures
-from graphids.core.data.simulate import CAPTURES_PER_KIND, DURATION_S, simulated_captures
 from graphids.core.data.splits import SPLITS, Split
 from graphids.core.frames import NORMAL, Capture, DataError
 from graphids.core.graphs.packed import PackedGraphs, build_graphs, concat_graphs
 from graphids.core.graphs.windows import dropped_tail
+from graphids.core.simulation.simulate import CAPTURES_PER_KIND, DURATION_S, simulated_captures
 
 SIMULATED = "simulated"
 

@@ -19,9 +19,9 @@ from graphids.core.data.batches import GraphBatches, NodeBudgetBatchSampler
 from graphids.core.data.datamodule import CANDataModule
 from graphids.core.data.dataset import dataset_digest, labelled_windows
 from graphids.core.data.preprocessing import UNK, Preprocessing
-from graphids.core.data.simulate import simulate_vehicle, simulated_captures
 from graphids.core.frames import Capture, DataError, Frames
 from graphids.core.graphs.packed import PackedGraphs
+from graphids.core.simulation.simulate import simulate_vehicle, simulated_captures
 
 SMALL = {"window_size": 64, "stride": 32, "batch_size": 16, "simulated_duration_s": 3.0}
 

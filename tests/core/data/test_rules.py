@@ -6,9 +6,9 @@ from numpy.testing import assert_array_equal
 from sklearn.metrics import roc_auc_score
 
 from graphids.core.data.rules import UNKNOWN_ID, RuleBaseline
-from graphids.core.data.simulate import simulated_captures
 from graphids.core.frames import Frames
 from graphids.core.graphs.packed import PackedGraphs, build_graphs, concat_graphs
+from graphids.core.simulation.simulate import simulated_captures
 
 WINDOW = 4
 

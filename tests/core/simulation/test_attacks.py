@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from graphids.core.data.simulate import ATTACK_KINDS, Simulation, simulate
-from graphids.core.data.simulation.attacks import Episode, dos, victims
-from graphids.core.data.simulation.bus import BITS_PER_S, Transmissions, arbitrate, frame_bits
-from graphids.core.data.simulation.drive import simulate_drive
-from graphids.core.data.simulation.messages import checksum, decode
-from graphids.core.data.simulation.vehicle import build_vehicle, transmissions
 from graphids.core.frames import Frames
+from graphids.core.simulation.attacks import Episode, dos, victims
+from graphids.core.simulation.bus import BITS_PER_S, Transmissions, arbitrate, frame_bits
+from graphids.core.simulation.drive import simulate_drive
+from graphids.core.simulation.messages import checksum, decode
+from graphids.core.simulation.simulate import ATTACK_KINDS, Simulation, simulate
+from graphids.core.simulation.vehicle import build_vehicle, transmissions
 
 DURATION_S = 10.0
 VEHICLE = build_vehicle()

@@ -1,7 +1,7 @@
 import numpy as np
 from numpy.testing import assert_array_equal
 
-from graphids.core.data.simulation.bus import Transmissions, arbitrate, frame_bits
+from graphids.core.simulation.bus import Transmissions, arbitrate, frame_bits
 
 
 def waiting(*frames: tuple[int, int, int]) -> Transmissions:

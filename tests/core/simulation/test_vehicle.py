@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from graphids.core.data.simulate import simulate_vehicle
-from graphids.core.data.simulation.drive import simulate_drive
-from graphids.core.data.simulation.messages import Message, checksum, decode
-from graphids.core.data.simulation.vehicle import build_vehicle
 from graphids.core.frames import Frames
+from graphids.core.simulation.drive import simulate_drive
+from graphids.core.simulation.messages import Message, checksum, decode
+from graphids.core.simulation.simulate import simulate_vehicle
+from graphids.core.simulation.vehicle import build_vehicle
 
 DURATION_S = 12.0
 VEHICLE = build_vehicle()

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from graphids.core.data.simulation.bus import BITS_PER_S, Transmissions, join
-from graphids.core.data.simulation.messages import Message, decode, encode
-from graphids.core.data.simulation.vehicle import triangular
+from graphids.core.simulation.bus import BITS_PER_S, Transmissions, join
+from graphids.core.simulation.messages import Message, decode, encode
+from graphids.core.simulation.vehicle import triangular
 
 MS = BITS_PER_S // 1000
 

@@ -13,13 +13,13 @@ from typing import Literal
 
 import numpy as np
 
-from graphids.core.data.simulation.attacks import ATTACKS, TARGETED, Episode, victims
-from graphids.core.data.simulation.bus import BITS_PER_S, US_PER_BIT, Transmissions, arbitrate
-from graphids.core.data.simulation.drive import simulate_drive
-from graphids.core.data.simulation.messages import Message
-from graphids.core.data.simulation.text_writer import candump_text, csv_text, labels_text
-from graphids.core.data.simulation.vehicle import build_vehicle, transmissions
 from graphids.core.frames import NORMAL, Capture, Frames
+from graphids.core.simulation.attacks import ATTACKS, TARGETED, Episode, victims
+from graphids.core.simulation.bus import BITS_PER_S, US_PER_BIT, Transmissions, arbitrate
+from graphids.core.simulation.drive import simulate_drive
+from graphids.core.simulation.messages import Message
+from graphids.core.simulation.text_writer import candump_text, csv_text, labels_text
+from graphids.core.simulation.vehicle import build_vehicle, transmissions
 
 ATTACK_KINDS = tuple(ATTACKS)
 CAPTURES_PER_KIND = 5  # split whole, three train: from fewer victims a network learns their names

@@ -8,15 +8,15 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from graphids.core.captures.read import find_captures, read_captures
-from graphids.core.data.simulate import (
+from graphids.core.frames import Capture, Frames
+from graphids.core.simulation.bus import frame_bits
+from graphids.core.simulation.simulate import (
     ATTACK_KINDS,
     NORMAL_CAPTURES,
     simulate_vehicle,
     simulated_captures,
     write_dataset,
 )
-from graphids.core.data.simulation.bus import frame_bits
-from graphids.core.frames import Capture, Frames
 
 SHORT = {"duration_s": 2.0, "captures_per_kind": 1}
 

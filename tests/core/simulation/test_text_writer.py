@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from graphids.core.data.simulation.text_writer import candump_text, csv_text, labels_text
 from graphids.core.frames import Frames
+from graphids.core.simulation.text_writer import candump_text, csv_text, labels_text
 
 
 def two_frames(**changes: object) -> Frames:

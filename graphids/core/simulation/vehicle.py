@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from graphids.core.data.simulation.bus import BITS_PER_S, Transmissions, join
-from graphids.core.data.simulation.drive import Drive
-from graphids.core.data.simulation.messages import Coding, Message, encode
+from graphids.core.simulation.bus import BITS_PER_S, Transmissions, join
+from graphids.core.simulation.drive import Drive
+from graphids.core.simulation.messages import Coding, Message, encode
 
 # A hold outlasts a window of 256 frames, so that some training window sees nothing but a message at rest.
 HOLD_EVERY_S = 3.0

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.testing import assert_array_equal
 
-from graphids.core.data.simulation.messages import Coding, Message, checksum, decode, encode
+from graphids.core.simulation.messages import Coding, Message, checksum, decode, encode
 
 SPEED = Coding("speed_kmh", 0.01)
 GEAR = Coding("gear", 1.0, num_bytes=1)
