@@ -19,9 +19,9 @@ from mlflow.tracking import MlflowClient
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from graphids.durable_queue import say
 from graphids.failure import record_failure
-from graphids.outbox import EXIT_NOT_SENT, find_outboxes
+from graphids.outbox.durable_queue import say
+from graphids.outbox.outbox import EXIT_NOT_SENT, find_outboxes
 from graphids.resume import CONFIG, FOLDER_TAG
 from graphids.sync import sync
 from graphids.tracked_run import DEFAULT_ROOT_DIR, STORE_ERRORS

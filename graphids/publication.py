@@ -13,7 +13,7 @@ from graphids.core.data.datamodule import CANDataModule
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.models.gat import GAT
 from graphids.model_card import model_card
-from graphids.outbox import Outbox
+from graphids.outbox.outbox import Outbox
 from graphids.report import log_training_report
 from graphids.saved_view import CHANGED_BY_TAU
 from graphids.scored_split import score_split

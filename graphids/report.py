@@ -15,7 +15,7 @@ from graphids.assessment import Assessment
 from graphids.core.callbacks import VRAMDriftCallback
 from graphids.core.evaluation import ALL
 from graphids.curves import Detector, confusion
-from graphids.outbox import Outbox
+from graphids.outbox.outbox import Outbox
 from graphids.plots.calibration import draw_reliability
 from graphids.plots.detection import draw_confusion, draw_kinds
 from graphids.plots.drift import draw_drift

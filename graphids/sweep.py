@@ -10,9 +10,9 @@ from typing import Any
 from graphids.child_runs import ChildRuns, Launch, Outcome, launch
 from graphids.config import root_dir_of, wire
 from graphids.core.callbacks import NOT_WATCHED_TAGS
-from graphids.durable_queue import say
 from graphids.options import AUTO
-from graphids.outbox import EXIT_NOT_SENT, Outbox
+from graphids.outbox.durable_queue import say
+from graphids.outbox.outbox import EXIT_NOT_SENT, Outbox
 from graphids.plots.study import draw_study
 from graphids.plots.style import png
 from graphids.publication import close_with

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from graphids._fs import IntegrityError
-from graphids.durable_queue import DurableQueue, QueueBusyError, quiet_store
 from graphids.failure import impatient_requests
 from graphids.options import OptionError
-from graphids.outbox import EXIT_NOT_SENT, find_outboxes
+from graphids.outbox.durable_queue import DurableQueue, QueueBusyError, quiet_store
+from graphids.outbox.outbox import EXIT_NOT_SENT, find_outboxes
 
 EXIT_SENT = 0
 EXIT_REFUSED = 2

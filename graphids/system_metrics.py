@@ -9,8 +9,8 @@ from typing import Any
 from mlflow.environment_variables import MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-from graphids.durable_queue import say
-from graphids.outbox import Outbox
+from graphids.outbox.durable_queue import say
+from graphids.outbox.outbox import Outbox
 
 # A sample takes milliseconds; a disk that hangs must not hold the end of a run.
 _JOIN_S = 2.0

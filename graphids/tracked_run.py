@@ -16,10 +16,10 @@ from mlflow.tracking import fluent
 from mlflow.utils import name_utils
 from sqlalchemy.exc import SQLAlchemyError
 
-from graphids.durable_queue import DurableQueue, quiet_store
 from graphids.failure import error_tags, impatient_requests, without_passwords
 from graphids.options import OptionError
-from graphids.outbox import EXIT_NOT_SENT, FOLDER, Outbox
+from graphids.outbox.durable_queue import DurableQueue, quiet_store
+from graphids.outbox.outbox import EXIT_NOT_SENT, FOLDER, Outbox
 from graphids.saved_view import experiment_tags
 from graphids.system_metrics import system_metrics
 

@@ -12,7 +12,7 @@ from graphids._mlflow import MLflowTrainingCallback, _git_commit, tag_run
 from graphids.core.callbacks import NOT_WATCHED_TAGS, ResumableFit, VRAMDriftCallback
 from graphids.core.data.datamodule import CANDataModule
 from graphids.core.models.detector import Detector
-from graphids.outbox import Outbox
+from graphids.outbox.outbox import Outbox
 from memory_readers import CACHED, OTHERS_TOOK, START, reader
 
 VRAM = ("free_mib", "allocated_mib", "reserved_mib", "other_mib", "drift", "warning")

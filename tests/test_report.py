@@ -15,8 +15,8 @@ from PIL import Image
 
 from graphids import report
 from graphids.assessment import assess, measure
-from graphids.durable_queue import DurableQueue
-from graphids.outbox import Outbox
+from graphids.outbox.durable_queue import DurableQueue
+from graphids.outbox.outbox import Outbox
 from graphids.plots.style import new_figure, png
 from graphids.report import (
     PICTURES_TAG,

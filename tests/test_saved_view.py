@@ -17,9 +17,9 @@ from mlflow.protos.databricks_pb2 import ErrorCode
 from graphids import report
 from graphids.config import render_config
 from graphids.core.frames import DataError
-from graphids.delivery import OWN_TAGS
 from graphids.evaluate import evaluate
 from graphids.options import OPTIONS, OptionError
+from graphids.outbox.delivery import OWN_TAGS
 from graphids.retau import retau
 from graphids.saved_view import PICTURE_SECTION, PICTURES, VIEW_KEY, experiment_tags, run_page, view_page
 from graphids.tracked_run import tracked_run

@@ -20,12 +20,13 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from forked_commands import forked_commands
-from graphids import child_runs, durable_queue, sweep
+from graphids import child_runs, sweep
 from graphids.cli import main
-from graphids.durable_queue import DurableQueue
 from graphids.options import OptionError
+from graphids.outbox import durable_queue
+from graphids.outbox.durable_queue import DurableQueue
+from graphids.outbox.sender import UnreachableError
 from graphids.resume import FOLDER_TAG, interrupted_run, run_folder
-from graphids.sender import UnreachableError
 from graphids.sweep import SweepPlan
 from graphids.tau_study import CRITERION, FIGURES
 from main_job import Store

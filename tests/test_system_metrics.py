@@ -12,7 +12,7 @@ import pytest
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from graphids.failure import impatient_requests
-from graphids.outbox import Outbox
+from graphids.outbox.outbox import Outbox
 from graphids.sync import sync
 from graphids.system_metrics import system_metrics, wants_system_metrics
 from graphids.tracked_run import DEFAULT_ROOT_DIR, NotSentError, tracked_run

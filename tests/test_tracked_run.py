@@ -11,9 +11,9 @@ import mlflow
 import pytest
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from graphids import durable_queue
 from graphids.options import OptionError
-from graphids.outbox import Outbox
+from graphids.outbox import durable_queue
+from graphids.outbox.outbox import Outbox
 from graphids.tracked_run import Terminated, tracked_run
 from main_job import Store
 

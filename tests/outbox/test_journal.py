@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from graphids.journal import Journal, read_journal
+from graphids.outbox.journal import Journal, read_journal
 
 ENTRIES = ({"n": 1, "op": "tags"}, {"n": 2, "op": "end", "at_ms": 7}, {"n": 3, "value": "ä\n"})
 

@@ -20,10 +20,10 @@ from mlflow import MlflowClient
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from graphids._fs import IntegrityError, digest_bytes, publish_bytes
-from graphids.delivery import DISPENSABLE, Destination, deliver
 from graphids.failure import without_passwords
-from graphids.journal import Journal
-from graphids.sender import PATIENCE_S, THREAD_NAME, Entry, Sender
+from graphids.outbox.delivery import DISPENSABLE, Destination, deliver
+from graphids.outbox.journal import Journal
+from graphids.outbox.sender import PATIENCE_S, THREAD_NAME, Entry, Sender
 
 JOURNAL = "journal.jsonl"
 SENT = "sent.jsonl"

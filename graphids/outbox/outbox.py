@@ -11,8 +11,8 @@ from typing import Any
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_LOGGED_IMAGES, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
 from PIL import Image
 
-from graphids.delivery import dataset_fields
-from graphids.durable_queue import JOURNAL, DurableQueue
+from graphids.outbox.delivery import dataset_fields
+from graphids.outbox.durable_queue import JOURNAL, DurableQueue
 
 FOLDER = "outbox"
 EXIT_NOT_SENT = 75  # EX_TEMPFAIL of sysexits.h

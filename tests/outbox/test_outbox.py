@@ -22,13 +22,13 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 
-from graphids import sender
 from graphids._fs import IntegrityError
 from graphids.cli import main
 from graphids.core.classifier import WindowClassifier
-from graphids.delivery import OWN_TAGS
-from graphids.durable_queue import DurableQueue, QueueBusyError
-from graphids.outbox import Outbox
+from graphids.outbox import sender
+from graphids.outbox.delivery import OWN_TAGS
+from graphids.outbox.durable_queue import DurableQueue, QueueBusyError
+from graphids.outbox.outbox import Outbox
 from graphids.plots.style import new_figure, png
 from graphids.tracked_run import NotSentError, tracked_run
 from mlflow_graphids import load_model, save_model

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from graphids import sender
-from graphids.sender import Entry, Sender, UnreachableError
+from graphids.outbox import sender
+from graphids.outbox.sender import Entry, Sender, UnreachableError
 
 SHORT_S = 0.2
 

@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from graphids._fs import IntegrityError, digest_bytes
 from graphids.failure import without_passwords
 from graphids.logged_model import log_saved_model
-from graphids.sender import Entry, UnreachableError
+from graphids.outbox.sender import Entry, UnreachableError
 
 PARAMS_PER_REQUEST = 100
 # Experiment tag: sha256 of each tag that a run has set there, so that what a person made of it is told apart.

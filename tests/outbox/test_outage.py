@@ -16,7 +16,7 @@ import pytest
 from mlflow import MlflowClient
 
 from graphids import report
-from graphids.outbox import EXIT_NOT_SENT, Outbox
+from graphids.outbox.outbox import EXIT_NOT_SENT, Outbox
 from mlflow_graphids import load_model
 from resumed_run import Act, Interruption, TinyRuns, at_step
 from tracking_server import TrackingServer, content
