@@ -5,7 +5,8 @@ from pathlib import Path
 import mlflow
 from mlflow import MlflowClient
 
-from graphids.assessment import measure
+from graphids.assessment.assess import measure
+from graphids.assessment.scored_split import score_split
 from graphids.core.callbacks import NOT_WATCHED_TAGS
 from graphids.core.captures.read import OnBadLine
 from graphids.core.classifier import WindowClassifier
@@ -13,7 +14,6 @@ from graphids.core.data.dataset import dataset_digest, labelled_windows, load_ca
 from graphids.options import SIMULATED
 from graphids.publication import close_with
 from graphids.report import log_evaluation_report
-from graphids.scored_split import score_split
 from graphids.summary import OWN_CAPTURES, evaluation_summary, headline
 from graphids.tracked_run import STORE_ERRORS, tracked_run
 

@@ -6,13 +6,13 @@ It travels in the model under the model's digest, so nothing in it may differ be
 from collections.abc import Mapping
 from typing import Any
 
-from graphids.assessment import Assessment
+from graphids.assessment.assess import Assessment
+from graphids.assessment.tau_sweep import TauSweep
 from graphids.core.callbacks import TauNormRecord
 from graphids.core.data.dataset import SIMULATED
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.data.splits import SPLITS
 from graphids.summary import changed_by_tau, detection_table, false_alarms, figure, time_words
-from graphids.tau_sweep import TauSweep
 
 # What every store of MLflow keeps of a tag; the card is one of the LoggedModel.
 MAX_CHARACTERS = 6000

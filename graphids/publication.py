@@ -6,7 +6,9 @@ from pathlib import Path
 
 import mlflow
 
-from graphids.assessment import Assessment, assess
+from graphids.assessment.assess import Assessment, assess
+from graphids.assessment.scored_split import score_split
+from graphids.assessment.tau_sweep import sweep_tau
 from graphids.core.callbacks import TauNormRecord, VRAMDriftCallback, head_key
 from graphids.core.classifier import WindowClassifier
 from graphids.core.data.datamodule import CANDataModule
@@ -16,9 +18,7 @@ from graphids.model_card import model_card
 from graphids.outbox.outbox import Outbox
 from graphids.report import log_training_report
 from graphids.saved_view import CHANGED_BY_TAU
-from graphids.scored_split import score_split
 from graphids.summary import headline, training_summary
-from graphids.tau_sweep import sweep_tau
 
 MODEL_NAME = "model"
 

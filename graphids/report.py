@@ -11,10 +11,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from graphids.assessment import Assessment
+from graphids.assessment.assess import Assessment
+from graphids.assessment.curves import Detector, confusion
+from graphids.assessment.scored_split import ScoredSplit
+from graphids.assessment.tau_sweep import TauSweep
 from graphids.core.callbacks import VRAMDriftCallback
 from graphids.core.evaluation import ALL
-from graphids.curves import Detector, confusion
 from graphids.outbox.outbox import Outbox
 from graphids.plots.calibration import draw_reliability
 from graphids.plots.detection import draw_confusion, draw_kinds
@@ -23,8 +25,6 @@ from graphids.plots.rates import draw_precision_recall, draw_roc
 from graphids.plots.style import png
 from graphids.plots.tau import draw_tau_sweep
 from graphids.plots.timeline import draw_score_over_time
-from graphids.scored_split import ScoredSplit
-from graphids.tau_sweep import TauSweep
 
 PICTURES_TAG = "graphids.pictures"
 # The UI makes a section of charts of what stands before the slash.

@@ -12,6 +12,7 @@ from mlflow.tracking import MlflowClient
 from torch import Tensor
 
 from graphids._mlflow import tag_run
+from graphids.assessment.tau_sweep import best_tau
 from graphids.core.callbacks import NOT_WATCHED_TAGS, TauNormRecord, head_key
 from graphids.core.data.datamodule import CANDataModule
 from graphids.core.models.gat import GAT
@@ -19,7 +20,6 @@ from graphids.model_card import dataset_profile
 from graphids.options import AUTO, OptionError
 from graphids.publication import publish
 from graphids.resume import CONFIG
-from graphids.tau_sweep import best_tau
 from graphids.tracked_run import tracked_run
 
 
@@ -68,7 +68,7 @@ def retau(
         outbox.set_tags({"graphids.source_model": model_uri})
         for callback in config["trainer"]["callbacks"]:
             if callback["class_path"].endswith(".TauNormCallback"):
-                callback["init_args"] |= {"tau": tau, "choose_tau": "graphids.tau_sweep.choose_tau"}
+                callback["init_args"] |= {"tau": tau, "choose_tau": "graphids.assessment.tau_sweep.choose_tau"}
         outbox.log_dict(config, CONFIG)
         publish(
             outbox,

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from graphids.assessment.curves import Detector
+from graphids.assessment.scored_split import ScoredSplit
 from graphids.core.evaluation import detection_metrics
 from graphids.core.graphs.packed import PackedGraphs
-from graphids.curves import Detector
-from graphids.scored_split import ScoredSplit
 
 CLASSES = ("normal", "dos", "spoof")
 

@@ -7,10 +7,10 @@ import pytest
 from lightning.pytorch.callbacks import EarlyStopping
 
 from graphids._mlflow import MLflowTrainingCallback
+from graphids.assessment.tau_sweep import choose_tau
 from graphids.config import read_config, render_config, wire
 from graphids.core.callbacks import Sha256ModelCheckpoint, TauNormCallback, VRAMDriftCallback
 from graphids.options import OPTIONS, OptionError
-from graphids.tau_sweep import choose_tau
 
 DEFAULTS = {option.name: option.default for option in OPTIONS}
 
@@ -52,7 +52,7 @@ def test_tau_auto_comes_with_the_function_that_it_asks(tmp_path: Path) -> None:
 
     assert (tau_norm.tau, tau_norm.choose_tau) == ("auto", choose_tau)
     (stored,) = (c for c in wiring.config["trainer"]["callbacks"] if c["class_path"].endswith("TauNormCallback"))
-    assert stored["init_args"] == {"tau": "auto", "choose_tau": "graphids.tau_sweep.choose_tau"}
+    assert stored["init_args"] == {"tau": "auto", "choose_tau": "graphids.assessment.tau_sweep.choose_tau"}
 
 
 def test_the_effective_configuration_wires_the_same_run(tmp_path: Path) -> None:

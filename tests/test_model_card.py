@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from graphids.assessment import Assessment
+from graphids.assessment.assess import Assessment
+from graphids.assessment.tau_sweep import TauSweep
 from graphids.core.callbacks import TauNormRecord
 from graphids.model_card import MAX_CHARACTERS, dataset_profile, model_card
-from graphids.tau_sweep import TauSweep
 from tiny_model import tiny_classifier
 
 PREPROCESSING = tiny_classifier().preprocessing

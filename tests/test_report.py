@@ -14,7 +14,8 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from graphids import report
-from graphids.assessment import assess, measure
+from graphids.assessment.assess import assess, measure
+from graphids.assessment.tau_sweep import TauSweep
 from graphids.outbox.durable_queue import DurableQueue
 from graphids.outbox.outbox import Outbox
 from graphids.plots.style import new_figure, png
@@ -25,7 +26,6 @@ from graphids.report import (
     log_evaluation_report,
     log_training_report,
 )
-from graphids.tau_sweep import TauSweep
 from scored_windows import detector, many, scored_windows
 
 PICTURES = {"kinds", "confusion", "roc", "precision_recall", "reliability", "score_over_time"}

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import torch
 
-from graphids.assessment import Assessment
+from graphids.assessment.assess import Assessment
+from graphids.assessment.tau_sweep import TauSweep
 from graphids.core.callbacks import TauNormRecord
 from graphids.summary import detection_table, evaluation_summary, headline, training_summary
-from graphids.tau_sweep import TauSweep
 
 DOS = {
     "dos/windows": 12.0,

@@ -21,6 +21,7 @@ from mlflow.tracking import MlflowClient
 
 from forked_commands import forked_commands
 from graphids import child_runs, sweep
+from graphids.assessment.tau_study import CRITERION, FIGURES
 from graphids.cli import main
 from graphids.options import OptionError
 from graphids.outbox import durable_queue
@@ -28,7 +29,6 @@ from graphids.outbox.durable_queue import DurableQueue
 from graphids.outbox.sender import UnreachableError
 from graphids.resume import FOLDER_TAG, interrupted_run, run_folder
 from graphids.sweep import SweepPlan
-from graphids.tau_study import CRITERION, FIGURES
 from main_job import Store
 from resumed_run import PARAMETERS, SIZES, TinyRuns
 

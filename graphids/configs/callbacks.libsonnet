@@ -32,7 +32,7 @@ local monitor = { monitor: 'val/macro_auroc', mode: 'max' };
   tau_norm(tau): {
     class_path: 'graphids.core.callbacks.TauNormCallback',
     // Callbacks never reach data; the configuration hands over the function that tau='auto' asks.
-    init_args: { tau: tau, choose_tau: 'graphids.tau_sweep.choose_tau' },
+    init_args: { tau: tau, choose_tau: 'graphids.assessment.tau_sweep.choose_tau' },
   },
   mlflow: {
     class_path: 'graphids._mlflow.MLflowTrainingCallback',

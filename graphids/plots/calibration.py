@@ -4,9 +4,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from graphids.curves import reliability
+from graphids.assessment.curves import reliability
+from graphids.assessment.scored_split import ScoredSplit
 from graphids.plots.style import COLOURS, FAINT, legend_below, new_figure, plain, say_instead
-from graphids.scored_split import ScoredSplit
 
 
 def draw_reliability(scored: ScoredSplit) -> Figure:

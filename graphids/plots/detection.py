@@ -6,10 +6,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from graphids.assessment.curves import Detector, hardest_kinds, present_kinds
+from graphids.assessment.scored_split import ScoredSplit
 from graphids.core.evaluation import ALL
-from graphids.curves import Detector, hardest_kinds, present_kinds
 from graphids.plots.style import COLOURS, FAINT, INK, legend_below, new_figure, plain, say_instead, written
-from graphids.scored_split import ScoredSplit
 
 MAX_KINDS = 12
 MAX_CLASSES = 9

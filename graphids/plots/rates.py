@@ -10,10 +10,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
+from graphids.assessment.curves import (
+    Detector,
+    Points,
+    hardest_kinds,
+    precision_recall_points,
+    present_kinds,
+    roc_points,
+)
+from graphids.assessment.scored_split import ScoredSplit
 from graphids.core.evaluation import ALL
-from graphids.curves import Detector, Points, hardest_kinds, precision_recall_points, present_kinds, roc_points
 from graphids.plots.style import COLOURS, FAINT, INK, legend_below, new_figure, plain, say_instead, written
-from graphids.scored_split import ScoredSplit
 
 MAX_LINES = len(COLOURS)
 _ONE_CLASS = "No curve: the labelled windows are all attacks or all normal."

@@ -3,9 +3,9 @@
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from graphids.assessment.tau_study import CRITERION, FIGURES, TauStudy
 from graphids.options import AUTO
 from graphids.plots.style import COLOURS, FAINT, new_figure, plain
-from graphids.tau_study import CRITERION, FIGURES, TauStudy
 
 _PANELS = (CRITERION, "test/macro/auroc")
 _BLUE, _CHOSEN = COLOURS[0], COLOURS[4]

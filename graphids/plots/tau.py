@@ -5,8 +5,8 @@ import textwrap
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from graphids.assessment.tau_sweep import TauSweep
 from graphids.plots.style import COLOURS, FAINT, INK, legend_below, new_figure, plain
-from graphids.tau_sweep import TauSweep
 
 _LINES = {
     "macro_f1": ("macro-F1", "o"),

@@ -9,9 +9,9 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from graphids.assessment.scored_split import ScoredSplit
 from graphids.core.evaluation import attack_margin
 from graphids.plots.style import COLOURS, FAINT, INK, new_figure, plain, say_instead, written
-from graphids.scored_split import ScoredSplit
 
 MAX_KINDS = 5
 # Nats of log-odds: P(attack) from 6e-6 to 1 - 6e-6.

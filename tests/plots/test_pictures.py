@@ -12,7 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image
 
-from graphids.curves import confusion
+from graphids.assessment.curves import confusion
+from graphids.assessment.scored_split import ScoredSplit
+from graphids.assessment.tau_sweep import TauSweep
 from graphids.plots.calibration import draw_reliability
 from graphids.plots.detection import draw_confusion, draw_kinds
 from graphids.plots.drift import draw_drift
@@ -20,8 +22,6 @@ from graphids.plots.rates import draw_precision_recall, draw_roc
 from graphids.plots.style import COLOURS, png, written
 from graphids.plots.tau import draw_tau_sweep
 from graphids.plots.timeline import attack_intervals, chosen_capture, draw_score_over_time
-from graphids.scored_split import ScoredSplit
-from graphids.tau_sweep import TauSweep
 from scored_windows import detector, many, scored_windows
 
 SWEEP = TauSweep(

@@ -176,7 +176,7 @@ class TauNormCallback(Callback):
         elif choose_tau is None:
             raise ValueError(
                 "TauNormCallback: tau='auto' needs choose_tau, a function of module and data module that returns tau; "
-                "found None. Pass graphids.tau_sweep.choose_tau, or a number as tau."
+                "found None. Pass graphids.assessment.tau_sweep.choose_tau, or a number as tau."
             )
         self.tau: float | Literal["auto"] = AUTO if tau == AUTO else float(tau)
         self.choose_tau = choose_tau

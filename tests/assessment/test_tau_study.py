@@ -2,8 +2,8 @@
 
 import pytest
 
+from graphids.assessment.tau_study import CRITERION, Spread, TauStudy
 from graphids.plots.study import draw_study
-from graphids.tau_study import CRITERION, Spread, TauStudy
 
 TEST = "test/macro/auroc"
 

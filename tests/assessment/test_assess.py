@@ -6,14 +6,14 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from graphids.assessment import Assessment, assess, measure
+from graphids.assessment.assess import Assessment, assess, measure
+from graphids.assessment.scored_split import normal_hours, score_split
 from graphids.core.callbacks import apply_tau_norm
 from graphids.core.classifier import WindowClassifier
 from graphids.core.data.datamodule import CANDataModule
 from graphids.core.data.dataset import load_captures
 from graphids.core.graphs.packed import build_graphs, concat_graphs
 from graphids.core.models.gat import GAT
-from graphids.scored_split import normal_hours, score_split
 
 WINDOW, STRIDE = 64, 32
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, confusion_matrix, precision_recall_curve, roc_curve
 
-from graphids.curves import (
+from graphids.assessment.curves import (
     confusion,
     hardest_kinds,
     precision_recall_points,

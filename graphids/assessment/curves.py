@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from graphids.assessment.scored_split import ScoredSplit
 from graphids.core.evaluation import counted
-from graphids.scored_split import ScoredSplit
 
 BINS = 10
 _Z = 1.959964  # 97.5 % of a normal distribution lies below

@@ -11,14 +11,14 @@ import torch
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, roc_auc_score
 from torch import Tensor
 
+from graphids.assessment.scored_split import ScoredSplit, score_split
+from graphids.assessment.tau_sweep import TAUS, TauSweep, choose_tau, sweep_tau
 from graphids.core.callbacks import TauNormCallback, apply_tau_norm
 from graphids.core.classifier import classify
 from graphids.core.data.datamodule import CANDataModule
 from graphids.core.evaluation import choose_threshold
 from graphids.core.models.detector import Detector
 from graphids.core.models.gat import GAT
-from graphids.scored_split import ScoredSplit, score_split
-from graphids.tau_sweep import TAUS, TauSweep, choose_tau, sweep_tau
 
 KINDS = ("normal", "flood", "spoof")
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from graphids.assessment import validate
+from graphids.assessment.assess import validate
+from graphids.assessment.scored_split import ScoredSplit, score_split
 from graphids.core.callbacks import apply_tau_norm
 from graphids.core.data.datamodule import CANDataModule
 from graphids.core.models.detector import Detector
 from graphids.core.models.gat import GAT
-from graphids.scored_split import ScoredSplit, score_split
 
 # 0, 0.05, ... 1: beyond 1 a rare class's row would get the larger norm.
 TAUS = tuple(step / 20 for step in range(21))

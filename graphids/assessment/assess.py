@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from graphids.assessment.scored_split import ScoredSplit
 from graphids.core.evaluation import choose_threshold, detection_metrics, undefined_metrics
-from graphids.scored_split import ScoredSplit
 
 
 @dataclass(frozen=True, slots=True)
