@@ -39,10 +39,10 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.profilers import SimpleProfiler
 
 from graphids._mlflow import MLflowTrainingCallback
+from graphids._mlflow.tracked_run import tracked_run
 from graphids.config import Wiring, render_config, wire
 from graphids.core.callbacks import DigestCheckpointIO, MemoryReading, Sha256ModelCheckpoint, VRAMDriftCallback
 from graphids.options import OPTIONS
-from graphids.tracked_run import tracked_run
 
 GIB = 2**30
 STOCK = ("EarlyStopping", "TQDMProgressBar")

@@ -60,7 +60,7 @@ def _complain(command: str, error: Exception, code: int) -> int:
     print(message, file=sys.stderr)
     run_id = os.environ.get("MLFLOW_RUN_ID")
     # Once its code is loaded the run records its own failure; a wrong option is found before that.
-    if run_id and "graphids.tracked_run" not in sys.modules:
+    if run_id and "graphids._mlflow.tracked_run" not in sys.modules:
         record_failure(run_id, message)
     return code
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import mlflow
 from mlflow import MlflowClient
 
+from graphids._mlflow.tracked_run import STORE_ERRORS, tracked_run
 from graphids.assessment.assess import measure
 from graphids.assessment.scored_split import score_split
 from graphids.core.callbacks import NOT_WATCHED_TAGS
@@ -15,7 +16,6 @@ from graphids.options import SIMULATED
 from graphids.publication import close_with
 from graphids.report import log_evaluation_report
 from graphids.summary import OWN_CAPTURES, evaluation_summary, headline
-from graphids.tracked_run import STORE_ERRORS, tracked_run
 
 # Seed of simulated drives that no run with the default data has seen.
 UNSEEN_DRIVES = 1_000_003

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import mlflow
 
+from graphids._mlflow.saved_view import CHANGED_BY_TAU
 from graphids.assessment.assess import Assessment, assess
 from graphids.assessment.scored_split import score_split
 from graphids.assessment.tau_sweep import sweep_tau
@@ -17,7 +18,6 @@ from graphids.core.models.gat import GAT
 from graphids.model_card import model_card
 from graphids.outbox.outbox import Outbox
 from graphids.report import log_training_report
-from graphids.saved_view import CHANGED_BY_TAU
 from graphids.summary import headline, training_summary
 
 MODEL_NAME = "model"

@@ -18,13 +18,13 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from graphids._fs import IntegrityError, atomic_load, publish_bytes, settle
+from graphids._mlflow.tracked_run import STORE_ERRORS, no_run, open_queue
 from graphids.config import parse_config
 from graphids.core.callbacks import tau_norm_record
 from graphids.failure import impatient_requests, record_failure, without_passwords
 from graphids.options import OptionError
 from graphids.outbox.durable_queue import JOURNAL, quiet_store
 from graphids.outbox.outbox import FOLDER
-from graphids.tracked_run import STORE_ERRORS, no_run, open_queue
 
 CONFIG = "config.json"  # the effective configuration, in the run's folder and among its artifacts
 FOLDER_TAG = "graphids.folder"

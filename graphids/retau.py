@@ -11,7 +11,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from torch import Tensor
 
-from graphids._mlflow import tag_run
+from graphids._mlflow.tracked_run import tracked_run
+from graphids._mlflow.training_callback import tag_run
 from graphids.assessment.tau_sweep import best_tau
 from graphids.core.callbacks import NOT_WATCHED_TAGS, TauNormRecord, head_key
 from graphids.core.data.datamodule import CANDataModule
@@ -20,7 +21,6 @@ from graphids.model_card import dataset_profile
 from graphids.options import AUTO, OptionError
 from graphids.publication import publish
 from graphids.resume import CONFIG
-from graphids.tracked_run import tracked_run
 
 
 def retau(

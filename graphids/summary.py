@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from textwrap import fill
 
+from graphids._mlflow.saved_view import run_page, view_page
 from graphids.assessment.assess import Assessment
 from graphids.assessment.tau_sweep import TauSweep
 from graphids.core.callbacks import TauNormRecord
-from graphids.saved_view import run_page, view_page
 
 OWN_CAPTURES = "The model was trained on these captures: most of its windows are not unseen, the figures flatter it."
 _NAMES = {

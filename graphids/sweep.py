@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from graphids._mlflow.tracked_run import STORE_ERRORS, tracked_run
 from graphids.assessment.tau_study import TauStudy
 from graphids.child_runs import ChildRuns, Launch, Outcome, launch
 from graphids.config import root_dir_of, wire
@@ -19,7 +20,6 @@ from graphids.plots.style import png
 from graphids.publication import close_with
 from graphids.report import log_picture
 from graphids.resume import CONFIG, FOLDER_TAG, PLAN, InterruptedRun, continue_as, run_folder
-from graphids.tracked_run import STORE_ERRORS, tracked_run
 
 SEED_TAG = "graphids.sweep.seed"
 TAU_TAG = "graphids.sweep.tau"

@@ -23,6 +23,7 @@ import pytest
 from mlflow import MlflowClient
 
 from graphids._fs import IntegrityError
+from graphids._mlflow.tracked_run import NotSentError, tracked_run
 from graphids.cli import main
 from graphids.core.classifier import WindowClassifier
 from graphids.outbox import sender
@@ -30,7 +31,6 @@ from graphids.outbox.delivery import OWN_TAGS
 from graphids.outbox.durable_queue import DurableQueue, QueueBusyError
 from graphids.outbox.outbox import Outbox
 from graphids.plots.style import new_figure, png
-from graphids.tracked_run import NotSentError, tracked_run
 from mlflow_graphids import load_model, save_model
 from tiny_model import tiny_classifier
 from tracking_server import FaultyProxy, TrackingServer, content

@@ -16,12 +16,12 @@ from mlflow.tracking import fluent
 from mlflow.utils import name_utils
 from sqlalchemy.exc import SQLAlchemyError
 
+from graphids._mlflow.saved_view import experiment_tags
+from graphids._mlflow.system_metrics import system_metrics
 from graphids.failure import error_tags, impatient_requests, without_passwords
 from graphids.options import OptionError
 from graphids.outbox.durable_queue import DurableQueue, quiet_store
 from graphids.outbox.outbox import EXIT_NOT_SENT, FOLDER, Outbox
-from graphids.saved_view import experiment_tags
-from graphids.system_metrics import system_metrics
 
 DEFAULT_ROOT_DIR = "graphids_runs"
 # What MLflow raises where its server or its database does not answer, or answers no.

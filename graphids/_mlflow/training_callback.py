@@ -14,10 +14,10 @@ import mlflow
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
 
+from graphids._mlflow.tracked_run import open_outbox, status_after
 from graphids.core.callbacks import NOT_WATCHED_TAGS, TauNormCallback, VRAMDriftCallback
 from graphids.model_card import dataset_profile
 from graphids.outbox.outbox import Outbox
-from graphids.tracked_run import open_outbox, status_after
 
 _MLPROJECT_NAMES = {
     "data.data": "data",

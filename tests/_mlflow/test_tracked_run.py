@@ -11,10 +11,10 @@ import mlflow
 import pytest
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from graphids._mlflow.tracked_run import Terminated, tracked_run
 from graphids.options import OptionError
 from graphids.outbox import durable_queue
 from graphids.outbox.outbox import Outbox
-from graphids.tracked_run import Terminated, tracked_run
 from main_job import Store
 
 
@@ -122,7 +122,7 @@ def test_the_callers_handler_of_sigterm_comes_back() -> None:
 def test_other_ranks_open_no_run_and_what_they_log_goes_nowhere(
     selected: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("graphids.tracked_run.rank_zero_only.rank", 1)
+    monkeypatch.setattr("graphids._mlflow.tracked_run.rank_zero_only.rank", 1)
     runs = len(selected.runs())
 
     with tracked_run() as outbox:

@@ -8,7 +8,7 @@ import lightning.pytorch as pl
 import pytest
 import torch
 
-from graphids._mlflow import MLflowTrainingCallback, _git_commit, tag_run
+from graphids._mlflow.training_callback import MLflowTrainingCallback, _git_commit, tag_run
 from graphids.core.callbacks import NOT_WATCHED_TAGS, ResumableFit, VRAMDriftCallback
 from graphids.core.data.datamodule import CANDataModule
 from graphids.core.models.detector import Detector

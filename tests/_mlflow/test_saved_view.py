@@ -15,14 +15,14 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import ErrorCode
 
 from graphids import report
+from graphids._mlflow.saved_view import PICTURE_SECTION, PICTURES, VIEW_KEY, experiment_tags, run_page, view_page
+from graphids._mlflow.tracked_run import tracked_run
 from graphids.config import render_config
 from graphids.core.frames import DataError
 from graphids.evaluate import evaluate
 from graphids.options import OPTIONS, OptionError
 from graphids.outbox.delivery import OWN_TAGS
 from graphids.retau import retau
-from graphids.saved_view import PICTURE_SECTION, PICTURES, VIEW_KEY, experiment_tags, run_page, view_page
-from graphids.tracked_run import tracked_run
 from graphids.train import train
 from tiny_model import tiny_classifier
 
@@ -145,7 +145,7 @@ def test_what_a_person_wrote_changed_or_removed_stays_so(experiment: str) -> Non
 
 def test_what_an_earlier_graphids_wrote_is_renewed(experiment: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("graphids.tracked_run.experiment_tags", lambda _: {NOTE_TAG: "as it was once"})
+        patch.setattr("graphids._mlflow.tracked_run.experiment_tags", lambda _: {NOTE_TAG: "as it was once"})
         run()
     assert tags_of(experiment)[NOTE_TAG] == "as it was once"
 
@@ -163,7 +163,7 @@ def test_what_a_run_wrote_that_ended_in_the_middle_of_it_is_known_as_graphids_ow
     run()
     assert set(json.loads(tags_of(experiment)[OWN_TAGS])) == set(experiment_tags(experiment))
 
-    monkeypatch.setattr("graphids.tracked_run.experiment_tags", lambda _: {VIEW_TAG: "of a later graphids"})
+    monkeypatch.setattr("graphids._mlflow.tracked_run.experiment_tags", lambda _: {VIEW_TAG: "of a later graphids"})
     run()
     assert tags_of(experiment)[VIEW_TAG] == "of a later graphids"
 
