@@ -14,8 +14,8 @@ from graphids.core.classifier import WindowClassifier
 from graphids.core.data.dataset import dataset_digest, labelled_windows, load_captures
 from graphids.options import SIMULATED
 from graphids.publication import close_with
-from graphids.report import log_evaluation_report
-from graphids.summary import OWN_CAPTURES, evaluation_summary, headline
+from graphids.report.pictures import log_evaluation_report
+from graphids.report.summary import OWN_CAPTURES, evaluation_summary, headline
 
 # Seed of simulated drives that no run with the default data has seen.
 UNSEEN_DRIVES = 1_000_003

@@ -15,10 +15,10 @@ from graphids.core.classifier import WindowClassifier
 from graphids.core.data.datamodule import CANDataModule
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.models.gat import GAT
-from graphids.model_card import model_card
 from graphids.outbox.outbox import Outbox
-from graphids.report import log_training_report
-from graphids.summary import headline, training_summary
+from graphids.report.model_card import model_card
+from graphids.report.pictures import log_training_report
+from graphids.report.summary import headline, training_summary
 
 MODEL_NAME = "model"
 

@@ -11,13 +11,13 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from torch import Tensor
 
+from graphids._mlflow.dataset_profile import dataset_profile
 from graphids._mlflow.tracked_run import tracked_run
 from graphids._mlflow.training_callback import tag_run
 from graphids.assessment.tau_sweep import best_tau
 from graphids.core.callbacks import NOT_WATCHED_TAGS, TauNormRecord, head_key
 from graphids.core.data.datamodule import CANDataModule
 from graphids.core.models.gat import GAT
-from graphids.model_card import dataset_profile
 from graphids.options import AUTO, OptionError
 from graphids.publication import publish
 from graphids.resume import CONFIG

@@ -18,7 +18,7 @@ from graphids.outbox.outbox import EXIT_NOT_SENT, Outbox
 from graphids.plots.study import draw_study
 from graphids.plots.style import png
 from graphids.publication import close_with
-from graphids.report import log_picture
+from graphids.report.pictures import log_picture
 from graphids.resume import CONFIG, FOLDER_TAG, PLAN, InterruptedRun, continue_as, run_folder
 
 SEED_TAG = "graphids.sweep.seed"

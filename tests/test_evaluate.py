@@ -12,7 +12,7 @@ from graphids.core.data.datamodule import CANDataModule
 from graphids.core.data.dataset import dataset_digest, load_captures
 from graphids.core.models.gat import GAT
 from graphids.evaluate import evaluate
-from graphids.summary import OWN_CAPTURES
+from graphids.report.summary import OWN_CAPTURES
 
 
 @pytest.mark.parametrize("is_own", [True, False])

@@ -14,9 +14,9 @@ import mlflow
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
 
+from graphids._mlflow.dataset_profile import dataset_profile
 from graphids._mlflow.tracked_run import open_outbox, status_after
 from graphids.core.callbacks import NOT_WATCHED_TAGS, TauNormCallback, VRAMDriftCallback
-from graphids.model_card import dataset_profile
 from graphids.outbox.outbox import Outbox
 
 _MLPROJECT_NAMES = {

@@ -15,8 +15,8 @@ from unittest import mock
 import pytest
 from mlflow import MlflowClient
 
-from graphids import report
 from graphids.outbox.outbox import EXIT_NOT_SENT, Outbox
+from graphids.report import pictures as report
 from mlflow_graphids import load_model
 from resumed_run import Act, Interruption, TinyRuns, at_step
 from tracking_server import TrackingServer, content

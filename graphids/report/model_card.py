@@ -12,7 +12,8 @@ from graphids.core.callbacks import TauNormRecord
 from graphids.core.data.dataset import SIMULATED
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.data.splits import SPLITS
-from graphids.summary import changed_by_tau, detection_table, false_alarms, figure, time_words
+from graphids.report.summary import changed_by_tau, detection_table, false_alarms, figure
+from graphids.wording import counted, time_words
 
 # What every store of MLflow keeps of a tag; the card is one of the LoggedModel.
 MAX_CHARACTERS = 6000
@@ -83,21 +84,10 @@ digest: `load_model(folder, expected_digest=...)`.
 """
 
 
-def dataset_profile(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """`CANDataModule.summary` as MLflow's page of a data set shows it: one short line each, nothing nested."""
-    profile = {"captures": summary["captures"], "frames": summary["frames"], "split": summary["split_reason"]}
-    profile |= {f"reader: {what}": count for what, count in summary["reader"].items()}
-    for name in SPLITS:
-        part = summary[name]
-        time = time_words(part["seconds"] / 3600)
-        profile[name] = f"{_captures(part['captures'])}, {part['frames']:,} frames, {time}"
-        profile[f"{name} windows"] = ", ".join(f"{kind} {count:,}" for kind, count in part["windows"].items())
-    return profile
-
-
 def _data(data: str, dataset_digest: str, summary: Mapping[str, Any]) -> str:
+    captures = counted(summary["captures"], "capture")
     lines = [
-        f"- {_plain(data)}, sha256 {dataset_digest}: {_captures(summary['captures'])}, {summary['frames']:,} frames",
+        f"- {_plain(data)}, sha256 {dataset_digest}: {captures}, {summary['frames']:,} frames",
         f"- {summary['split_reason']}",
     ]
     for name in SPLITS:
@@ -105,7 +95,7 @@ def _data(data: str, dataset_digest: str, summary: Mapping[str, Any]) -> str:
         windows = part["windows"]
         attacks = sum(windows.values()) - windows["normal"]
         lines.append(
-            f"- {name}: {_captures(part['captures'])}, {time_words(part['seconds'] / 3600)}, "
+            f"- {name}: {counted(part['captures'], 'capture')}, {time_words(part['seconds'] / 3600)}, "
             f"{windows['normal']:,} normal windows, {attacks:,} with an attack"
         )
     return "\n".join(lines)
@@ -156,10 +146,6 @@ def _limits(assessment: Assessment, preprocessing: Preprocessing, data: str) -> 
     if assessment.undefined:
         lines.append(f"Undefined on this test split: {len(assessment.undefined)} figures, `-` above.")
     return "\n".join(f"- {line}" for line in lines)
-
-
-def _captures(count: int) -> str:
-    return f"{count:,} capture{'' if count == 1 else 's'}"
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -7,7 +7,7 @@ import torch
 from graphids.assessment.assess import Assessment
 from graphids.assessment.tau_sweep import TauSweep
 from graphids.core.callbacks import TauNormRecord
-from graphids.summary import detection_table, evaluation_summary, headline, training_summary
+from graphids.report.summary import detection_table, evaluation_summary, headline, training_summary
 
 DOS = {
     "dos/windows": 12.0,

@@ -13,13 +13,13 @@ import pytest
 from mlflow import MlflowClient
 from PIL import Image
 
-from graphids import report
 from graphids.assessment.assess import assess, measure
 from graphids.assessment.tau_sweep import TauSweep
 from graphids.outbox.durable_queue import DurableQueue
 from graphids.outbox.outbox import Outbox
 from graphids.plots.style import new_figure, png
-from graphids.report import (
+from graphids.report import pictures as report
+from graphids.report.pictures import (
     PICTURES_TAG,
     attack_kinds_table,
     confusion_table,

@@ -10,7 +10,7 @@ import torch
 from graphids.assessment.assess import Assessment
 from graphids.assessment.tau_sweep import TauSweep
 from graphids.core.callbacks import TauNormRecord
-from graphids.model_card import MAX_CHARACTERS, dataset_profile, model_card
+from graphids.report.model_card import MAX_CHARACTERS, model_card
 from tiny_model import tiny_classifier
 
 PREPROCESSING = tiny_classifier().preprocessing
@@ -132,12 +132,3 @@ def test_a_card_fits_where_it_is_kept_and_is_the_same_in_every_place(
     assert card() == here
     assert len(here) < MAX_CHARACTERS
     assert str(Path.home()) not in here
-
-
-def test_the_profile_of_a_data_set_is_flat_and_counts_windows_by_split_and_kind() -> None:
-    profile = dataset_profile(SUMMARY)
-
-    assert profile["train"] == "2 captures, 900 frames, 1.5 minutes"
-    assert profile["train windows"] == "normal 36, dos 12, spoof 0"
-    assert profile["reader: dropped lines"] == 3
-    assert not any(isinstance(value, dict) for value in profile.values())

@@ -7,6 +7,7 @@ from graphids._mlflow.saved_view import run_page, view_page
 from graphids.assessment.assess import Assessment
 from graphids.assessment.tau_sweep import TauSweep
 from graphids.core.callbacks import TauNormRecord
+from graphids.wording import time_words
 
 OWN_CAPTURES = "The model was trained on these captures: most of its windows are not unseen, the figures flatter it."
 _NAMES = {
@@ -108,16 +109,6 @@ run     {run_id}
 model   {model_uri}
 
 {_look(tracking_uri, experiment_id, run_id)}"""
-
-
-def time_words(hours: float) -> str:
-    """A time that a person can judge: how long false alarms were counted says what their rate is worth.
-
-    >>> time_words(0.5), time_words(1 / 900)
-    ('30.0 minutes', '4.0 seconds')
-    """
-    minutes = hours * 60
-    return f"{minutes:.1f} minutes" if minutes >= 1 else f"{minutes * 60:.1f} seconds"
 
 
 def detection_table(kinds: Iterable[str], detectors: Mapping[str, Mapping[str, float]]) -> str:
