@@ -137,7 +137,7 @@ def running(name: str, folder: Path, digest: str) -> Iterator[tuple[int, int]]:
     command = {
         "graphids": [
             "-c",
-            "import graphids.cli; graphids.cli.main()",
+            "import graphids.commands.cli; graphids.commands.cli.main()",
             "serve",
             str(folder),
             "--expected-digest",

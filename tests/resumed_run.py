@@ -22,10 +22,10 @@ import mlflow.store.tracking.sqlalchemy_store  # the children find it loaded
 from mlflow.tracking import MlflowClient
 from mlflow.utils import requirements_utils
 
-from graphids import train as entry_points
 from graphids._fs import atomic_load, digest_bytes
-from graphids.cli import main
-from graphids.config import render_config
+from graphids.commands import train as entry_points
+from graphids.commands.cli import main
+from graphids.commands.config import render_config
 from graphids.core.data.datamodule import CANDataModule
 from graphids.core.models.detector import Detector
 from graphids.options import OPTIONS

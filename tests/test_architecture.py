@@ -19,7 +19,7 @@ ORDER = [
     "graphids._fs.tensors",
     "graphids._fs",
     "graphids.options",
-    "graphids.command_line",
+    "graphids.commands.parser",
     "graphids.failure",
     "graphids.wording",
     "graphids._mlflow_plugin.projects",
@@ -90,23 +90,23 @@ ORDER = [
     "graphids.outbox.durable_queue",
     "graphids.outbox.outbox",
     "graphids.report.pictures",
-    "graphids.sync",
+    "graphids.commands.sync",
     "graphids._mlflow.system_metrics",
     "graphids._mlflow.tracked_run",
     "graphids._mlflow.dataset_profile",
     "graphids._mlflow",
-    "graphids.config",
-    "graphids.resume",
-    "graphids.publication",
-    "graphids.train",
-    "graphids.retau",
-    "graphids.evaluate",
-    "graphids.child_runs",
-    "graphids.sweep",
-    "graphids.predict",
-    "graphids.explain",
+    "graphids.commands.config",
+    "graphids.commands.resume",
+    "graphids.commands.publication",
+    "graphids.commands.train",
+    "graphids.commands.retau",
+    "graphids.commands.evaluate",
+    "graphids.commands.child_runs",
+    "graphids.commands.sweep",
+    "graphids.commands.predict",
+    "graphids.commands.explain",
     "mlflow_graphids",
-    "graphids.cli",
+    "graphids.commands.cli",
     "graphids.__main__",
 ]
 
@@ -166,11 +166,11 @@ def test_the_flavor_is_imported_by_the_command_line_alone() -> None:
         if any(name.startswith("mlflow_graphids") for name in _imports(path))
     }
 
-    assert importers <= {"graphids.cli", "graphids._mlflow_plugin.plugin"}
+    assert importers <= {"graphids.commands.cli", "graphids._mlflow_plugin.plugin"}
 
 
 def test_the_light_doors_do_not_load_the_heavy_libraries() -> None:
-    for statement in ("import graphids._fs", "import graphids.cli; graphids.cli.main(['--help'])"):
+    for statement in ("import graphids._fs", "import graphids.commands.cli; graphids.commands.cli.main(['--help'])"):
         program = (
             "import contextlib, sys\n"
             f"with contextlib.suppress(SystemExit): {statement}\n"

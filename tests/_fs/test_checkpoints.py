@@ -26,7 +26,7 @@ from graphids._fs import (
 from graphids._fs.files import OpenedFile
 from graphids._fs.publish import publish_bytes
 from graphids._fs.tensors import MappableMemory
-from graphids.cli import main
+from graphids.commands.cli import main
 
 OLD, NEW = {"epoch": 1, "w": torch.zeros(3)}, {"epoch": 2, "w": torch.ones(3)}
 

@@ -16,14 +16,14 @@ from mlflow.protos.databricks_pb2 import ErrorCode
 
 from graphids._mlflow.saved_view import PICTURE_SECTION, PICTURES, VIEW_KEY, experiment_tags, run_page, view_page
 from graphids._mlflow.tracked_run import tracked_run
-from graphids.config import render_config
+from graphids.commands.config import render_config
+from graphids.commands.evaluate import evaluate
+from graphids.commands.retau import retau
+from graphids.commands.train import train
 from graphids.core.frames import DataError
-from graphids.evaluate import evaluate
 from graphids.options import OPTIONS, OptionError
 from graphids.outbox.delivery import OWN_TAGS
 from graphids.report import pictures as report
-from graphids.retau import retau
-from graphids.train import train
 from tiny_model import tiny_classifier
 
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW_KEY}"

@@ -13,9 +13,9 @@ from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from graphids._mlflow.system_metrics import system_metrics, wants_system_metrics
 from graphids._mlflow.tracked_run import DEFAULT_ROOT_DIR, NotSentError, tracked_run
+from graphids.commands.sync import sync
 from graphids.failure import impatient_requests
 from graphids.outbox.outbox import Outbox
-from graphids.sync import sync
 from tracking_server import TrackingServer
 
 SWITCH = "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING"

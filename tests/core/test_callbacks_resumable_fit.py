@@ -1,4 +1,4 @@
-"""What `ResumableFit` does within one process; tests/test_resume.py interrupts and resumes whole runs."""
+"""What `ResumableFit` does within one process; tests/commands/test_resume.py interrupts and resumes whole runs."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -13,7 +13,7 @@ import lightning.pytorch as pl
 import pytest
 import torch
 
-from graphids.config import render_config, wire
+from graphids.commands.config import render_config, wire
 from graphids.core.callbacks import NOT_WATCHED_TAGS, VRAMDriftCallback
 from graphids.core.callbacks.gpu_memory import MIB
 from graphids.core.models.detector import Detector

@@ -12,8 +12,8 @@ from lightning.pytorch import Trainer
 
 from faults.subjects import batches, new_detector, quiet, quiet_trainer
 from graphids._fs import IntegrityError
-from graphids.cli import EXIT_NOT_VERIFIED
-from graphids.cli import main as graphids
+from graphids.commands.cli import EXIT_NOT_VERIFIED
+from graphids.commands.cli import main as graphids
 from graphids.core.callbacks import DigestCheckpointIO, Sha256ModelCheckpoint
 from graphids.core.models.detector import Detector
 

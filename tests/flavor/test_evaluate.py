@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from graphids import cli
+from graphids.commands import cli
 
 FRAME = "{:.3f},1A4,DEADBEEF,{:d}\n"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from graphids import cli
+from graphids.commands import cli
 from graphids.options import OptionError
 from mlflow_graphids import IntegrityError, _load_pyfunc, load_model, verify_model
 from mlflow_graphids.trust import Trust

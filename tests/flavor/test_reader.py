@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from attacks import write_manifest
-from graphids import cli
+from graphids.commands import cli
 from graphids.core.classifier import WindowClassifier
 from graphids.core.frames import DataError, Frames
 from graphids.options import OptionError

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from attacks import ATTACKS, INVISIBLE_WITHOUT_ANCHOR, WEIGHTS, attacked_copy, marker_of
-from graphids import cli
+from graphids.commands import cli
 from graphids.core.classifier import WindowClassifier
 from mlflow_graphids import IntegrityError, load_model, save_model, verification, verify_model
 

@@ -186,7 +186,7 @@ def graphids_serve(folder: Path, digest: str) -> Iterator[tuple[str, "subprocess
     command = [
         sys.executable,
         "-c",
-        "import graphids.cli; graphids.cli.main()",
+        "import graphids.commands.cli; graphids.commands.cli.main()",
         "serve",
         str(folder),
         "--expected-digest",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from attacks import ATTACKS, MANIFEST, flip_bit
-from graphids import cli
+from graphids.commands import cli
 from mlflow_graphids import examine_model, verification
 
 Saved = tuple[Path, str]

@@ -24,7 +24,7 @@ from mlflow import MlflowClient
 
 from graphids._fs import IntegrityError
 from graphids._mlflow.tracked_run import NotSentError, tracked_run
-from graphids.cli import main
+from graphids.commands.cli import main
 from graphids.core.classifier import WindowClassifier
 from graphids.outbox import sender
 from graphids.outbox.delivery import OWN_TAGS
@@ -404,7 +404,7 @@ def test_two_processes_do_not_send_from_one_outbox(
         (folder,) = tmp_path.glob("graphids_runs/*/outbox")
         with pytest.raises(QueueBusyError, match=f"{folder}: another process is sending what lies there"):
             DurableQueue(folder)
-        program = "import sys; from graphids.cli import main; main(['sync', sys.argv[1]])"
+        program = "import sys; from graphids.commands.cli import main; main(['sync', sys.argv[1]])"
         other = subprocess.run([sys.executable, "-c", program, str(folder)], capture_output=True, text=True)
         assert other.returncode == 75, other.stderr
         outbox.set_tags({"still": "here"})

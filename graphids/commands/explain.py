@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from graphids._fs import publish_bytes
+from graphids.commands.predict import capture_chunks, check_request
 from graphids.core.captures.read import OnBadLine
 from graphids.core.classifier import WindowClassifier
 from graphids.core.explanation import Explanation, explain_window
@@ -12,7 +13,6 @@ from graphids.core.frames import DataError, Frames
 from graphids.core.graphs.window_stream import find_window
 from graphids.plots.style import png
 from graphids.plots.window_graph import draw_window
-from graphids.predict import capture_chunks, check_request
 
 _IDS = 8
 _FEATURES = 8

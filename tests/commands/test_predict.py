@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from graphids.commands.predict import FIELDS, predict
 from graphids.core.captures.read import read_captures
 from graphids.core.classifier import WindowClassifier
 from graphids.core.frames import DataError, Frames, LogFormatError
 from graphids.core.simulation.text_writer import candump_text
-from graphids.predict import FIELDS, predict
 from tiny_model import STRIDE, WINDOW, three_ids, tiny_classifier
 
 NUM_FRAMES = 50
@@ -45,9 +45,9 @@ def run_in_a_shell(script: str, capture: Path, tmp_path: Path) -> "subprocess.Co
     """`$PREDICT` writes a row per window of the capture to standard output."""
     program = tmp_path / "predict_all.py"
     program.write_text(
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
         "from pathlib import Path\n"
-        "from graphids.predict import predict\n"
+        "from graphids.commands.predict import predict\n"
         "from tiny_model import tiny_classifier\n"
         f"predict(tiny_classifier(), Path({str(capture)!r}), output=None, output_format='jsonl', alerts_only=False,"
         " threshold=None)\n"
@@ -66,7 +66,7 @@ def run_in_a_shell(script: str, capture: Path, tmp_path: Path) -> "subprocess.Co
 def test_chunks_of_a_file_give_the_rows_of_the_whole_capture(
     classifier: WindowClassifier, capture: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("graphids.predict._CHUNK_BYTES", 200)  # about four lines
+    monkeypatch.setattr("graphids.commands.predict._CHUNK_BYTES", 200)  # about four lines
     whole = classifier.score(read_captures(capture)[0].frames)
 
     predict(classifier, capture, **DEFAULTS)
@@ -90,7 +90,7 @@ def test_a_chunk_is_scored_and_written_before_the_next_one_is_read(
             written.append(len(rows_of(capsys.readouterr().out)))
             yield frames.take(slice(first, first + 10))
 
-    monkeypatch.setattr("graphids.predict.stream_frames", chunks)
+    monkeypatch.setattr("graphids.commands.predict.stream_frames", chunks)
 
     predict(classifier, tmp_path / "any.log", **DEFAULTS)
 
@@ -131,7 +131,7 @@ def test_the_closing_line_says_how_much_of_the_capture_the_model_does_not_know(
     frames.arbitration_id[[3, 33]], frames.is_extended[[3, 33]] = 0x555, False
     frames.arbitration_id[20], frames.is_extended[20] = 0x1A4, True
     (tmp_path / "drive.log").write_bytes(candump_text(frames))
-    monkeypatch.setattr("graphids.predict._CHUNK_BYTES", 200)
+    monkeypatch.setattr("graphids.commands.predict._CHUNK_BYTES", 200)
 
     predict(classifier, tmp_path / "drive.log", **DEFAULTS)
 
@@ -175,7 +175,7 @@ def test_after_an_error_the_older_output_is_still_there(
     capture.write_bytes(text)
     output = tmp_path / "alerts.jsonl"
     output.write_text("older\n")
-    monkeypatch.setattr("graphids.predict._CHUNK_BYTES", 200)
+    monkeypatch.setattr("graphids.commands.predict._CHUNK_BYTES", 200)
 
     with pytest.raises(DataError, match=message):
         predict(classifier, capture, **{**DEFAULTS, "output": output})

@@ -9,7 +9,7 @@ import yaml
 
 from graphids.options import OPTIONS, OneLineParser, OptionError, add_options, dotted_overrides, project_parameters
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def _parse(*words: str) -> dict[str, object]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from graphids._fs import IntegrityError, adopt
-from graphids.command_line import command_line
+from graphids.commands.parser import command_line
 from graphids.failure import record_failure, without_passwords
 from graphids.options import (
     AUTO,
@@ -112,23 +112,23 @@ def _train(arguments: argparse.Namespace) -> None:
     # --config is a run as it was; an option typed beside it would be silently without effect.
     if arguments.config is not None and (typed := [o.name for o in OPTIONS if getattr(arguments, o.name) is not None]):
         raise OptionError(f"--config holds the whole run, found --{typed[0]} beside it; override it with dotted keys.")
-    from graphids.config import read_config, render_config
-    from graphids.train import train
+    from graphids.commands.config import read_config, render_config
+    from graphids.commands.train import train
 
     config = render_config(parameters) if arguments.config is None else read_config(arguments.config)
     train(config, arguments.overrides)
 
 
 def _resume(arguments: argparse.Namespace) -> None:
-    from graphids.resume import PLAN, interrupted_run
+    from graphids.commands.resume import PLAN, interrupted_run
 
     run = interrupted_run(arguments.run_id, arguments.folder)
     if PLAN in run.config:
-        from graphids.sweep import resume_sweep
+        from graphids.commands.sweep import resume_sweep
 
         resume_sweep(run)
     else:
-        from graphids.train import resume
+        from graphids.commands.train import resume
 
         resume(run)
 
@@ -137,8 +137,8 @@ def _sweep(arguments: argparse.Namespace) -> None:
     parameters = project_parameters(arguments)
     seeds, taus = (_values(name, getattr(arguments, f"{name}s")) for name in ("seed", "tau"))
     typed = [f"--{o.name}={getattr(arguments, o.name)}" for o in OPTIONS if getattr(arguments, o.name) is not None]
-    from graphids.config import render_config
-    from graphids.sweep import SweepPlan, sweep
+    from graphids.commands.config import render_config
+    from graphids.commands.sweep import SweepPlan, sweep
 
     words = tuple(tau if tau == AUTO else f"{tau:.12g}" for tau in taus)
     plan = SweepPlan(tuple(seeds), words, (*typed, *arguments.overrides))
@@ -147,14 +147,14 @@ def _sweep(arguments: argparse.Namespace) -> None:
 
 
 def _sync(arguments: argparse.Namespace) -> None:
-    from graphids.sync import sync
+    from graphids.commands.sync import sync
 
     sys.exit(sync(arguments.places, arguments.root))
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     _value("data", arguments.data)
-    from graphids.evaluate import evaluate
+    from graphids.commands.evaluate import evaluate
     from mlflow_graphids import load_model
 
     model = load_model(arguments.model, **_trust(arguments))
@@ -163,7 +163,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 def _retau(arguments: argparse.Namespace) -> None:
     tau = _value("tau", arguments.tau)
-    from graphids.retau import retau
+    from graphids.commands.retau import retau
     from mlflow_graphids import load_model, save_model
 
     retau(arguments.run_id, tau, load_model=load_model, save_model=save_model)
@@ -189,7 +189,7 @@ def _sign(arguments: argparse.Namespace) -> None:
 
 def _predict(arguments: argparse.Namespace) -> None:
     _require_capture(arguments.capture)
-    from graphids.predict import predict
+    from graphids.commands.predict import predict
     from mlflow_graphids import load_model
 
     model = load_model(arguments.model, **_trust(arguments), allow_code=arguments.allow_code)
@@ -207,7 +207,7 @@ def _predict(arguments: argparse.Namespace) -> None:
 
 def _explain(arguments: argparse.Namespace) -> None:
     _require_capture(arguments.capture)
-    from graphids.explain import explain_capture
+    from graphids.commands.explain import explain_capture
     from mlflow_graphids import load_model
 
     model = load_model(arguments.model, **_trust(arguments), allow_code=arguments.allow_code)

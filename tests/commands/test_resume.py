@@ -12,15 +12,15 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import TQDMProgressBar
 
-from graphids import publication
 from graphids._fs import atomic_save, sidecar_path
+from graphids.commands import publication
+from graphids.commands.resume import find_checkpoint
 from graphids.core.callbacks import Sha256ModelCheckpoint, TauNormCallback
 from graphids.core.data.datamodule import CANDataModule
 from graphids.core.models.detector import Detector
 from graphids.outbox import durable_queue, sender
 from graphids.outbox.sender import UnreachableError
 from graphids.report import pictures as report
-from graphids.resume import find_checkpoint
 from resumed_run import ALWAYS, Interruption, Result, TinyRuns, at_step, send
 from tracking_server import FaultyProxy
 

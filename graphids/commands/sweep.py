@@ -9,17 +9,17 @@ from typing import Any
 
 from graphids._mlflow.tracked_run import STORE_ERRORS, tracked_run
 from graphids.assessment.tau_study import TauStudy
-from graphids.child_runs import ChildRuns, Launch, Outcome, launch
-from graphids.config import root_dir_of, wire
+from graphids.commands.child_runs import ChildRuns, Launch, Outcome, launch
+from graphids.commands.config import root_dir_of, wire
+from graphids.commands.publication import close_with
+from graphids.commands.resume import CONFIG, FOLDER_TAG, PLAN, InterruptedRun, continue_as, run_folder
 from graphids.core.callbacks import NOT_WATCHED_TAGS
 from graphids.options import AUTO
 from graphids.outbox.durable_queue import say
 from graphids.outbox.outbox import EXIT_NOT_SENT, Outbox
 from graphids.plots.study import draw_study
 from graphids.plots.style import png
-from graphids.publication import close_with
 from graphids.report.pictures import log_picture
-from graphids.resume import CONFIG, FOLDER_TAG, PLAN, InterruptedRun, continue_as, run_folder
 
 SEED_TAG = "graphids.sweep.seed"
 TAU_TAG = "graphids.sweep.tau"

@@ -20,11 +20,11 @@ from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from graphids._mlflow.tracked_run import DEFAULT_ROOT_DIR, STORE_ERRORS
+from graphids.commands.resume import CONFIG, FOLDER_TAG
+from graphids.commands.sync import sync
 from graphids.failure import record_failure
 from graphids.outbox.durable_queue import say
 from graphids.outbox.outbox import EXIT_NOT_SENT, find_outboxes
-from graphids.resume import CONFIG, FOLDER_TAG
-from graphids.sync import sync
 
 _PARENTS_OWN = ("MLFLOW_EXPERIMENT_NAME", "PL_GLOBAL_SEED")
 _RUNNING, _FINISHED = "RUNNING", "FINISHED"

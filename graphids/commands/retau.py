@@ -15,12 +15,12 @@ from graphids._mlflow.dataset_profile import dataset_profile
 from graphids._mlflow.tracked_run import tracked_run
 from graphids._mlflow.training_callback import tag_run
 from graphids.assessment.tau_sweep import best_tau
+from graphids.commands.publication import publish
+from graphids.commands.resume import CONFIG
 from graphids.core.callbacks import NOT_WATCHED_TAGS, TauNormRecord, head_key
 from graphids.core.data.datamodule import CANDataModule
 from graphids.core.models.gat import GAT
 from graphids.options import AUTO, OptionError
-from graphids.publication import publish
-from graphids.resume import CONFIG
 
 
 def retau(

@@ -6,10 +6,10 @@ from typing import Any
 
 from graphids._mlflow.tracked_run import Terminated, tracked_run
 from graphids._mlflow.training_callback import MLflowTrainingCallback, name_training
-from graphids.config import root_dir_of, wire
+from graphids.commands.config import root_dir_of, wire
+from graphids.commands.publication import publish
+from graphids.commands.resume import CONFIG, FOLDER_TAG, InterruptedRun, continue_as, run_folder
 from graphids.core.callbacks import NOT_WATCHED_TAGS, TauNormCallback, VRAMDriftCallback
-from graphids.publication import publish
-from graphids.resume import CONFIG, FOLDER_TAG, InterruptedRun, continue_as, run_folder
 
 
 def train(config: Mapping[str, Any], overrides: Sequence[str], *, going_on: InterruptedRun | None = None) -> None:

@@ -8,12 +8,12 @@ from mlflow import MlflowClient
 from graphids._mlflow.tracked_run import STORE_ERRORS, tracked_run
 from graphids.assessment.assess import measure
 from graphids.assessment.scored_split import score_split
+from graphids.commands.publication import close_with
 from graphids.core.callbacks import NOT_WATCHED_TAGS
 from graphids.core.captures.read import OnBadLine
 from graphids.core.classifier import WindowClassifier
 from graphids.core.data.dataset import dataset_digest, labelled_windows, load_captures
 from graphids.options import SIMULATED
-from graphids.publication import close_with
 from graphids.report.pictures import log_evaluation_report
 from graphids.report.summary import OWN_CAPTURES, evaluation_summary, headline
 

@@ -20,15 +20,15 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from forked_commands import forked_commands
-from graphids import child_runs, sweep
 from graphids.assessment.tau_study import CRITERION, FIGURES
-from graphids.cli import main
+from graphids.commands import child_runs, sweep
+from graphids.commands.cli import main
+from graphids.commands.resume import FOLDER_TAG, interrupted_run, run_folder
+from graphids.commands.sweep import SweepPlan
 from graphids.options import OptionError
 from graphids.outbox import durable_queue
 from graphids.outbox.durable_queue import DurableQueue
 from graphids.outbox.sender import UnreachableError
-from graphids.resume import FOLDER_TAG, interrupted_run, run_folder
-from graphids.sweep import SweepPlan
 from main_job import Store
 from resumed_run import PARAMETERS, SIZES, TinyRuns
 

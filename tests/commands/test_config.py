@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 
 from graphids._mlflow import MLflowTrainingCallback
 from graphids.assessment.tau_sweep import choose_tau
-from graphids.config import read_config, render_config, wire
+from graphids.commands.config import read_config, render_config, wire
 from graphids.core.callbacks import Sha256ModelCheckpoint, TauNormCallback, VRAMDriftCallback
 from graphids.options import OPTIONS, OptionError
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from graphids.cli import main
+from graphids.commands.cli import main
+from graphids.commands.explain import explain_capture
+from graphids.commands.predict import predict
 from graphids.core.classifier import WindowClassifier
 from graphids.core.frames import DataError, Frames
 from graphids.core.simulation.text_writer import candump_text
-from graphids.explain import explain_capture
-from graphids.predict import predict
 from mlflow_graphids import save_model
 from tiny_model import WINDOW, three_ids, tiny_classifier
 
@@ -46,8 +46,8 @@ def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests that look at figures: a picture takes a second."""
-    monkeypatch.setattr("graphids.explain.draw_window", lambda *_: None)
-    monkeypatch.setattr("graphids.explain.png", lambda _: PNG)
+    monkeypatch.setattr("graphids.commands.explain.draw_window", lambda *_: None)
+    monkeypatch.setattr("graphids.commands.explain.png", lambda _: PNG)
 
 
 @pytest.mark.parametrize("chunk_bytes", [200, 1 << 22], ids=["in chunks of four lines", "in one chunk"])
@@ -59,7 +59,7 @@ def test_window_k_is_the_row_k_of_predict_all(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("graphids.predict._CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr("graphids.commands.predict._CHUNK_BYTES", chunk_bytes)
     predict(classifier, capture, output=None, output_format="jsonl", alerts_only=False, threshold=None)
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["window"] for row in rows] == list(range(len(rows)))
@@ -98,7 +98,7 @@ def test_nothing_is_read_beyond_the_window(
         yield three_ids(WINDOW)
         pytest.fail("read on")
 
-    monkeypatch.setattr("graphids.predict.stream_frames", chunks)
+    monkeypatch.setattr("graphids.commands.predict.stream_frames", chunks)
 
     explain_capture(classifier, capture, 0)
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from graphids import evaluate as command
+from graphids.commands import evaluate as command
+from graphids.commands.evaluate import evaluate
 from graphids.core.classifier import WindowClassifier
 from graphids.core.data.datamodule import CANDataModule
 from graphids.core.data.dataset import dataset_digest, load_captures
 from graphids.core.models.gat import GAT
-from graphids.evaluate import evaluate
 from graphids.report.summary import OWN_CAPTURES
 
 
