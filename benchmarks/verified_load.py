@@ -42,8 +42,8 @@ from graphids.core.graphs.features import EDGE_FEATURES, NODE_FEATURES
 from graphids.core.models.gat import GAT
 from mlflow_graphids import load_model, save_model
 from mlflow_graphids.artifacts import tensors_in
-from mlflow_graphids.manifest import MODEL_FILE, WEIGHTS_FILE
-from mlflow_graphids.verification import inspect_folder
+from mlflow_graphids.verification.folder import inspect_folder
+from mlflow_graphids.verification.manifest import MODEL_FILE, WEIGHTS_FILE
 
 CLASSES, TOKENS, LAYERS, HEADS = ("normal", "dos", "fuzzy", "spoof"), 101, 4, 8
 Load = Callable[[], object]

@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 import pandas as pd
 
 from mlflow_graphids.pyfunc_wrapper import VerifiedClassifier
-from mlflow_graphids.scoring_app import ServerLimits, scoring_app
-from mlflow_graphids.serving import http_server, serve
+from mlflow_graphids.serving.scoring_app import ServerLimits, scoring_app
+from mlflow_graphids.serving.server import http_server, serve
 
 T = TypeVar("T")
 JSON, CSV = "application/json", "text/csv"

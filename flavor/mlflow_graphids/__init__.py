@@ -1,16 +1,21 @@
 """The MLflow flavor of graphids, also reachable as `mlflow.graphids`.
 
-A saved model names this package as its loader module for ever, so its name and `_load_pyfunc` stay.
+A saved model names this package as its loader module for ever, so its name and `_load_pyfunc` stay. A public name is
+imported when it is asked for: whoever only verifies a model does not load torch.
 """
 
-from graphids._fs import IntegrityError
-from mlflow_graphids.artifacts import IncompatibleModelError
-from mlflow_graphids.examination import Examination, examine_model
-from mlflow_graphids.loading import _load_pyfunc, load_model, sign_model, verify_model
-from mlflow_graphids.manifest import FLAVOR_NAME
-from mlflow_graphids.saving import get_default_conda_env, get_default_pip_requirements, log_model, save_model
-from mlflow_graphids.scoring_app import ServerLimits
-from mlflow_graphids.serving import serve
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from graphids._fs import IntegrityError
+    from mlflow_graphids.artifacts import IncompatibleModelError
+    from mlflow_graphids.examination import Examination, examine_model
+    from mlflow_graphids.loading import _load_pyfunc, load_model, sign_model, verify_model
+    from mlflow_graphids.saving import get_default_conda_env, get_default_pip_requirements, log_model, save_model
+    from mlflow_graphids.serving.scoring_app import ServerLimits
+    from mlflow_graphids.serving.server import serve
+    from mlflow_graphids.verification.manifest import FLAVOR_NAME
 
 __all__ = [
     "FLAVOR_NAME",
@@ -29,3 +34,20 @@ __all__ = [
     "sign_model",
     "verify_model",
 ]
+_MODULES = {
+    "graphids._fs": ("IntegrityError",),
+    "mlflow_graphids.artifacts": ("IncompatibleModelError",),
+    "mlflow_graphids.examination": ("Examination", "examine_model"),
+    "mlflow_graphids.loading": ("_load_pyfunc", "load_model", "sign_model", "verify_model"),
+    "mlflow_graphids.saving": ("get_default_conda_env", "get_default_pip_requirements", "log_model", "save_model"),
+    "mlflow_graphids.serving.scoring_app": ("ServerLimits",),
+    "mlflow_graphids.serving.server": ("serve",),
+    "mlflow_graphids.verification.manifest": ("FLAVOR_NAME",),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

@@ -14,8 +14,8 @@ from graphids.core.classifier import WindowClassifier
 from graphids.core.data.preprocessing import STATISTICS, Preprocessing
 from graphids.core.graphs.packed import EDGE_FEATURES, NODE_FEATURES, Column
 from graphids.core.models.gat import GAT
-from mlflow_graphids.manifest import MODEL_FILE, WEIGHTS_FILE
-from mlflow_graphids.strict import Buffer, parse_json, render_json
+from mlflow_graphids.verification.manifest import MODEL_FILE, WEIGHTS_FILE
+from mlflow_graphids.verification.strict import Buffer, parse_json, render_json
 
 FORMAT_VERSION = 1
 # Not a weight of the network: the head before tau-normalization, from which another tau starts.

@@ -6,9 +6,9 @@ from typing import Any
 
 from graphids._fs import IntegrityError
 from mlflow_graphids.loading import inspect_model
-from mlflow_graphids.strict import shown
-from mlflow_graphids.trust import Policy, Trust
-from mlflow_graphids.verification import FileState
+from mlflow_graphids.verification.folder import FileState
+from mlflow_graphids.verification.strict import shown
+from mlflow_graphids.verification.trust import Policy, Trust
 
 
 @dataclass(frozen=True, slots=True)

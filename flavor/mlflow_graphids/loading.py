@@ -23,13 +23,14 @@ from mlflow.store.artifact.models_artifact_repo import ModelsArtifactRepository
 from graphids._fs import IntegrityError, publish_bytes
 from graphids.core.frames import Frames
 from graphids.options import OptionError
-from mlflow_graphids.anchors import Anchor, resolve_anchor
 from mlflow_graphids.artifacts import from_payload
 from mlflow_graphids.pyfunc_wrapper import ServedClassifier, VerifiedClassifier
 from mlflow_graphids.reader import unpickle_reader
 from mlflow_graphids.saving import digest_being_logged
-from mlflow_graphids.signing import write_signature
-from mlflow_graphids.trust import (
+from mlflow_graphids.verification.anchors import Anchor, resolve_anchor
+from mlflow_graphids.verification.folder import Inspection, Verified, inspect_folder
+from mlflow_graphids.verification.signing import write_signature
+from mlflow_graphids.verification.trust import (
     EXPECTED_DIGEST_VARIABLE,
     POLICY_VARIABLE,
     SIGNATURE_SUFFIX,
@@ -39,7 +40,6 @@ from mlflow_graphids.trust import (
     find_anchor,
     require_digest,
 )
-from mlflow_graphids.verification import Inspection, Verified, inspect_folder
 
 _logger = logging.getLogger(__name__)
 

@@ -29,7 +29,9 @@ from graphids.core.classifier import WindowClassifier
 from graphids.logged_model import DIGEST_KEY, set_anchor
 from mlflow_graphids.artifacts import to_payload
 from mlflow_graphids.frames_schema import default_signature
-from mlflow_graphids.manifest import (
+from mlflow_graphids.pyfunc_wrapper import own_settings, require_known
+from mlflow_graphids.reader import CaptureReader, pickle_reader, reader_versions
+from mlflow_graphids.verification.manifest import (
     CARD_FILE,
     CODE_FOLDER,
     FLAVOR_NAME,
@@ -40,8 +42,6 @@ from mlflow_graphids.manifest import (
     parse_manifest,
     render_manifest,
 )
-from mlflow_graphids.pyfunc_wrapper import own_settings, require_known
-from mlflow_graphids.reader import CaptureReader, pickle_reader, reader_versions
 
 # What scoring imports. `graphids` is on no package index: an environment that is built from these needs a wheel of it
 # in reach (PIP_FIND_LINKS), or `pip_requirements` that name one.

@@ -8,7 +8,7 @@ import pytest
 from graphids.commands import cli
 from graphids.options import OptionError
 from mlflow_graphids import IntegrityError, _load_pyfunc, load_model, verify_model
-from mlflow_graphids.trust import Trust
+from mlflow_graphids.verification.trust import Trust
 
 Saved = tuple[Path, str]
 

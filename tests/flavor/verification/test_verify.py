@@ -9,7 +9,8 @@ import pytest
 
 from attacks import ATTACKS, MANIFEST, flip_bit
 from graphids.commands import cli
-from mlflow_graphids import examine_model, verification
+from mlflow_graphids import examine_model
+from mlflow_graphids.verification import folder as verification
 
 Saved = tuple[Path, str]
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from graphids.core.frames import DataError
-from mlflow_graphids.request_body import parse_csv, parse_json
+from mlflow_graphids.serving.request_body import parse_csv, parse_json
 
 COLUMNS = ["timestamp", "arbitration_id", "data_field"]
 ROWS = [[0.5, "1A4", "DEAD"], [1, "420", ""]]

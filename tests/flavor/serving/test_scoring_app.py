@@ -12,7 +12,7 @@ import pytest
 
 from mlflow_graphids import load_model
 from mlflow_graphids.pyfunc_wrapper import VerifiedClassifier
-from mlflow_graphids.scoring_app import MAX_WINDOWS
+from mlflow_graphids.serving.scoring_app import MAX_WINDOWS
 from scoring_client import CSV, JSON, ask, running, split_body
 
 COLUMNS = ["timestamp", "arbitration_id", "data_field", "channel"]
@@ -251,7 +251,7 @@ def test_a_failure_of_the_server_stays_in_its_log(
     def fail(*_: object) -> bytes:
         raise RuntimeError("inside /srv/graphids")
 
-    monkeypatch.setattr("mlflow_graphids.scoring_app._score", fail)
+    monkeypatch.setattr("mlflow_graphids.serving.scoring_app._score", fail)
     # uvicorn's own handler writes past caplog, which listens at the root.
     with running(model) as url, caplog.at_level(logging.ERROR):
         logging.getLogger("uvicorn").propagate = True

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphids._fs import IntegrityError, digest_bytes
-from mlflow_graphids.strict import Buffer, parse_json, render_json, shown
+from mlflow_graphids.verification.strict import Buffer, parse_json, render_json, shown
 
 FORMAT_VERSION = 1
 FLAVOR_NAME = "graphids"

@@ -19,8 +19,8 @@ from starlette.routing import Route
 
 from graphids.core.frames import DataError
 from graphids.options import OptionError
-from mlflow_graphids import request_body
 from mlflow_graphids.pyfunc_wrapper import ServedClassifier, VerifiedClassifier, prediction_settings
+from mlflow_graphids.serving import request_body
 
 MIB = 1 << 20
 # With stride 1 a small body makes many windows: twice as many of 256 frames, all alerts, took 1 GiB and a minute.

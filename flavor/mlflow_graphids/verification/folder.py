@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from graphids._fs import IntegrityError, read_digested
-from mlflow_graphids.manifest import (
+from mlflow_graphids.verification.manifest import (
     CODE_FOLDER,
     MANIFEST_FILE,
     MAX_MANIFEST_BYTES,
@@ -23,8 +23,8 @@ from mlflow_graphids.manifest import (
     PayloadFile,
     parse_manifest,
 )
-from mlflow_graphids.mlmodel import MLmodel, contradictions, parse_mlmodel
-from mlflow_graphids.strict import Buffer, shown
+from mlflow_graphids.verification.mlmodel import MLmodel, contradictions, parse_mlmodel
+from mlflow_graphids.verification.strict import Buffer, shown
 
 # Written by MLflow beside the payload, some of them after the model was saved. None is opened to load a model.
 FILES_BESIDE = frozenset(

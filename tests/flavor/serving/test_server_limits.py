@@ -21,7 +21,7 @@ from graphids.core.classifier import WindowClassifier
 from graphids.options import OptionError
 from mlflow_graphids import load_model, save_model
 from mlflow_graphids.pyfunc_wrapper import VerifiedClassifier
-from mlflow_graphids.scoring_app import ServerLimits
+from mlflow_graphids.serving.scoring_app import ServerLimits
 from scoring_client import (
     Answer,
     accepts,
@@ -63,7 +63,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
         events.may_end.wait(30)
         return b"{}"
 
-    monkeypatch.setattr("mlflow_graphids.scoring_app._score", score)
+    monkeypatch.setattr("mlflow_graphids.serving.scoring_app._score", score)
     yield events
     events.may_end.set()
 

@@ -8,8 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphids._fs import IntegrityError
-from mlflow_graphids.manifest import CODE_FOLDER, FLAVOR_NAME, LOADER_MODULE, MLMODEL_FILE, PYFUNC_NAME, Manifest
-from mlflow_graphids.strict import Buffer, parse_yaml, shown
+from mlflow_graphids.verification.manifest import (
+    CODE_FOLDER,
+    FLAVOR_NAME,
+    LOADER_MODULE,
+    MLMODEL_FILE,
+    PYFUNC_NAME,
+    Manifest,
+)
+from mlflow_graphids.verification.strict import Buffer, parse_yaml, shown
 
 # Keys that MLflow needs and that change nothing about how the verified bytes are used.
 _FREE_KEYS = {FLAVOR_NAME: frozenset({"code"}), PYFUNC_NAME: frozenset({"env", "python_version"})}

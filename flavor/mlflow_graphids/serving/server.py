@@ -21,8 +21,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from graphids.options import OptionError
 from mlflow_graphids.loading import load_model
-from mlflow_graphids.scoring_app import ServerLimits, scoring_app
-from mlflow_graphids.trust import Policy
+from mlflow_graphids.serving.scoring_app import ServerLimits, scoring_app
+from mlflow_graphids.verification.trust import Policy
 
 _MAX_PORT = 65535
 _BACKLOG = 1024

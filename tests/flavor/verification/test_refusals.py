@@ -11,7 +11,8 @@ import pytest
 from attacks import ATTACKS, INVISIBLE_WITHOUT_ANCHOR, WEIGHTS, attacked_copy, marker_of
 from graphids.commands import cli
 from graphids.core.classifier import WindowClassifier
-from mlflow_graphids import IntegrityError, load_model, save_model, verification, verify_model
+from mlflow_graphids import IntegrityError, load_model, save_model, verify_model
+from mlflow_graphids.verification import folder as verification
 
 Saved = tuple[Path, str]
 

@@ -142,7 +142,7 @@ def test_serve_refuses_a_port_that_another_took_while_the_model_was_loaded(
         others.append(socket.create_server(("127.0.0.1", port)))
         return load_model(*arguments, **options)
 
-    monkeypatch.setattr("mlflow_graphids.serving.load_model", load)
+    monkeypatch.setattr("mlflow_graphids.serving.server.load_model", load)
     try:
         with pytest.raises(OptionError, match=r"no server can listen there \(Address already in use\)"):
             serve(saved[0], expected_digest=saved[1], port=port)
@@ -161,7 +161,7 @@ def test_serve_listens_nowhere_before_the_model_is_verified(
             socket.create_connection(("127.0.0.1", port))
         raise IntegrityError("not verified")
 
-    monkeypatch.setattr("mlflow_graphids.serving.load_model", load)
+    monkeypatch.setattr("mlflow_graphids.serving.server.load_model", load)
     with pytest.raises(IntegrityError, match="not verified"):
         serve(saved[0], expected_digest=saved[1], port=port)
 

@@ -13,9 +13,9 @@ from urllib.parse import urlparse
 
 from graphids._fs import IntegrityError
 from graphids.options import OptionError
-from mlflow_graphids.anchors import Anchor, resolve_anchor
-from mlflow_graphids.manifest import is_digest
-from mlflow_graphids.signing import signed_digest
+from mlflow_graphids.verification.anchors import Anchor, resolve_anchor
+from mlflow_graphids.verification.manifest import is_digest
+from mlflow_graphids.verification.signing import signed_digest
 
 # In rising order of what they demand: whole files; a digest from outside the artifact; a signature.
 Policy = Literal["integrity-only", "anchored", "signed"]
