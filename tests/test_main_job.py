@@ -21,8 +21,9 @@ from safetensors.torch import load_file
 
 from graphids.core.explanation import explain
 from graphids.core.simulation.simulate import simulate, simulate_vehicle
-from main_job import ROOT, Store
 from mlflow_graphids.frames_schema import frames_from_table
+from support.main_job import Store
+from support.paths import ROOT
 
 KINDS = ("dos", "fuzzy", "masquerade", "replay", "spoof", "suppress")
 # Small enough for a test, large enough that every kind is in every split.

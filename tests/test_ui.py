@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-import browser
-from browser import Window, browser_window
-from tracking_server import TrackingServer
-from ui_runs import OK, TAUS, WARNING, FourRuns, train_four
+from support import browser
+from support.browser import Window, browser_window
+from support.tracking_server import TrackingServer
+from support.ui_runs import OK, TAUS, WARNING, FourRuns, train_four
 
 pytestmark = pytest.mark.skipif(bool(browser.missing()), reason=browser.missing())
 NUMBER = re.compile(r"\d+(\.\d+)?")

@@ -2,7 +2,6 @@
 
 import re
 import tomllib
-from pathlib import Path
 
 import pytest
 import yaml
@@ -10,8 +9,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import mlflow_graphids
-
-ROOT = Path(__file__).parent.parent
+from support.paths import ROOT
 
 
 def _constraints() -> dict[str, str]:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from browser import Window, browser_window
-from tracking_server import TrackingServer
-from ui_runs import OK, TAUS, WARNING, FourRuns, train_four
+from support.browser import Window, browser_window
+from support.tracking_server import TrackingServer
+from support.ui_runs import OK, TAUS, WARNING, FourRuns, train_four
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 MAX_BYTES = 150_000

@@ -24,7 +24,7 @@ from graphids.core.frames import DataError
 from graphids.options import OPTIONS, OptionError
 from graphids.outbox.delivery import OWN_TAGS
 from graphids.report import pictures as report
-from tiny_model import tiny_classifier
+from support.tiny_model import tiny_classifier
 
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW_KEY}"
 NOTE_TAG = "mlflow.note.content"

@@ -16,7 +16,7 @@ from graphids._mlflow.tracked_run import DEFAULT_ROOT_DIR, NotSentError, tracked
 from graphids.commands.sync import sync
 from graphids.failure import impatient_requests
 from graphids.outbox.outbox import Outbox
-from tracking_server import TrackingServer
+from support.tracking_server import TrackingServer
 
 SWITCH = "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING"
 INTERVAL = "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL"

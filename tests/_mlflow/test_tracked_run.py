@@ -15,7 +15,7 @@ from graphids._mlflow.tracked_run import Terminated, tracked_run
 from graphids.options import OptionError
 from graphids.outbox import durable_queue
 from graphids.outbox.outbox import Outbox
-from main_job import Store
+from support.main_job import Store
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from graphids.core.callbacks import NOT_WATCHED_TAGS, ResumableFit, VRAMDriftCal
 from graphids.core.data.datamodule import CANDataModule
 from graphids.core.models.detector import Detector
 from graphids.outbox.outbox import Outbox
-from memory_readers import CACHED, OTHERS_TOOK, START, reader
+from support.memory_readers import CACHED, OTHERS_TOOK, START, reader
 
 VRAM = ("free_mib", "allocated_mib", "reserved_mib", "other_mib", "drift", "warning")
 

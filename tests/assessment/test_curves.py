@@ -12,7 +12,7 @@ from graphids.assessment.curves import (
     reliability,
     roc_points,
 )
-from scored_windows import detector, many, scored_windows
+from support.scored_windows import detector, many, scored_windows
 
 
 def _tied_scores() -> tuple[np.ndarray, np.ndarray]:

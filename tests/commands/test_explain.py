@@ -17,7 +17,7 @@ from graphids.core.classifier import WindowClassifier
 from graphids.core.frames import DataError, Frames
 from graphids.core.simulation.text_writer import candump_text
 from mlflow_graphids import save_model
-from tiny_model import WINDOW, three_ids, tiny_classifier
+from support.tiny_model import WINDOW, three_ids, tiny_classifier
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -8,8 +8,7 @@ import pytest
 import yaml
 
 from graphids.options import OPTIONS, OneLineParser, OptionError, add_options, dotted_overrides, project_parameters
-
-ROOT = Path(__file__).parents[2]
+from support.paths import ROOT
 
 
 def _parse(*words: str) -> dict[str, object]:

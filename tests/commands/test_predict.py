@@ -18,7 +18,7 @@ from graphids.core.captures.read import read_captures
 from graphids.core.classifier import WindowClassifier
 from graphids.core.frames import DataError, Frames, LogFormatError
 from graphids.core.simulation.text_writer import candump_text
-from tiny_model import STRIDE, WINDOW, three_ids, tiny_classifier
+from support.tiny_model import STRIDE, WINDOW, three_ids, tiny_classifier
 
 NUM_FRAMES = 50
 NUM_WINDOWS = (NUM_FRAMES - WINDOW) // STRIDE + 1

@@ -21,8 +21,8 @@ from graphids.core.models.detector import Detector
 from graphids.outbox import durable_queue, sender
 from graphids.outbox.sender import UnreachableError
 from graphids.report import pictures as report
-from resumed_run import ALWAYS, Interruption, Result, TinyRuns, at_step, send
-from tracking_server import FaultyProxy
+from support.resumed_run import ALWAYS, Interruption, Result, TinyRuns, at_step, send
+from support.tracking_server import FaultyProxy
 
 
 def fail() -> None:

@@ -19,7 +19,6 @@ import mlflow
 import pytest
 from mlflow.tracking import MlflowClient
 
-from forked_commands import forked_commands
 from graphids.assessment.tau_study import CRITERION, FIGURES
 from graphids.commands import child_runs, sweep
 from graphids.commands.cli import main
@@ -29,8 +28,9 @@ from graphids.options import OptionError
 from graphids.outbox import durable_queue
 from graphids.outbox.durable_queue import DurableQueue
 from graphids.outbox.sender import UnreachableError
-from main_job import Store
-from resumed_run import PARAMETERS, SIZES, TinyRuns
+from support.forked_commands import forked_commands
+from support.main_job import Store
+from support.resumed_run import PARAMETERS, SIZES, TinyRuns
 
 WORDS = (*(f"--{name}={value}" for name, value in PARAMETERS.items()), "--max_epochs=1", *SIZES)
 SEEDS, TAUS = (0, 1), ("0.5", "0")

@@ -7,7 +7,7 @@ import torch
 
 from graphids.core.callbacks import MemoryDrift, MemoryReading, read_memory
 from graphids.core.callbacks.gpu_memory import MIB
-from memory_readers import CACHED, OTHERS_TOOK, SPLIT_UP, START, TENSORS_GREW, mib
+from support.memory_readers import CACHED, OTHERS_TOOK, SPLIT_UP, START, TENSORS_GREW, mib
 
 
 def test_usable_memory_includes_this_process_own_cached_pool() -> None:

@@ -14,6 +14,7 @@ import torch
 from graphids._fs import IntegrityError, atomic_load, sidecar_path
 from graphids.core.callbacks import TauNormCallback, apply_tau_norm, head_key, tau_norm_record, tau_normalize
 from graphids.core.models.detector import Detector
+from support.paths import TESTS, on_path
 
 MakeTrainer = Callable[..., pl.Trainer]
 
@@ -287,9 +288,9 @@ def test_without_a_checkpoint_the_model_in_memory_is_normalized_with_a_warning(
 @pytest.fixture(scope="module")
 def four_ranks(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[dict[str, Any]]]:
     """`four_ranks(fault)`: what each of four processes said of its fit."""
-    program, folder = Path(__file__).parent.parent / "four_ranks.py", tmp_path_factory.mktemp("ranks")
+    program, folder = TESTS / "support" / "four_ranks.py", tmp_path_factory.mktemp("ranks")
     command = [sys.executable, "-W", "ignore", str(program), str(folder), "none", "save", "tau"]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=150)
+    answer = subprocess.run(command, env=on_path(), capture_output=True, text=True, check=False, timeout=150)
     answers = [json.loads(line) for line in answer.stdout.splitlines() if line.startswith("{")]
     assert len(answers) == 3 * 4, answer.stderr
     return lambda fault: sorted((a for a in answers if a["fault"] == fault), key=lambda a: a["rank"])

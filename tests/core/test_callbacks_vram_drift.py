@@ -18,10 +18,10 @@ from graphids.core.callbacks import NOT_WATCHED_TAGS, VRAMDriftCallback
 from graphids.core.callbacks.gpu_memory import MIB
 from graphids.core.models.detector import Detector
 from graphids.options import OPTIONS
-from memory_readers import CACHED, OTHERS_TOOK, SPLIT_UP, START, TENSORS_GREW, reader, usable_mib
+from support.memory_readers import CACHED, OTHERS_TOOK, SPLIT_UP, START, TENSORS_GREW, reader, usable_mib
+from support.paths import TESTS, on_path
 
 MakeTrainer = Callable[..., pl.Trainer]
-TESTS = Path(__file__).parent.parent
 
 
 def test_a_drift_warns_once_with_its_cause_and_the_run_and_its_series_go_on(
@@ -155,7 +155,7 @@ def test_a_configuration_names_a_reader_by_its_import_path() -> None:
     config = render_config({option.name: option.default for option in OPTIONS})
     for callback in config["trainer"]["callbacks"]:
         if callback["class_path"].endswith(".VRAMDriftCallback"):
-            callback["init_args"]["memory_reader"] = "two_ranks_drift.read_own_card"
+            callback["init_args"]["memory_reader"] = "support.two_ranks_drift.read_own_card"
 
     wiring = wire(config, [], "run")
 
@@ -167,9 +167,9 @@ def test_a_configuration_names_a_reader_by_its_import_path() -> None:
 
 def test_of_two_ranks_the_run_shows_the_worse_and_only_the_first_warns(tmp_path: Path) -> None:
     """Two processes over gloo; rank 0's card is the worse after the first epoch, rank 1's after the second."""
-    program = TESTS / "two_ranks_drift.py"
+    program = TESTS / "support" / "two_ranks_drift.py"
     answer = subprocess.run(
-        [sys.executable, program, tmp_path], capture_output=True, text=True, check=False, timeout=300
+        [sys.executable, program, tmp_path], env=on_path(), capture_output=True, text=True, check=False, timeout=300
     )
     assert answer.returncode == 0, answer.stderr[-3000:]
     first, second = (json.loads(line) for line in answer.stdout.splitlines())

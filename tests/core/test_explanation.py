@@ -18,7 +18,7 @@ from graphids.core.graphs.window_stream import Window
 from graphids.core.graphs.windows import window_starts
 from graphids.core.models.gat import GAT
 from graphids.core.simulation.simulate import simulate
-from tiny_model import STRIDE, WINDOW, three_ids, tiny_classifier
+from support.tiny_model import STRIDE, WINDOW, three_ids, tiny_classifier
 
 KINDS = ("dos", "spoof")
 TRAINED_WINDOW, TRAINED_STRIDE = 128, 64

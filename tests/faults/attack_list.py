@@ -1,4 +1,4 @@
-"""What can be done to a saved model by whoever writes to its folder: each attack of `tests/attacks.py`, at each door.
+"""What a writer of its folder can do to a saved model: each attack of `tests/support/attacks.py`, at each door.
 
 A hit is a refusal. Held to a digest from outside, every attack has to be refused; without one (integrity-only) all
 but those after which the folder agrees with itself. Nothing that was planted may run. An attack that makes a door
@@ -7,12 +7,12 @@ wait for ever ends the shard at its time limit.
 
 import mlflow
 
-from attacks import ATTACKS, INVISIBLE_WITHOUT_ANCHOR, attacked_copy, marker_of
 from faults import doors
 from faults.crew import Shard
 from faults.damage import write_files
 from faults.scenes import fresh
 from faults.table import Tally, Wrong
+from support.attacks import ATTACKS, INVISIBLE_WITHOUT_ANCHOR, attacked_copy, marker_of
 
 
 def attack_list(shard: Shard) -> Tally:

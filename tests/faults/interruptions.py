@@ -13,7 +13,7 @@ import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
 
 from faults.crew import Shard
 from faults.table import Tally, Wrong
-from resumed_run import PARAMETERS, Result, TinyRuns, at_step, send
+from support.resumed_run import PARAMETERS, Result, TinyRuns, at_step, send
 
 EXIT_SIGTERM = 128 + SIGTERM
 

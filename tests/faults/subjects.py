@@ -32,7 +32,7 @@ from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.graphs.packed import build_graphs
 from graphids.core.models.detector import Detector
 from mlflow_graphids import save_model
-from tiny_model import CLASSES, STRIDE, WINDOW, three_ids
+from support.tiny_model import CLASSES, STRIDE, WINDOW, three_ids
 
 STEPS = 2  # so that the optimizer has a state
 

@@ -11,7 +11,7 @@ import pytest
 from graphids.core.classifier import WindowClassifier
 from graphids.core.frames import Frames
 from mlflow_graphids import save_model
-from tiny_model import three_ids, tiny_classifier
+from support.tiny_model import three_ids, tiny_classifier
 
 
 def as_table(frames: Frames) -> pd.DataFrame:

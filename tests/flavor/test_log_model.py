@@ -11,10 +11,10 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.models.model import ModelInfo
 
-from attacks import ATTACKS
 from graphids.core.classifier import WindowClassifier
 from graphids.options import OptionError
 from mlflow_graphids import IntegrityError, load_model, log_model, save_model, verify_model
+from support.attacks import ATTACKS
 
 pytestmark = pytest.mark.usefixtures("store")
 

@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from attacks import write_manifest
 from graphids.commands import cli
 from graphids.core.classifier import WindowClassifier
 from graphids.core.frames import DataError, Frames
 from graphids.options import OptionError
 from mlflow_graphids import IntegrityError, _load_pyfunc, load_model, save_model
 from mlflow_graphids.reader import IncompatibleReaderError, reader_versions
-from tiny_model import three_ids
+from support.attacks import write_manifest
+from support.tiny_model import three_ids
 
 Saved = tuple[Path, str]
 

@@ -13,11 +13,11 @@ import safetensors.torch
 import torch
 import yaml
 
-from attacks import edit_mlmodel, flip_bit, reseal
 from graphids._fs import digest_file
 from graphids.core.classifier import WindowClassifier
 from graphids.options import OptionError
 from mlflow_graphids import IntegrityError, _load_pyfunc, load_model, save_model, verify_model
+from support.attacks import edit_mlmodel, flip_bit, reseal
 
 Saved = tuple[Path, str]
 

@@ -18,8 +18,8 @@ from mlflow import MlflowClient
 from graphids.outbox.outbox import EXIT_NOT_SENT, Outbox
 from graphids.report import pictures as report
 from mlflow_graphids import load_model
-from resumed_run import Act, Interruption, TinyRuns, at_step
-from tracking_server import TrackingServer, content
+from support.resumed_run import Act, Interruption, TinyRuns, at_step
+from support.tracking_server import TrackingServer, content
 
 
 @contextmanager

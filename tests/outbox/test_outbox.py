@@ -32,8 +32,8 @@ from graphids.outbox.durable_queue import DurableQueue, QueueBusyError
 from graphids.outbox.outbox import Outbox
 from graphids.plots.style import new_figure, png
 from mlflow_graphids import load_model, save_model
-from tiny_model import tiny_classifier
-from tracking_server import FaultyProxy, TrackingServer, content
+from support.tiny_model import tiny_classifier
+from support.tracking_server import FaultyProxy, TrackingServer, content
 
 EPOCHS = 4
 PNG = png(new_figure(width=1, height=1))

@@ -22,7 +22,7 @@ from graphids.plots.rates import draw_precision_recall, draw_roc
 from graphids.plots.style import COLOURS, png, written
 from graphids.plots.tau import draw_tau_sweep
 from graphids.plots.timeline import attack_intervals, chosen_capture, draw_score_over_time
-from scored_windows import detector, many, scored_windows
+from support.scored_windows import detector, many, scored_windows
 
 SWEEP = TauSweep(
     taus=(0.0, 0.5, 1.0),

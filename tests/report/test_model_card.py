@@ -11,7 +11,7 @@ from graphids.assessment.assess import Assessment
 from graphids.assessment.tau_sweep import TauSweep
 from graphids.core.callbacks import TauNormRecord
 from graphids.report.model_card import MAX_CHARACTERS, model_card
-from tiny_model import tiny_classifier
+from support.tiny_model import tiny_classifier
 
 PREPROCESSING = tiny_classifier().preprocessing
 PART = {"frames": 900, "seconds": 90.0, "dropped_tail_frames": 0, "captures": 2}

@@ -26,7 +26,7 @@ from graphids.report.pictures import (
     log_evaluation_report,
     log_training_report,
 )
-from scored_windows import detector, many, scored_windows
+from support.scored_windows import detector, many, scored_windows
 
 PICTURES = {"kinds", "confusion", "roc", "precision_recall", "reliability", "score_over_time"}
 OF_TRAINING = {"tau_sweep", "vram_drift"}

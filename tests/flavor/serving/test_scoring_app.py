@@ -13,7 +13,7 @@ import pytest
 from mlflow_graphids import load_model
 from mlflow_graphids.pyfunc_wrapper import VerifiedClassifier
 from mlflow_graphids.serving.scoring_app import MAX_WINDOWS
-from scoring_client import CSV, JSON, ask, running, split_body
+from support.scoring_client import CSV, JSON, ask, running, split_body
 
 COLUMNS = ["timestamp", "arbitration_id", "data_field", "channel"]
 

@@ -26,7 +26,7 @@ from graphids.core.classifier import WindowClassifier
 from graphids.options import OptionError
 from mlflow_graphids import load_model, log_model, save_model, serve
 from mlflow_graphids.pyfunc_wrapper import VerifiedClassifier
-from scoring_client import ask, free_port, split_body, while_served
+from support.scoring_client import ask, free_port, split_body, while_served
 
 STARTUP_S = 90
 # `mlflow models serve` finds uvicorn by PATH.

@@ -22,7 +22,7 @@ from graphids.options import OptionError
 from mlflow_graphids import load_model, save_model
 from mlflow_graphids.pyfunc_wrapper import VerifiedClassifier
 from mlflow_graphids.serving.scoring_app import ServerLimits
-from scoring_client import (
+from support.scoring_client import (
     Answer,
     accepts,
     ask,

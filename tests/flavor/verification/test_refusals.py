@@ -1,4 +1,4 @@
-"""What is refused, by which sentence, and that nothing planted runs; the attacks stand in tests/attacks.py."""
+"""What is refused, by which sentence, and that nothing planted runs; the attacks stand in tests/support/attacks.py."""
 
 import os
 import re
@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from attacks import ATTACKS, INVISIBLE_WITHOUT_ANCHOR, WEIGHTS, attacked_copy, marker_of
 from graphids.commands import cli
 from graphids.core.classifier import WindowClassifier
 from mlflow_graphids import IntegrityError, load_model, save_model, verify_model
 from mlflow_graphids.verification import folder as verification
+from support.attacks import ATTACKS, INVISIBLE_WITHOUT_ANCHOR, WEIGHTS, attacked_copy, marker_of
 
 Saved = tuple[Path, str]
 

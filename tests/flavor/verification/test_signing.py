@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from attacks import ATTACKS, flip_bit
 from graphids.commands import cli
 from graphids.core.classifier import WindowClassifier
 from graphids.options import OptionError
 from mlflow_graphids import IntegrityError, load_model, log_model, save_model, sign_model, verify_model
+from support.attacks import ATTACKS, flip_bit
 
 pytest.importorskip("model_signing", reason="needs the extra sign")
 from cryptography.hazmat.primitives import serialization

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from attacks import ATTACKS, MANIFEST, flip_bit
 from graphids.commands import cli
 from mlflow_graphids import examine_model
 from mlflow_graphids.verification import folder as verification
+from support.attacks import ATTACKS, MANIFEST, flip_bit
 
 Saved = tuple[Path, str]
 

@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import quote
 
 from graphids.core.callbacks import MemoryReading
-from resumed_run import SIZES, TinyRuns
-from tracking_server import TrackingServer
+from support.resumed_run import SIZES, TinyRuns
+from support.tracking_server import TrackingServer
 
 GIB = 2**30
 TAUS = (0.0, 1.0)

@@ -15,10 +15,10 @@ import lightning.pytorch as pl
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from four_ranks import Tiny
 from graphids.core.callbacks import MemoryReading, VRAMDriftCallback
-from memory_readers import usable_mib
-from tracking_server import free_port
+from support.four_ranks import Tiny
+from support.memory_readers import usable_mib
+from support.tracking_server import free_port
 
 RANKS = 2
 # When the fit starts, and after each of two epochs.

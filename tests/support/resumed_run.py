@@ -29,7 +29,7 @@ from graphids.commands.config import render_config
 from graphids.core.data.datamodule import CANDataModule
 from graphids.core.models.detector import Detector
 from graphids.options import OPTIONS
-from tracking_server import shown
+from support.tracking_server import shown
 
 PARAMETERS = {"max_epochs": 3, "batch_size": 64, "accelerator": "cpu"}
 SIZES = (

@@ -12,7 +12,7 @@ import mlflow
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-ROOT = Path(__file__).parent.parent
+from support.paths import ROOT
 
 
 @dataclass(frozen=True)
