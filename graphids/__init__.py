@@ -1,10 +1,9 @@
 """graphids: intrusion detection on a vehicle's CAN bus with a graph attention network.
 
-The pipeline, left to right; a module imports only from its left (docs/architecture.md, tests/test_architecture.py):
+From a capture file to a verified prediction, room by room (docs/architecture.md, tests/test_architecture.py):
 
-    core.data: frames -> formats -> captures -> simulate -> windows -> graphs -> preprocessing -> splits -> datamodule
-    core: models.gat -> models.detector -> classifier -> callbacks
-    _mlflow -> config -> assessment -> train -> mlflow_graphids (the flavor) -> cli (the root that wires everything)
+    core.captures -> core.frames -> core.graphs -> core.data -> core.models -> core.classifier -> assessment
+    -> outbox -> _mlflow -> report -> mlflow_graphids (the flavor) -> commands
 
-`_fs` (digests, atomic files) stands on the standard library alone and imports nothing of this package.
+`_fs` (digests, files published whole) stands on the standard library alone and imports nothing of this package.
 """

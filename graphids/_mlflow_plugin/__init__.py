@@ -1,0 +1,1 @@
+"""Makes `mlflow.graphids` exist after `import mlflow`, and patches what MLflow gets wrong; imports nothing heavy."""

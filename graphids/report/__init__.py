@@ -1,0 +1,1 @@
+"""What a run leaves for a reader: the summary, the model card, pictures and tables."""
