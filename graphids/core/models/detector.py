@@ -13,12 +13,13 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch_geometric.data import Data
 from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
 
 from graphids._fs import read_verified
 from graphids.core.evaluation import attack_margin, detection_metrics
 from graphids.core.models.gat import GAT, SIZES, Jumping, check_architecture
 from graphids.core.models.losses import focal_cross_entropy, inverse_sqrt_frequency
+from graphids.core.models.metrics import EpochMean, SplitMargins
+from graphids.core.models.optimization import lr_factor, parameter_groups
 
 # Top-level keys that make a checkpoint self-contained: `GAT.architecture()` and `Preprocessing.to_dict()`.
 ARCHITECTURE_KEY = "graphids_architecture"
@@ -26,70 +27,6 @@ PREPROCESSING_KEY = "graphids_preprocessing"
 # Sums behind the epoch's means of an interrupted epoch.
 EPOCH_SUMS_KEY = "graphids_epoch_sums"
 Loss = Literal["cross_entropy", "class_weighted", "focal"]
-
-
-class SplitMargins(Metric):
-    """Margins and labels of all windows of a split, over batches and ranks."""
-
-    full_state_update = False
-    margins: list[Tensor]
-    labels: list[Tensor]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("margins", default=[], dist_reduce_fx="cat")
-        self.add_state("labels", default=[], dist_reduce_fx="cat")
-
-    def update(self, margins: Tensor, labels: Tensor) -> None:
-        """Take a batch: float [G], int64 [G]."""
-        self.margins.append(margins.detach().float())
-        self.labels.append(labels)
-
-    def compute(self) -> tuple[Tensor, Tensor]:
-        """All margins and labels, on CPU."""
-        return dim_zero_cat(self.margins).cpu(), dim_zero_cat(self.labels).cpu()
-
-
-class EpochMean(Metric):
-    """Weighted mean over an epoch's batches, whole also where the epoch was interrupted.
-
-    Lightning's own means of logged values are not in its checkpoints: after a resume they are those of the rest of
-    the epoch. `sums(batches)` are what to store, and `resume` takes them back. Sums of several ranks are added up; a
-    checkpoint holds those of rank 0.
-    """
-
-    full_state_update = False
-    total: Tensor
-    weight: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("total", default=torch.tensor(0.0), dist_reduce_fx="sum")
-        self.add_state("weight", default=torch.tensor(0.0), dist_reduce_fx="sum")
-        self._batches = 0
-        self._before_last = (self.total, self.weight)
-
-    def update(self, value: Tensor, weight: int, batch_idx: int) -> None:
-        """Take a batch's mean over `weight` windows; batch 0 begins an epoch."""
-        if batch_idx == 0:
-            self.total, self.weight = torch.zeros_like(self.total), torch.zeros_like(self.weight)
-        self._batches, self._before_last = batch_idx + 1, (self.total, self.weight)
-        self.total = self.total + value.detach() * weight
-        self.weight = self.weight + weight
-
-    def compute(self) -> Tensor:
-        """The mean, float32."""
-        return self.total / self.weight
-
-    def sums(self, batches: int) -> list[float]:
-        """Total and weight over the epoch's first `batches` batches: all that were seen, or all but the last."""
-        kept = (self.total, self.weight) if batches == self._batches else self._before_last
-        return [float(value) for value in kept]
-
-    def resume(self, sums: list[float]) -> None:
-        """Go on from stored sums."""
-        self.total, self.weight = (torch.tensor(value, device=self.total.device) for value in sums)
-        self._batches, self._before_last = 0, (self.total, self.weight)
 
 
 class Detector(LightningModule):
@@ -295,13 +232,8 @@ class Detector(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW; the learning rate warms up linearly and falls along a cosine, per step."""
-        matrices: list[Tensor] = []
-        rest: list[Tensor] = []
-        for name, parameter in self.gat.named_parameters():
-            is_matrix = parameter.dim() == 2 and not name.startswith("embedding")
-            (matrices if is_matrix else rest).append(parameter)
-        groups: list[dict[str, Any]] = [{"params": matrices}, {"params": rest, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(groups, lr=self.hparams["lr"], weight_decay=self.hparams["weight_decay"])
+        lr, weight_decay = self.hparams["lr"], self.hparams["weight_decay"]
+        optimizer = torch.optim.AdamW(parameter_groups(self.gat), lr=lr, weight_decay=weight_decay)
         total, warmup = self.trainer.estimated_stepping_batches, self.hparams["warmup"]
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: lr_factor(step, total, warmup))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
@@ -316,21 +248,3 @@ class Detector(LightningModule):
 
     def _log_epoch(self, values: Mapping[str, Tensor | Metric], batch: Data) -> None:
         self.log_dict(dict(values), on_step=False, on_epoch=True, batch_size=batch.num_graphs, sync_dist=True)
-
-
-def lr_factor(step: int, total_steps: float, warmup: float, floor: float = 0.01) -> float:
-    """Share of the peak learning rate at a step: linear warm-up, then half a cosine down to `floor`.
-
-    Args:
-        step: From 0.
-        total_steps: Of the fit; infinite (no limit on epochs) keeps the peak.
-        warmup: Share of `total_steps`.
-        floor: Share at the end and after it.
-    """
-    if math.isinf(total_steps):
-        return 1.0
-    rising = warmup * total_steps
-    if step < rising:
-        return (step + 1) / (math.floor(rising) + 1)
-    progress = min((step - rising) / max(total_steps - rising, 1), 1.0)
-    return floor + (1 - floor) * (1 + math.cos(math.pi * progress)) / 2

@@ -7,11 +7,9 @@ from typing import Any
 import lightning.pytorch as pl
 import pytest
 import torch
-from torch import nn
 
 from graphids._fs import atomic_load
-from graphids.core.models.detector import Detector, EpochMean, lr_factor
-from graphids.core.models.losses import focal_cross_entropy, inverse_sqrt_frequency
+from graphids.core.models.detector import Detector
 
 MakeTrainer = Callable[..., pl.Trainer]
 
@@ -215,87 +213,3 @@ def test_settings_override_the_size() -> None:
 
     architecture = detector.gat.architecture()
     assert (architecture["hidden"], architecture["heads"], architecture["dropout"]) == (128, 2, 0.0)
-
-
-def test_class_weights_fall_with_the_root_of_the_frequency_and_average_to_one() -> None:
-    labels = torch.tensor([0] * 16 + [1] * 4)
-
-    weight = inverse_sqrt_frequency(labels, num_classes=3)
-
-    assert weight[1] / weight[0] == pytest.approx(2.0)
-    assert weight[labels].mean() == pytest.approx(1.0)
-    assert weight[2] == 1.0
-
-
-def test_class_weights_refuse_unlabelled_windows() -> None:
-    with pytest.raises(ValueError, match=r"in \[0, 2\), found -1 to 1"):
-        inverse_sqrt_frequency(torch.tensor([0, 1, -1]), num_classes=2)
-
-
-def test_without_focus_and_weights_the_focal_loss_is_cross_entropy() -> None:
-    logits, labels = torch.randn(6, 3), torch.tensor([0, 1, 2, 0, 1, 2])
-
-    torch.testing.assert_close(
-        focal_cross_entropy(logits, labels, torch.ones(3), gamma=0.0), nn.functional.cross_entropy(logits, labels)
-    )
-
-
-def test_the_focal_loss_of_an_even_choice_is_a_quarter_of_its_cross_entropy() -> None:
-    # p = 1/2, so (1 - p)^2 = 1/4.
-    loss = focal_cross_entropy(torch.zeros(1, 2), torch.tensor([1]), torch.ones(2), gamma=2.0)
-
-    assert loss.item() == pytest.approx(math.log(2) / 4)
-
-
-def test_the_focal_loss_of_a_certain_window_has_finite_gradients() -> None:
-    logits = torch.tensor([[200.0, -200.0]], requires_grad=True)
-    focal_cross_entropy(logits, torch.tensor([0]), torch.ones(2), gamma=0.5).backward()
-
-    assert logits.grad is not None
-    assert logits.grad.isfinite().all()
-
-
-def test_the_learning_rate_warms_up_peaks_and_ends_at_a_hundredth() -> None:
-    factors = [lr_factor(step, total_steps=100, warmup=0.1) for step in range(101)]
-
-    assert factors[0] == pytest.approx(1 / 11)
-    assert max(factors) == factors[10] == 1.0
-    assert factors[100] == pytest.approx(0.01)
-    assert lr_factor(10**6, total_steps=100, warmup=0.1) == pytest.approx(0.01)
-    assert lr_factor(5, total_steps=math.inf, warmup=0.1) == 1.0
-
-
-def test_an_epochs_mean_goes_on_from_stored_sums() -> None:
-    values, weights = torch.rand(7), [3, 1, 4, 1, 5, 9, 2]
-    whole, interrupted, resumed = EpochMean(), EpochMean(), EpochMean()
-    for batch in range(7):
-        whole.update(values[batch], weights[batch], batch)
-    for batch in range(4):
-        interrupted.update(values[batch], weights[batch], batch)
-
-    resumed.resume(interrupted.sums(batches=4))
-    for batch in range(4, 7):
-        resumed.update(values[batch], weights[batch], batch)
-
-    assert torch.equal(resumed.compute(), whole.compute())
-    assert whole.compute() == pytest.approx(sum(v * w for v, w in zip(values.tolist(), weights, strict=True)) / 25)
-
-
-def test_a_batch_that_is_trained_again_counts_once() -> None:
-    mean = EpochMean()
-    mean.update(torch.tensor(1.0), 2, 0)
-    mean.update(torch.tensor(4.0), 1, 1)
-
-    assert mean.sums(batches=1) == [2.0, 2.0]
-    mean.resume(mean.sums(batches=1))
-    assert mean.sums(batches=1) == [2.0, 2.0]  # stored again before another batch
-    mean.update(torch.tensor(4.0), 1, 1)
-    assert mean.compute() == 2.0
-
-
-def test_the_first_batch_of_an_epoch_forgets_the_one_before() -> None:
-    mean = EpochMean()
-    mean.update(torch.tensor(9.0), 1, 0)
-    mean.update(torch.tensor(1.0), 1, 0)
-
-    assert mean.compute() == 1.0
