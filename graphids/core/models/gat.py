@@ -3,7 +3,8 @@
 A plain `nn.Module` over tensors: it knows neither captures nor Lightning. Layers and pooling are PyTorch Geometric's.
 """
 
-from typing import Any, Literal, TypedDict, cast
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple, TypedDict, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ Jumping = Literal["max", "cat", "lstm"]
 
 
 class Size(TypedDict):
-    """What a named size fixes; every entry can be overridden."""
+    """The settings that a named size stands for; each can be overridden."""
 
     hidden: int
     layers: int
@@ -30,12 +31,20 @@ SIZES: dict[str, Size] = {
 }
 
 
+class _Layer(NamedTuple):
+    """What one layer gives: of each node, and of each edge with the layer's own self-loops last."""
+
+    state: Tensor  # [N, hidden]
+    source: Tensor  # [E + N]
+    attention: Tensor  # [E + N, heads]
+
+
 class GAT(nn.Module):
     """Embedding of the arbitration ID and node features -> GATv2 layers -> mean over nodes -> logits.
 
     Each layer is a pre-norm residual block around `GATv2Conv` (Brody et al., ICLR 2022, arXiv 2105.14491) with edge
     features and the layer's own self-loops, whose edge features are the mean of a node's incoming edges. Jumping
-    knowledge (Xu et al., ICML 2018, arXiv 1806.03536) combines what the layers say of a node. LayerNorm throughout:
+    knowledge (Xu et al., ICML 2018, arXiv 1806.03536) combines the layers' states of a node. LayerNorm throughout:
     a window's logits never depend on the other windows of its batch.
 
     Args:
@@ -51,7 +60,7 @@ class GAT(nn.Module):
         embedding_dim: Width of the arbitration ID's embedding.
 
     Raises:
-        ValueError: If a size is below 1, C below 2, `hidden` no multiple of `heads`, or `jumping` unknown.
+        ValueError: If a size is below 1, C below 2, `hidden` is not a multiple of `heads`, or `jumping` is unknown.
     """
 
     def __init__(
@@ -129,15 +138,11 @@ class GAT(nn.Module):
     def represent(
         self, x: Tensor, token: Tensor, edge_index: Tensor, edge_attr: Tensor, batch: Tensor, num_graphs: int
     ) -> Tensor:
-        """What the head sees of each graph, float [G, hidden]; arguments as in `forward`.
+        """The head's input for each graph, float [G, hidden]; arguments as in `forward`.
 
-        The logits of another head, as of another tau, cost one matrix product with it.
+        With it the logits of another head, such as that of another tau, cost one matrix product.
         """
-        h = self.input(torch.cat([x, self.embedding(token)], dim=1))  # [N, hidden]
-        states = []
-        for norm, conv in zip(self.norms, self.convs, strict=True):
-            h = h + self._message(conv(norm(h), edge_index, edge_attr))  # [N, hidden]
-            states.append(h)
+        states = [layer.state for layer in self._layers(x, token, edge_index, edge_attr)]
         return self._pool(states, batch, num_graphs)
 
     def attention(
@@ -146,55 +151,48 @@ class GAT(nn.Module):
         """Relevance of each node for the attack margin of its graph; arguments as in `forward`, call in eval mode.
 
         Raw attention says where a node looks, not whether it matters for the verdict. So each attention weight is
-        multiplied with the gradient of the margin for it, and what speaks for an attack is summed per source node
-        (self-loops included) over edges, heads and layers. Autograd works inside, whatever mode the caller is in.
+        multiplied by the gradient of the margin with respect to it, and the positive products are summed per source
+        node (self-loops included) over edges, heads and layers. Autograd works inside, whatever mode the caller is in.
 
         Returns:
-            float32 [N], non-negative, sums to 1 over the nodes of a graph (to 0 where nothing speaks for an attack).
+            float32 [N], non-negative, sums to 1 over the nodes of a graph (to 0 where no product is positive).
         """
         with torch.inference_mode(False), torch.enable_grad():
             # Tensors made under inference_mode cannot take part in autograd; their clones can.
             x, token, edge_index, edge_attr, batch = (t.clone() for t in (x, token, edge_index, edge_attr, batch))
-            states, sources, weights = self._attend(x.requires_grad_(), token, edge_index, edge_attr)
+            layers = list(self._layers(x.requires_grad_(), token, edge_index, edge_attr))
             # Every graph's margin depends on its own weights alone, so one backward pass of the sum serves all.
-            margin = attack_margin(self.head(self._pool(states, batch, num_graphs))).sum()
-            gradients = torch.autograd.grad(margin, weights)
+            margin = attack_margin(self.head(self._pool([layer.state for layer in layers], batch, num_graphs))).sum()
+            gradients = torch.autograd.grad(margin, [layer.attention for layer in layers])
         relevance = x.new_zeros(x.size(0), dtype=torch.float32)
-        for source, alpha, gradient in zip(sources, weights, gradients, strict=True):
-            for_attack = (alpha.detach() * gradient).float().clamp(min=0).sum(dim=1)  # [E + N]
-            relevance += scatter(for_attack, source, dim_size=x.size(0), reduce="sum")
+        for layer, gradient in zip(layers, gradients, strict=True):
+            for_attack = (layer.attention.detach() * gradient).float().clamp(min=0).sum(dim=1)  # [E + N]
+            relevance += scatter(for_attack, layer.source, dim_size=x.size(0), reduce="sum")
         total = scatter(relevance, batch, dim_size=num_graphs, reduce="sum")  # [G]
         return cast(Tensor, relevance / total.clamp(min=torch.finfo(torch.float32).tiny)[batch])
 
     def edge_attention(self, x: Tensor, token: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
         """Attention of each edge, mean over heads and layers; arguments as in `forward`, call in eval mode.
 
-        It says where a node looks. The layers' own self-loops take part and are no rows: the weights of a node's
+        It says where a node looks. The layers' own self-loops take part but have no row: the weights of a node's
         incoming edges and of its self-loop sum to 1. Graphs of CAN traffic have no self-loops of their own.
 
         Returns:
             float [E].
         """
         with torch.no_grad():
-            _, _, weights = self._attend(x, token, edge_index, edge_attr)
-            return torch.stack([alpha[: edge_index.size(1)].mean(dim=1) for alpha in weights]).mean(dim=0)
+            layers = self._layers(x, token, edge_index, edge_attr)
+            weights = [layer.attention[: edge_index.size(1)].mean(dim=1) for layer in layers]  # [E] each
+            return torch.stack(weights).mean(dim=0)
 
-    def _attend(
-        self, x: Tensor, token: Tensor, edge_index: Tensor, edge_attr: Tensor
-    ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """Per layer: states [N, hidden]; source [E + N] and attention [E + N, heads] of each edge, self-loops last."""
+    def _layers(self, x: Tensor, token: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Iterator[_Layer]:
+        """The layers one after another: a caller that keeps only states holds the attention of one layer at a time."""
         h = self.input(torch.cat([x, self.embedding(token)], dim=1))  # [N, hidden]
-        states, sources, weights = [], [], []
         for norm, conv in zip(self.norms, self.convs, strict=True):
+            # The convolution computes the attention in any case; asking for it costs nothing.
             out, (edges, alpha) = conv(norm(h), edge_index, edge_attr, return_attention_weights=True)
-            h = h + self._message(out)
-            states.append(h)
-            sources.append(edges[0])
-            weights.append(alpha)
-        return states, sources, weights
-
-    def _message(self, out: Tensor) -> Tensor:
-        return cast(Tensor, self.dropout(self.activation(out)))
+            h = h + self.dropout(self.activation(out))  # [N, hidden]
+            yield _Layer(state=h, source=edges[0], attention=alpha)
 
     def _pool(self, states: list[Tensor], batch: Tensor, num_graphs: int) -> Tensor:
         h = self.jump(states)  # [N, hidden] or, for "cat", [N, layers * hidden]
@@ -202,7 +200,7 @@ class GAT(nn.Module):
 
 
 def check_architecture(architecture: dict[str, Any]) -> None:
-    """Raise ValueError unless these constructor arguments of `GAT`, all of them or the free ones, make a network."""
+    """Raise ValueError unless these constructor arguments of `GAT`, all of them or some, make a network."""
     least = {"num_classes": 2, "dropout": 0}
     for name, value in architecture.items():
         if name != "jumping" and value < least.get(name, 1):

@@ -84,7 +84,7 @@ def test_the_architecture_rebuilds_the_network() -> None:
     assert torch.equal(rebuilt(*graphs()), gat(*graphs()))
 
 
-def test_the_head_is_the_last_linear_of_fc_layers_and_sees_what_represent_gives() -> None:
+def test_the_head_is_the_last_linear_of_fc_layers_and_its_input_is_what_represent_gives() -> None:
     gat = network()
     head = gat.fc_layers[-1]
 
@@ -120,7 +120,7 @@ def test_attention_works_under_inference_mode_with_frozen_weights_and_leaves_no_
     assert all(p.grad is None for p in gat.parameters())
 
 
-def test_a_node_that_prefers_none_of_its_edges_gives_each_and_its_self_loop_the_same_attention() -> None:
+def test_a_node_that_prefers_none_of_its_edges_attends_equally_to_each_and_to_its_self_loop() -> None:
     gat, (x, token, _, edge_attr, *_) = network(layers=2), graphs(num_graphs=1)
     for conv in gat.convs:
         torch.nn.init.zeros_(conv.att)  # type: ignore[arg-type]
