@@ -1,5 +1,6 @@
 """From parameters to a wired run: what is refused, and that the effective configuration is whole."""
 
+import inspect
 import json
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from graphids._mlflow import MLflowTrainingCallback
 from graphids.assessment.tau_sweep import choose_tau
 from graphids.commands.config import read_config, render_config, wire
 from graphids.core.callbacks import Sha256ModelCheckpoint, TauNormCallback, VRAMDriftCallback
+from graphids.core.data.datamodule import CANDataModule
+from graphids.core.models.detector import Detector
 from graphids.options import OPTIONS, OptionError
 
 DEFAULTS = {option.name: option.default for option in OPTIONS}
@@ -34,6 +37,15 @@ def test_the_model_is_logged_after_tau_normalization_and_checkpoints_come_last(t
     order = [type(callback) for callback in wiring.trainer.callbacks]  # type: ignore[attr-defined]
 
     assert order.index(TauNormCallback) < order.index(MLflowTrainingCallback) < order.index(Sha256ModelCheckpoint)
+
+
+@pytest.mark.parametrize(("section", "owner"), [("model", Detector), ("data", CANDataModule)])
+def test_a_setting_has_one_default(section: str, owner: type) -> None:
+    parameters = inspect.signature(owner).parameters
+
+    rendered = render_config(DEFAULTS)[section]
+
+    assert rendered == {name: parameters[name].default for name in rendered}
 
 
 def test_overrides_win_and_stand_in_the_effective_configuration(tmp_path: Path) -> None:
