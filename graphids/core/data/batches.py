@@ -58,7 +58,7 @@ class GraphBatches(torch.utils.data.Dataset[Data]):
         if self.unk_rate > 0.0:
             drawn = np.random.default_rng((self.seed, *np.ravel(indices).tolist())).random(len(token))
             token[drawn < self.unk_rate] = UNK
-        batch, edge_index = _number(graphs.node_ptr, graphs.edge_ptr, graphs.edge_index)
+        batch, edge_index = _number(graphs.node_ptr, graphs.edge_index, graphs.edge_ptr)
         return Data(
             x=_tensor(self.preprocessing.nodes(graphs.x, token)),
             token=_tensor(token),
@@ -195,7 +195,7 @@ class NodeBudgetBatchSampler(Sampler[NDArray[np.int64]]):
 
 
 @njit(cache=True, nogil=True)
-def _cuts(node_counts, batch_size, max_nodes):  # type: ignore[no-untyped-def]
+def _cuts(node_counts: NDArray[np.int64], batch_size: int, max_nodes: int) -> NDArray[np.int64]:
     """Index of the first graph of each batch."""
     cuts = [0]
     nodes = 0
@@ -208,7 +208,9 @@ def _cuts(node_counts, batch_size, max_nodes):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _number(node_ptr, edge_ptr, edge_index):  # type: ignore[no-untyped-def]
+def _number(
+    node_ptr: NDArray[np.int64], edge_index: NDArray[np.int32], edge_ptr: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Graph of each node, int64 [N], and the edges numbered within the batch, int64 [2, E]."""
     batch = np.empty(node_ptr[-1], np.int64)
     numbered = np.empty(edge_index.shape, np.int64)

@@ -5,7 +5,7 @@ It travels inside a checkpoint and a saved model; with the weights it is all tha
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -23,6 +23,13 @@ SCALE_FLOOR = 0.05
 MIN_WINDOWS = 8
 # The fields of `Preprocessing` that are float32 tables.
 STATISTICS = ("node_mean", "node_scale", "edge_mean", "edge_scale")
+
+
+class _Scaling(NamedTuple):
+    """Mean and scale of every column by token, [1 + V, F] each."""
+
+    mean: NDArray[np.float32]
+    scale: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +108,7 @@ class Preprocessing:
     def nodes(self, x: NDArray[np.float32], tokens: NDArray[np.int64]) -> NDArray[np.float32]:
         """Node features for the model, float32 [N, F], from raw ones and the tokens to judge them by."""
         out = np.empty_like(x)
-        _standardise(x, tokens, self.node_mean, self.node_scale, out)
+        _standardise(x, tokens, _Scaling(self.node_mean, self.node_scale), out)
         return np.arcsinh(out, out=out)
 
     def edges(self, edge_attr: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -190,7 +197,9 @@ def _array(name: str, values: ArrayLike, shape: tuple[int, ...], dtype: type) ->
 
 
 @njit(cache=True, nogil=True)
-def _moments(rows, chosen, group, num_groups):  # type: ignore[no-untyped-def]
+def _moments(
+    rows: NDArray[np.float32], chosen: NDArray[np.bool_], group: NDArray[np.int64], num_groups: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and population standard deviation of the chosen rows by group, float64 [num_groups, columns] each.
 
     Two passes: the sum of squares less the square of the sum loses the spread of a large, nearly constant column.
@@ -215,8 +224,10 @@ def _moments(rows, chosen, group, num_groups):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _standardise(x, tokens, mean, scale, out):  # type: ignore[no-untyped-def]
+def _standardise(
+    x: NDArray[np.float32], tokens: NDArray[np.int64], by_token: _Scaling, out: NDArray[np.float32]
+) -> None:
     for i in range(len(x)):
         token = tokens[i]
         for column in range(x.shape[1]):
-            out[i, column] = (x[i, column] - mean[token, column]) / scale[token, column]
+            out[i, column] = (x[i, column] - by_token.mean[token, column]) / by_token.scale[token, column]

@@ -1,18 +1,42 @@
 """Links: for each element the latest earlier one with the same key.
 
-Everything about a window's graph follows from two such arrays: for each frame its ID's frame before, and for each
-pair of neighbouring frames the same pair before. A frame opens a node of a window exactly if its ID's frame before
-lies outside the window, so no window needs a table of its own.
+Everything about a window's graph follows from two such arrays: the previous frame of each frame's ID, and the
+previous occurrence of each pair of neighbouring frames. A frame opens a node of a window exactly if the previous
+frame of its ID lies outside the window, so no window needs a table of its own.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 _HASH = np.uint64(0x9E37_79B9_7F4A_7C15)  # 2^64 over the golden ratio (Knuth, TAOCP vol. 3, 6.4)
 
 
+class Links(NamedTuple):
+    """Where each ID and each pair of IDs occurred before; -1 where it did not.
+
+    Attributes:
+        previous_of_id: int64 [n], the latest earlier frame of the frame's ID.
+        previous_of_pair: int64 [n], the latest earlier frame of this ID that directly followed a frame of the same ID
+            as this one did. Frame 0 follows none; its entry is never read.
+    """
+
+    previous_of_id: NDArray[np.int64]
+    previous_of_pair: NDArray[np.int64]
+
+
+def link_frames(node_key: NDArray[np.uint32]) -> Links:
+    """The links of a capture's frames, uint32 [n] in recorded order."""
+    return Links(
+        previous_of_id=previous_occurrence(node_key.astype(np.uint64)),
+        previous_of_pair=previous_occurrence(_pair_keys(node_key)),
+    )
+
+
 @njit(cache=True, nogil=True)
-def previous_occurrence(keys):  # type: ignore[no-untyped-def]
+def previous_occurrence(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
     """Index of the latest earlier element with the same key; -1 where there is none.
 
     An open-addressing hash table, doubled when half full: a bus has few IDs, whose table stays in the cache.
@@ -42,7 +66,7 @@ def previous_occurrence(keys):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _slot(keys, key, latest, bits):  # type: ignore[no-untyped-def]
+def _slot(keys: NDArray[np.uint64], key: np.uint64, latest: NDArray[np.int64], bits: int) -> np.int64:
     slot = np.int64((key * _HASH) >> np.uint64(64 - bits))
     while latest[slot] >= 0 and keys[latest[slot]] != key:
         slot = (slot + 1) & (len(latest) - 1)
@@ -50,8 +74,8 @@ def _slot(keys, key, latest, bits):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def pair_keys(node_key):  # type: ignore[no-untyped-def]
-    """Key of (frame before, frame), uint64 [n], for each frame; element 0 has no frame before and holds garbage."""
+def _pair_keys(node_key: NDArray[np.uint32]) -> NDArray[np.uint64]:
+    """Key of (previous frame, frame), uint64 [n]; element 0 has no previous frame and holds garbage."""
     keys = np.empty(len(node_key), np.uint64)
     before = np.uint64(0)
     for i in range(len(node_key)):

@@ -15,13 +15,14 @@ from numpy.typing import ArrayLike, NDArray
 from graphids.core.frames import NORMAL, Frames
 from graphids.core.graphs.features import (
     EDGE_FEATURES,
+    EDGE_ROW,
     NODE_FEATURES,
+    NODE_ROW,
     Column,
     column_names,
-    count_nodes_and_edges,
-    fill_graphs,
 )
-from graphids.core.graphs.links import pair_keys, previous_occurrence
+from graphids.core.graphs.kernels import Cut, FrameColumns, GraphArrays, count_nodes_and_edges, fill_graphs
+from graphids.core.graphs.links import link_frames
 from graphids.core.graphs.windows import window_classes, window_starts
 
 __all__ = [
@@ -138,40 +139,30 @@ def build_graphs(
             "span two. Split them by `channel` first; read_captures does."
         )
     starts = window_starts(len(frames), window_size, stride)
-    node_key = frames.node_key()
-    previous = previous_occurrence(node_key.astype(np.uint64))
-    previous_pair = previous_occurrence(pair_keys(node_key))
-    node_ptr = np.empty(len(starts) + 1, np.int64)
-    edge_ptr = np.empty(len(starts) + 1, np.int64)
-    count_nodes_and_edges(previous, previous_pair, window_size, stride, node_ptr, edge_ptr)
-    x = np.empty((node_ptr[-1], len(NODE_FEATURES)), np.float32)
-    keys = np.empty(node_ptr[-1], np.uint32)
-    edge_index = np.empty((2, edge_ptr[-1]), np.int32)
-    edge_attr = np.empty((edge_ptr[-1], len(EDGE_FEATURES)), np.float32)
-    fill_graphs(
-        node_key,
+    columns = FrameColumns(
+        frames.node_key(),
         np.ascontiguousarray(frames.timestamp),
         np.ascontiguousarray(frames.payload),
         np.ascontiguousarray(frames.dlc),
-        previous,
-        previous_pair,
-        window_size,
-        stride,
-        node_ptr,
-        edge_ptr,
-        x,
-        keys,
-        edge_index,
-        edge_attr,
     )
+    links, cut = link_frames(columns.node_key), Cut(window_size, stride)
+    pointers = count_nodes_and_edges(links, cut, len(starts))
+    num_nodes, num_edges = pointers.node[-1], pointers.edge[-1]
+    graphs = GraphArrays(
+        nodes=np.empty(num_nodes, NODE_ROW),
+        node_key=np.empty(num_nodes, np.uint32),
+        edges=np.empty(num_edges, EDGE_ROW),
+        edge_index=np.empty((2, num_edges), np.int32),
+    )
+    fill_graphs(columns, links, cut, pointers, graphs)
     first_frame = np.asarray(starts, dtype=np.int64)
     return PackedGraphs(
-        x=x,
-        node_key=keys,
-        edge_index=edge_index,
-        edge_attr=edge_attr,
-        node_ptr=node_ptr,
-        edge_ptr=edge_ptr,
+        x=graphs.nodes.view(np.float32).reshape(-1, len(NODE_FEATURES)),
+        node_key=graphs.node_key,
+        edge_index=graphs.edge_index,
+        edge_attr=graphs.edges.view(np.float32).reshape(-1, len(EDGE_FEATURES)),
+        node_ptr=pointers.node,
+        edge_ptr=pointers.edge,
         label=_labels(frames, starts, window_size),
         start_s=frames.timestamp[first_frame],
         end_s=frames.timestamp[first_frame + window_size - 1],
@@ -242,7 +233,9 @@ def _gather(rows: NDArray[_T], first: NDArray[np.int64], ptr: NDArray[np.int64])
 
 
 @njit(cache=True, nogil=True)
-def _gather_rows(rows, first, ptr, out):  # type: ignore[no-untyped-def]
+def _gather_rows(
+    rows: NDArray[np.generic], first: NDArray[np.int64], ptr: NDArray[np.int64], out: NDArray[np.generic]
+) -> None:
     """Copy runs of rows: `out[ptr[g]:ptr[g + 1]] = rows[first[g]:...]` for each g."""
     for g in range(len(first)):
         length = ptr[g + 1] - ptr[g]
