@@ -1,4 +1,4 @@
-"""Classifier: everything between raw frames and alerts, and all of it that a saved model has to carry."""
+"""Classifier: everything between raw frames and alerts, and thereby all that a saved model has to hold."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,7 +24,7 @@ DEFAULT_TOP_K = 3
 
 @dataclass(frozen=True, slots=True)
 class WindowScores:
-    """One row per window, channel after channel, in recorded order within a channel.
+    """One row per window, bus by bus, in recorded order within a bus.
 
     Attributes:
         start_s: float64 [G], timestamp of the window's first frame.
@@ -35,7 +35,7 @@ class WindowScores:
         arbitration_ids: For every window the IDs that the attention points at, most relevant first, as hex: "1A4"
             for 11 bits, 8 digits for 29 bits. Empty where there is no alert.
         channel: str [G], the bus that carried the window.
-        unscored_frames: For every channel the frames that no scored window holds: the tail, or all of them where
+        unscored_frames: By bus, the number of frames that no scored window holds: the tail, or all of them where
             there are fewer than a window.
     """
 
@@ -54,7 +54,7 @@ class WindowScores:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WindowClassifier:
-    """A trained GAT with everything fitted beside it. The GAT is put into eval mode and must not be trained further.
+    """A trained GAT and everything else that was fitted. The GAT is put into eval mode and must not be trained further.
 
     Attributes:
         gat: Maps batches of graphs to logits [B, len(classes)]; class 0 is normal.
@@ -77,26 +77,24 @@ class WindowClassifier:
             raise ValueError(f"threshold is {self.threshold}, expected a finite number of at least 0.")
         outputs, classes = self.gat.architecture()["num_classes"], self.preprocessing.classes
         if outputs != len(classes):
-            raise ValueError(
-                f"The GAT tells {outputs} classes apart, but preprocessing names {len(classes)}: {classes}."
-            )
+            raise ValueError(f"The GAT has {outputs} classes, but preprocessing names {len(classes)}: {classes}.")
         self.gat.eval()
 
     def score(
         self, frames: Frames, *, stride: int | None = None, threshold: float | None = None, top_k: int = DEFAULT_TOP_K
     ) -> WindowScores:
-        """Score every full window of a capture; a window never spans two channels.
+        """Score every full window of a capture; a window never spans two buses.
 
         Args:
-            frames: One capture; its labels, if any, are ignored. Fewer frames than a window give no rows, and
-                `unscored_frames` says so.
+            frames: One capture; its labels, if any, are ignored. Fewer frames than a window give no rows; they
+                are counted in `unscored_frames`.
             stride: Frames between window starts; the trained stride by default.
             threshold: The model's own by default.
             top_k: Arbitration IDs named per alert, at most.
 
         Raises:
             ValueError: If a timestamp is not finite, or a setting is out of range.
-            DataError: A ValueError: if a score would not be finite.
+            DataError: If a score would not be finite; it is a ValueError.
         """
         settings = self._settings(stride, threshold, top_k)
         parts = []
@@ -116,7 +114,7 @@ class WindowClassifier:
         """Score one capture that arrives in chunks, one result per chunk, in memory bounded by the chunk.
 
         The windows are those of `score` on the whole capture, because the frames that a later window needs are
-        carried over per channel. `unscored_frames` counts the frames that still wait for the rest of their window.
+        carried over for each bus. `unscored_frames` counts the frames that still wait for the rest of their window.
 
         Raises:
             ValueError: As `score`; settings are checked before the first chunk is read.
@@ -187,9 +185,9 @@ class WindowClassifier:
 
 
 def represent(gat: GAT, graphs: PackedGraphs, preprocessing: Preprocessing) -> torch.Tensor:
-    """What the head sees of every window, float32 [G, hidden] on the CPU; the network is left in eval mode.
+    """The head's input for every window, float32 [G, hidden] on the CPU; the network is left in eval mode.
 
-    With it another head, of another tau, costs a matrix product instead of a pass over the graphs.
+    With it another head, such as that of another tau, costs a matrix product instead of a pass over the graphs.
     """
     gat.eval()
     batches, device = GraphBatches(graphs, preprocessing), gat.head.weight.device
@@ -212,7 +210,7 @@ def classify(gat: GAT, states: torch.Tensor, weight: torch.Tensor | None = None)
 
 
 def order_by_relevance(graphs: PackedGraphs, relevance: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Nodes of graph after graph, int64 [N], most relevant first; equal ones by ID, the same on every machine."""
+    """Nodes, int64 [N], graph by graph, the most relevant first; ties go by ID, so that every machine agrees."""
     graph = np.repeat(np.arange(len(graphs)), graphs.num_nodes())
     return np.lexsort((graphs.node_key, -relevance, graph))
 

@@ -1,7 +1,7 @@
-"""Figures: what a detector finds of each attack kind, and at what price in false alarms.
+"""Metrics: how much of each attack kind a detector finds, and at what cost in false alarms.
 
-An attack kind's figures compare its windows with all normal windows of the split, so that kinds are comparable and
-a rare kind is not hidden behind a frequent one. What a split cannot define is left out, never given as a number.
+An attack kind's metrics compare its windows with all normal windows of the split, so that kinds are comparable and a
+frequent kind does not hide a rare one. A metric that a split cannot define is left out, never given as a number.
 Scores may be anything that rises with suspicion: margins, probabilities, rule scores.
 """
 
@@ -124,7 +124,7 @@ def choose_threshold(
 def detection_metrics(
     scores: ArrayLike, labels: ArrayLike, classes: Sequence[str], threshold: float, hours: float
 ) -> dict[str, float]:
-    """Figures per attack kind, over all attacks, and false alarms.
+    """Metrics per attack kind and over all attacks, and false alarms per hour.
 
     Args:
         scores: float [G], higher is more suspicious.
@@ -136,7 +136,7 @@ def detection_metrics(
     Returns:
         `<kind>/` and `all/` with `auroc`, `average_precision`, `recall` (at `threshold`), `prevalence` (attack windows
         among these and the normal ones) and `windows` (attack windows); `macro/auroc`, the mean over kinds;
-        `false_alarms_per_hour`. Undefined figures are absent; `undefined_metrics` names them.
+        `false_alarms_per_hour`. Undefined metrics are absent; `undefined_metrics` names them.
 
     Raises:
         ValueError: If shapes disagree, a score is not finite, a label is not in `classes` or `hours` not positive.
@@ -155,7 +155,7 @@ def detection_metrics(
 
 
 def undefined_metrics(labels: ArrayLike, classes: Sequence[str]) -> list[str]:
-    """Names of the figures that `detection_metrics` leaves out for these labels, because a class is absent."""
+    """Names of the metrics that `detection_metrics` leaves out for these labels, because a class is absent."""
     label = np.asarray(labels)
     present = detection_metrics(np.zeros(len(label)), label, classes, threshold=1.0, hours=1.0)
     expected = [f"{name}/{key}" for name in (*classes[1:], ALL) for key in PER_KIND]
@@ -171,14 +171,14 @@ def _kind_metrics(
 ) -> list[tuple[str, float]]:
     compared = is_normal | is_kind
     windows = int(is_kind.sum())
-    figures = {
+    metrics = {
         "auroc": auroc(scores[compared], is_kind[compared]),
         "average_precision": average_precision(scores[compared], is_kind[compared]),
         "recall": float((scores[is_kind] >= threshold).mean()) if windows else None,
         "prevalence": windows / int(compared.sum()) if compared.any() else None,
         "windows": float(windows),
     }
-    return [(key, value) for key, value in figures.items() if value is not None]
+    return [(key, value) for key, value in metrics.items() if value is not None]
 
 
 def _checked(

@@ -1,6 +1,6 @@
 """Explanation: which arbitration IDs and which of their features drove the score of one window.
 
-Attention says where to look. Whether something matters is then tried: the window is scored again without the ID, and
+Attention says where to look. Whether something matters is then tested: the window is scored again without the ID, and
 with one feature at its usual value.
 """
 
@@ -32,14 +32,14 @@ from graphids.core.graphs.window_stream import Window, find_window
 
 @dataclass(frozen=True, slots=True)
 class IdEvidence:
-    """What one arbitration ID has to do with the score of its window.
+    """How one arbitration ID contributes to the score of its window.
 
     Attributes:
         arbitration_id: Hex, as in `WindowScores.arbitration_ids`.
-        is_known: False for an ID that training has not seen; its features are judged by those of all IDs.
+        is_known: False for an ID that training has not seen; its features are scaled by the statistics over all IDs.
         frames: Its frames in the window.
-        relevance: Its share of what attention says for an attack, 0 to 1; the order of `arbitration_ids`.
-        score_without: Score of the window without the ID's frames; None where none other is left.
+        relevance: Its share of the attention that speaks for an attack, 0 to 1; `arbitration_ids` are in its order.
+        score_without: Score of the window without the ID's frames; None where no other ID is left.
         margin_without: The same as log-odds, nats.
     """
 
@@ -53,7 +53,7 @@ class IdEvidence:
 
 @dataclass(frozen=True, slots=True)
 class FeatureEvidence:
-    """What one feature of one arbitration ID has to do with the score.
+    """How one feature of one arbitration ID contributes to the score.
 
     Attributes:
         arbitration_id: Hex.
@@ -62,7 +62,7 @@ class FeatureEvidence:
         value: In this window.
         usual: Mean over the ID's normal training windows.
         spreads: How far `value` lies from `usual`, in the ID's own spreads.
-        margin_change: What the log-odds of attack lose when this feature alone is put back to `usual`, nats.
+        margin_change: How much the log-odds of attack fall when this feature alone is set to `usual`, nats.
     """
 
     arbitration_id: str
@@ -99,10 +99,10 @@ class Explanation:
         threshold: `score >= threshold` alerts.
         alert: Whether it does.
         kind: The likeliest attack kind of an alert, else "normal".
-        margin_without_unknown: `margin` without the frames of all IDs that training has not seen; None where no ID, or
-            every ID, is such a one. An attack that spreads over many IDs shows here and not in any one of them.
+        margin_without_unknown: `margin` without the frames of all IDs that training has not seen; None where no ID is
+            unknown, or all are. An attack that spreads over many IDs shows here and in none of them alone.
         ids: Most relevant first; the first are those that `WindowScores.arbitration_ids` names.
-        features: Of the IDs that an alert names by default, the one that drove the score most first.
+        features: Of the IDs that an alert names by default, those that drove the score most first.
         edges: Most attended to first.
     """
 
@@ -122,14 +122,14 @@ class Explanation:
     edges: tuple[EdgeEvidence, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
+        """As plain values, JSON-able."""
         return asdict(self)
 
 
 def explain(
     classifier: WindowClassifier, frames: Frames, window: int, *, threshold: float | None = None
 ) -> Explanation:
-    """Explain the window of that number among those that `classifier.score(frames)` gives.
+    """Explain the window with that number among those that `classifier.score(frames)` gives.
 
     Raises:
         DataError: If there is no such window.
@@ -201,8 +201,8 @@ def _margins_without(
 ) -> tuple[float, list[float | None]]:
     """Log-odds of attack of the window whole, and without the frames of each of the sets of nodes, bool [N].
 
-    None where no frame is left. Graphs are built anew from the frames that are left: what the removed ones stood
-    between then follows directly, as if they had never been sent.
+    None where no frame is left. Graphs are built anew from the remaining frames: the neighbours of a removed
+    frame then follow each other directly, as if it had never been sent.
     """
     keys = frames.node_key()
     left = [frames.take(~np.isin(keys, graph.node_key[nodes])) for nodes in removed]
@@ -215,7 +215,7 @@ def _margins_without(
 def _features(
     classifier: WindowClassifier, graph: PackedGraphs, batch: Data, nodes: Iterable[int], margin: float
 ) -> tuple[FeatureEvidence, ...]:
-    """Every feature of the given nodes, tried one at a time."""
+    """Every feature of the given nodes, tested one at a time."""
     fitted, evidence = classifier.preprocessing, []
     for node in nodes:
         token = int(batch.token[node])

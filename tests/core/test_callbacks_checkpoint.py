@@ -165,7 +165,7 @@ def test_saving_in_the_background_is_refused_before_the_first_step(
 ) -> None:
     trainer = make_trainer(plugins=[AsyncCheckpointIO(DigestCheckpointIO())])
 
-    with pytest.raises(ValueError, match=r"found AsyncCheckpointIO, which.*or not before training goes on"):
+    with pytest.raises(ValueError, match=r"found AsyncCheckpointIO, which.*or only after training has continued"):
         trainer.fit(detector, datamodule=datamodule)
 
 

@@ -32,7 +32,7 @@ def test_a_drift_warns_once_with_its_cause_and_the_run_and_its_series_go_on(
 
     message = (
         r"cpu: GPU memory drifted: of 10,000 MiB .* 7,000 MiB are left after epoch 1 \(30% gone, threshold 20%\)\. "
-        r"Cause: mostly another process on the card.*The run goes on.*smaller batch_size"
+        r"Cause: mostly another process on the card.*The run continues.*smaller batch_size"
     )
     with pytest.warns(UserWarning, match=message) as warned:
         trainer.fit(detector, datamodule=datamodule)

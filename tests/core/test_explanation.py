@@ -1,4 +1,4 @@
-"""Does an explanation point at what was planted, and are its figures what a second scoring says?"""
+"""Does an explanation point at what was planted, and are its numbers what a second scoring says?"""
 
 import json
 from dataclasses import replace

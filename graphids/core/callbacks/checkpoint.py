@@ -1,4 +1,4 @@
-"""Checkpoints with digests: the plugin that Lightning's saves, resumes and deletes pass, and the callback upon it."""
+"""Checkpoints with digests: the plugin through which Lightning saves, resumes and deletes, and its callback."""
 
 import re
 from collections.abc import Callable
@@ -21,8 +21,8 @@ class DigestCheckpointIO(CheckpointIO):
     """The one writer and reader of checkpoints: atomic, with a sidecar, verified on read.
 
     Lightning's own writes through `tempfile` and `shutil.move`: with `TMPDIR` on another filesystem a kill leaves an
-    empty checkpoint. Best, last, exception, manual and resumed checkpoints all pass here. Two paths of Lightning do
-    not: `save_last="link"`, which `Sha256ModelCheckpoint` makes safe, and `LightningModule.load_from_checkpoint`,
+    empty checkpoint. Best, last, exception, manual and resumed checkpoints all pass through it. Two paths of Lightning
+    do not: `save_last="link"`, which `Sha256ModelCheckpoint` makes safe, and `LightningModule.load_from_checkpoint`,
     which `Detector` overrides.
 
     Use it as `Trainer(plugins=[DigestCheckpointIO()])`. Lightning calls it on rank 0 for writes, on every rank for
@@ -67,7 +67,7 @@ class DigestCheckpointIO(CheckpointIO):
             IntegrityError: If the sidecar is missing or the bytes do not match it.
             FileNotFoundError: If there is no checkpoint.
             ValueError: If `weights_only=False` is asked for (it would run code from the file), `path` is a URL, or
-                the checkpoint holds something else than tensors and plain values.
+                the checkpoint holds anything other than tensors and plain values.
         """
         if weights_only is False:
             raise ValueError(
@@ -87,12 +87,12 @@ class DigestCheckpointIO(CheckpointIO):
 class Sha256ModelCheckpoint(ModelCheckpoint):
     """Lightning's `ModelCheckpoint`, certain that every checkpoint it keeps has its `<ckpt>.sha256`.
 
-    The stock callback knows no digests, links `last.ckpt` by removing it first, and leaves the other ranks waiting for
-    ever when rank 0 cannot write. Arguments, `state_dict`, behaviour on resume and what each rank does are the stock
+    The stock callback knows no digests, links `last.ckpt` by removing it first, and leaves the other ranks waiting
+    forever when rank 0 cannot write. Arguments, `state_dict`, behaviour on resume and what each rank does are the stock
     callback's. Hooks and what they add:
 
     - `setup`: the trainer has to write through `DigestCheckpointIO`, into one file on a mounted filesystem; else
-      nothing starts. Before a fit, rank 0 puts in order what a killed run left in the folder.
+      nothing starts. Before a fit, rank 0 cleans up what a killed run left in the folder.
     - saves: an error of rank 0 is raised on every rank.
     - `save_last="link"`: `last.ckpt` is a hard link with a sidecar of its own, replaced in one step. It keeps its
       bytes when the checkpoint it was made from is removed or, by tau-normalization, saved anew.
@@ -103,13 +103,13 @@ class Sha256ModelCheckpoint(ModelCheckpoint):
 
         Raises:
             ValueError: If the trainer writes checkpoints without digests, in several files, or to a URL.
-            OSError: If the folder cannot be put in order.
+            OSError: If the folder cannot be cleaned up.
         """
         _require_digests(trainer.strategy)
         super().setup(trainer, pl_module, stage)
         folder = _local(str(self.dirpath))
         if stage == "fit":
-            on_rank_zero(trainer, lambda: _settle_and_tell(folder), f"settling {folder}")
+            on_rank_zero(trainer, lambda: _settle_and_report(folder), f"settling {folder}")
 
     def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
         failure: Exception | None = None
@@ -119,7 +119,7 @@ class Sha256ModelCheckpoint(ModelCheckpoint):
             if error is not getattr(trainer.strategy.checkpoint_io, "failure", None):
                 raise
             failure = error
-            # The other ranks wait here since they have nothing to write; let them out, to hear of the error.
+            # The other ranks already wait here, as they write nothing; release them, so that they learn of the error.
             trainer.strategy.barrier("Trainer.save_checkpoint")
         _raise_everywhere(trainer, failure, f"saving {filepath}")
 
@@ -133,7 +133,7 @@ def on_rank_zero(trainer: Trainer, action: Callable[[], object], doing: str) -> 
     """Run `action` on rank 0 while the other ranks wait; an error there ends all of them.
 
     Args:
-        trainer: Every rank has to come here.
+        trainer: Every rank has to make this call.
         action: Touches files; no communication between ranks.
         doing: For the message of the other ranks.
 
@@ -150,7 +150,7 @@ def on_rank_zero(trainer: Trainer, action: Callable[[], object], doing: str) -> 
 
 
 def _raise_everywhere(trainer: Trainer, failure: Exception | None, doing: str) -> None:
-    """Raise what failed on rank 0 there, and that it did on the others; they come here in any case."""
+    """Raise rank 0's failure there, and a report of it on the others; every rank makes this call in any case."""
     told = trainer.strategy.broadcast(None if failure is None else f"{type(failure).__name__}: {failure}")
     if failure is not None:
         raise failure
@@ -158,7 +158,7 @@ def _raise_everywhere(trainer: Trainer, failure: Exception | None, doing: str) -
         raise RuntimeError(f"Rank 0 failed while {doing}: {told}. Expected it to succeed; the run ends on every rank.")
 
 
-def _settle_and_tell(folder: Path) -> None:
+def _settle_and_report(folder: Path) -> None:
     for done in settle(folder):
         rank_zero_info(f"Sha256ModelCheckpoint: {folder}: {done}.")
 
@@ -168,7 +168,7 @@ def _require_digests(strategy: Strategy) -> None:
     if not isinstance(checkpoint_io, DigestCheckpointIO):
         raise ValueError(
             "Sha256ModelCheckpoint: expected the trainer's checkpoint plugin to be DigestCheckpointIO, found "
-            f"{type(checkpoint_io).__name__}, which writes no digests, or not before training goes on. "
+            f"{type(checkpoint_io).__name__}, which writes no digests, or only after training has continued. "
             "Pass Trainer(plugins=[DigestCheckpointIO()])."
         )
     for method in ("save_checkpoint", "load_checkpoint"):

@@ -53,14 +53,14 @@ def measure_step(trainer: Trainer, pl_module: LightningModule) -> tuple[int, int
 
 
 def budget_batches(trainer: Trainer, pl_module: LightningModule, free_bytes: int, measure: StepMeasure) -> int:
-    """Measure a step, and have the data module cut its batches if the largest there can be might not fit.
+    """Measure a step, and have the data module limit its batches if the largest possible one might not fit.
 
-    Every rank has to come here: the smallest budget of all holds, because ranks share one order of batches.
+    Every rank has to make this call: the smallest budget applies to all, because ranks share one order of batches.
 
     Args:
-        trainer: Set up for a fit, with a data module; it cuts if it has `limit_nodes(max_nodes) -> bool`. Loaders and
-            optimizers are then made anew, because the learning rate's schedule counts batches.
-        pl_module: Leaves with the random state and the buffers that it came with.
+        trainer: Set up for a fit, with a data module; its `limit_nodes(max_nodes) -> bool`, if it has one,
+            limits the batches. Loaders and optimizers are then made anew: the learning rate's schedule counts batches.
+        pl_module: Its buffers, and the random state, are as before afterwards.
         free_bytes: Of this rank's device.
         measure: Of a training step.
 
@@ -70,7 +70,7 @@ def budget_batches(trainer: Trainer, pl_module: LightningModule, free_bytes: int
     with _unchanged(pl_module):
         step_bytes, nodes = measure(trainer, pl_module)
     bytes_per_node = max(step_bytes, 1) / nodes
-    # A fixed share of what a step takes is counted to its nodes, so the budget errs on the safe side.
+    # What a step takes whatever its size is counted as its nodes' too, so the budget errs on the safe side.
     own = torch.tensor(node_budget(free_bytes, bytes_per_node), device=trainer.strategy.root_device)
     budget = max(int(trainer.strategy.reduce(own, reduce_op="min")), 1)
     limit_nodes = getattr(trainer.datamodule, "limit_nodes", None)  # type: ignore[attr-defined]
@@ -82,7 +82,7 @@ def budget_batches(trainer: Trainer, pl_module: LightningModule, free_bytes: int
     )
     if is_cut:
         # The schedule of the learning rate has counted the uncut batches, with a loader made for that. Lightning
-        # makes a new one for each fit by the same assignment (its data connector); there is no public way.
+        # makes a new one for each fit by the same assignment (its data connector); there is no public API for it.
         trainer.fit_loop._combined_loader = None
         trainer.fit_loop.setup_data()
         trainer.strategy.setup_optimizers(trainer)
@@ -91,7 +91,7 @@ def budget_batches(trainer: Trainer, pl_module: LightningModule, free_bytes: int
 
 @contextmanager
 def _unchanged(pl_module: LightningModule) -> Iterator[None]:
-    """Random state and buffers (running statistics) as before afterwards. Modes are those that the fit trains in."""
+    """Restore random state and buffers (running statistics) afterwards. Modes stay those that the fit trains in."""
     buffers = {name: buffer.clone() for name, buffer in pl_module.named_buffers()}
     with isolate_rng():
         yield

@@ -26,10 +26,10 @@ _BATCHES = "epoch_loop.batch_progress"
 class ResumableFit(Callback):
     """Leave a checkpoint of the last whole step when a fit is interrupted, and make steps repeatable.
 
-    Lightning's `OnExceptionCheckpoint` saves whatever the trainer is in the middle of: an optimizer step half done
-    (Ctrl-C), an epoch whose early stopping has counted already and whose best checkpoint is replaced, a last batch
-    that its restart takes for done. Resumed from there a fit ends with other weights, and nothing says so. Its
-    restart also forgets that a run had stopped early, and asks for a loader's state before there is one.
+    Lightning's `OnExceptionCheckpoint` saves whatever the trainer is in the middle of: a half-done optimizer step
+    (Ctrl-C), an epoch that early stopping has already counted and whose best checkpoint is replaced, a last batch that
+    a restart treats as done. Resumed from there, a fit silently ends with other weights. Lightning's restart also
+    forgets that a run had stopped early, and asks for a loader's state before there is one.
 
     Hooks, with this callback before all others in the trainer's list:
 
@@ -43,12 +43,12 @@ class ResumableFit(Callback):
     - Ctrl-C waits for the end of the step, a second one does not; SIGTERM, which Lightning keeps to the end of a step,
       also ends a validation.
     - `on_load_checkpoint`, `on_fit_start`, `on_train_start`: paths of best and last checkpoint follow a run folder that
-      was moved, a fit that had stopped early stays stopped, the training loader goes on at its batch.
-    - `on_fit_end` removes `interrupted.ckpt`: best and last checkpoint are further.
+      was moved, a fit that had stopped early stays stopped, the training loader continues at its batch.
+    - `on_fit_end` removes `interrupted.ckpt`: best and last checkpoint are further along.
 
-    Nothing persists in `state_dict`. Rank 0 writes, without waiting for others, of which one may be what failed.
-    Metrics' means over an epoch are the module's part. Not repeated after an interruption: gradients accumulated over
-    several batches, and a validation in the middle of an epoch (`val_check_interval` below 1).
+    Nothing persists in `state_dict`. Rank 0 writes without waiting for the others, one of which may have failed. Means
+    of metrics over an epoch are the module's responsibility. Not repeated after an interruption: gradients accumulated
+    over several batches, and a validation in the middle of an epoch (`val_check_interval` below 1).
 
     Args:
         seed: Of the random numbers of training steps, an integer >= 0.
@@ -62,27 +62,27 @@ class ResumableFit(Callback):
         self._stepping = False  # weights are between two steps
         self._held: dict[str, Any] | None = None  # state before the epoch's last batch
         self._had_stopped = False
-        self._asked_to_stop = False
+        self._stop_requested = False
         self._sigint_before: Any = None
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Bring the state of the other callbacks in line with where and how the fit goes on."""
+        """Adapt the state of the other callbacks to where and how the fit resumes."""
         if trainer.state.fn != TrainerFn.FITTING:
             return
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             state = checkpoint.get("callbacks", {}).get(callback.state_key)
             if state and isinstance(callback, ModelCheckpoint):
-                _move(state, str(callback.dirpath))
+                _relocate(state, str(callback.dirpath))
             elif state and isinstance(callback, EarlyStopping):
                 self._had_stopped |= state["stopping_reason"] != EarlyStoppingReason.NOT_STOPPED.value
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """A fit that had stopped early is done; `Trainer.fit` has just forgotten it."""
+        """Keep a fit that had stopped early stopped; `Trainer.fit` has just forgotten that it had."""
         trainer.should_stop = trainer.should_stop or self._had_stopped
         self._begun, self._stepping, self._held, self._had_stopped = False, False, None, False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the training loader to its batch, and Ctrl-C into care."""
+        """Move the training loader to its batch, and handle Ctrl-C."""
         fit_loop = trainer.fit_loop
         set_position = getattr(getattr(trainer.train_dataloader, "sampler", None), "set_position", None)
         if set_position is not None:
@@ -91,16 +91,16 @@ class ResumableFit(Callback):
             batches = fit_loop.epoch_loop.batch_progress.current.completed if fit_loop.restarting else 0
             set_position(trainer.current_epoch, batches)
             iter(fit_loop._data_fetcher)  # type: ignore[arg-type]
-        self._take_sigint()
+        self._install_sigint()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The epoch before is complete."""
+        """Drop the copy of the state: the previous epoch is complete."""
         self._held = None
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Begin a step that depends on nothing but weights, optimizer and its place."""
+        """Seed the step, so that it depends only on weights, optimizer and position."""
         self._begun = True
-        self._stop_if_asked(trainer)
+        self._stop_if_requested(trainer)
         place = (self.seed, trainer.current_epoch, batch_idx, trainer.global_rank)
         seed = int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])
         if pl_module.device.type == "cpu":
@@ -113,21 +113,21 @@ class ResumableFit(Callback):
             self._held = deepcopy(_state(trainer))
 
     def on_before_optimizer_step(self, *_: Any) -> None:
-        """From here on weights change."""
+        """Note that weights change from here on."""
         self._stepping = True
 
     def on_train_batch_end(self, *_: Any) -> None:
-        """The step is whole."""
+        """Note that the step is complete."""
         self._stepping = False
 
     def on_validation_batch_start(self, trainer: Trainer, *_: Any) -> None:
-        """A job scheduler's patience may be shorter than a validation."""
+        """Stop if requested: a job scheduler may not wait for the end of a validation."""
         if not trainer.sanity_checking:
-            self._stop_if_asked(trainer)
+            self._stop_if_requested(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Write the last whole step."""
-        self._give_sigint_back()
+        """Save the state after the last whole step."""
+        self._restore_sigint()
         if not (self._begun and trainer.is_global_zero) or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         path = _path(trainer)
@@ -143,47 +143,47 @@ class ResumableFit(Callback):
                 return
             trainer.strategy.save_checkpoint(state, path)
         except Exception as second:
-            # Whatever fails here, the exception to raise is the one that interrupted the fit.
+            # Whatever fails here, the exception that reaches the caller is the one that interrupted the fit.
             rank_zero_warn(f"{path}: could not be written ({type(second).__name__}: {second}).")
         else:
             rank_zero_info(f"{path}: the fit can be resumed at epoch {state['epoch']}, step {state['global_step']}.")
 
     def on_train_end(self, *_: Any) -> None:
-        """From here on the module may hold other weights than those of the last step, and Ctrl-C is Python's again."""
+        """Save nothing any more: other callbacks may now change the weights. Ctrl-C is Python's again."""
         self._begun = False
-        self._give_sigint_back()
+        self._restore_sigint()
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """An interruption that the fit has got over leaves nothing."""
+        """Remove the checkpoint of an interruption that the fit has overcome."""
         if trainer.is_global_zero:
             remove(_path(trainer))
 
-    def _stop_if_asked(self, trainer: Trainer) -> None:
-        if self._asked_to_stop:
+    def _stop_if_requested(self, trainer: Trainer) -> None:
+        if self._stop_requested:
             raise KeyboardInterrupt
         # With several processes Lightning has them agree on the step at which they stop.
         if trainer.received_sigterm and trainer.world_size == 1:
             raise SIGTERMException
 
-    def _take_sigint(self) -> None:
+    def _install_sigint(self) -> None:
         is_main = threading.current_thread() is threading.main_thread()
         if is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            self._asked_to_stop = False
+            self._stop_requested = False
             self._sigint_before = signal.signal(signal.SIGINT, self._on_sigint)
 
     def _on_sigint(self, _number: int, _frame: FrameType | None) -> None:
-        self._asked_to_stop = True
-        self._give_sigint_back()
-        rank_zero_info("\nCtrl-C: stopping at the end of this step; once more stops at once.")
+        self._stop_requested = True
+        self._restore_sigint()
+        rank_zero_info("\nCtrl-C: stopping at the end of this step; press it again to stop at once.")
 
-    def _give_sigint_back(self) -> None:
+    def _restore_sigint(self) -> None:
         if self._sigint_before is not None:
             signal.signal(signal.SIGINT, self._sigint_before)
             self._sigint_before = None
 
 
 def _path(trainer: Trainer) -> Path:
-    """Beside the other checkpoints."""
+    """Path of the interruption's checkpoint, in the folder of the other checkpoints."""
     folder = getattr(trainer.checkpoint_callback, "dirpath", None)
     return Path(folder or Path(trainer.default_root_dir) / "checkpoints") / INTERRUPTED
 
@@ -191,8 +191,8 @@ def _path(trainer: Trainer) -> Path:
 def _state(trainer: Trainer) -> dict[str, Any]:
     """The trainer's state after the last whole step, as `Trainer.save_checkpoint` makes it, without its barrier.
 
-    A batch that was begun and not finished is counted back: Lightning would resume after it, or take the epoch's
-    batches for done where it was the last.
+    A batch that was begun but not finished is uncounted: Lightning would resume after it or, where it was the last,
+    treat the epoch's batches as done.
     """
     checkpoint = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
     loops = checkpoint["loops"][_FIT]
@@ -204,8 +204,8 @@ def _state(trainer: Trainer) -> dict[str, Any]:
     return checkpoint
 
 
-def _move(state: dict[str, Any], folder: str) -> None:
-    """Have the paths in a `ModelCheckpoint`'s state lie in `folder`."""
+def _relocate(state: dict[str, Any], folder: str) -> None:
+    """Make the paths in a `ModelCheckpoint`'s state point into `folder`."""
     if state["dirpath"] == folder:
         return
 

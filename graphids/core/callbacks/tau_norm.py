@@ -82,7 +82,7 @@ def head_key(keys: Iterable[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TauNormRecord:
-    """What undoes tau-normalization.
+    """What is needed to undo tau-normalization.
 
     Attributes:
         tau: Power that was applied.
@@ -144,13 +144,13 @@ class TauNormCallback(Callback):
 
     Lightning has no step between the last checkpoint and the end of a fit that changes weights. Hooks:
 
-    - `on_fit_end`: rank 0 loads the best checkpoint (verified), asks `choose_tau` where tau is "auto", rescales the
+    - `on_fit_end`: rank 0 loads the best checkpoint (verified), calls `choose_tau` where tau is "auto", rescales the
       head from its raw weights and saves it over the best path with a renewed sidecar, while the others wait; then
       every rank loads that file into the module. An error on rank 0 ends every rank. `ModelCheckpoint` has saved for
       the last time in `on_train_end`. A callback that logs the model in `on_fit_end` has to stand after this one in
       the trainer's list. After an exception the hook does not run: checkpoints stay raw.
     - `on_load_checkpoint`, `on_fit_start`: a fit that starts from tau-normalized weights (resume, or a second `fit` of
-      the same module) puts the raw head back first, since optimizer state belongs to it.
+      the same module) restores the raw head first, since the optimizer's state belongs to it.
 
     Nothing persists in `state_dict`; the checkpoint's own record is the state. Running twice on resume is harmless:
     "auto" chooses again, from the same raw head.
@@ -158,12 +158,12 @@ class TauNormCallback(Callback):
     and no file is written.
 
     Args:
-        tau: 0 leaves the head as trained, 1 gives unit rows; "auto" takes what `choose_tau` answers.
+        tau: 0 leaves the head as trained, 1 gives unit rows; "auto" takes what `choose_tau` returns.
         choose_tau: Called with the module, carrying the best checkpoint with the head as trained, and the trainer's
-            data module; returns tau. The configuration hands it over: callbacks never reach data.
+            data module; returns tau. The configuration supplies it: callbacks never import data.
 
     Attributes:
-        tau: As asked for.
+        tau: As given.
         record: What was done, after `on_fit_end`; None before.
         best_epoch: Epoch of the best checkpoint, after `on_fit_end`; None without one.
     """
@@ -189,14 +189,14 @@ class TauNormCallback(Callback):
             self.record = tau_norm_record(checkpoint)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put the raw head back, if the module still carries the head that was normalized."""
+        """Restore the raw head, if the module still has the normalized one."""
         record, self.record = self.record, None
         head = None if record is None else pl_module.state_dict().get(record.key)
         if record is None or head is None or not torch.equal(head.cpu(), record.normed_head()):
             return
         head.copy_(record.raw_head)
         rank_zero_info(
-            f"TauNormCallback: training goes on from the raw head (it was normalized with tau={record.tau})."
+            f"TauNormCallback: training continues from the raw head (it was normalized with tau={record.tau})."
         )
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

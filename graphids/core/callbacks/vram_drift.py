@@ -1,4 +1,4 @@
-"""GPU memory during a fit: a series per epoch, and a warning, with its cause, when memory goes."""
+"""GPU memory during a fit: a reading per epoch, and a warning with its cause when memory is lost."""
 
 from copy import deepcopy
 from typing import Any
@@ -10,12 +10,12 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from graphids.core.callbacks.gpu_memory import (
     MIB,
-    NUM_FIGURES,
+    NUM_FIELDS,
     MemoryDrift,
     MemoryReader,
     MemoryReading,
     read_memory,
-    to_figures,
+    to_numbers,
 )
 from graphids.core.callbacks.node_budget import StepMeasure, budget_batches, measure_step
 
@@ -24,11 +24,11 @@ DRIFT_TAG = "graphids.vram_drift"
 
 
 class VRAMDriftCallback(Callback):
-    """Fit batches into the GPU memory that is free, and warn once when it goes during a fit; never stop the run.
+    """Fit batches into free GPU memory, and warn once when memory is lost during a fit; never stop the run.
 
-    Lightning's `DeviceStatsMonitor` logs the allocator's numbers of this process; it knows no baseline and does not
-    see a co-tenant. Its `BatchSizeFinder` tries sizes until the card is full, so that a run depends on who shares the
-    card. Here a batch stays what `batch_size` makes of it unless it might not fit.
+    Lightning's `DeviceStatsMonitor` logs the allocator's numbers of this process; it has no baseline and does not see
+    other processes. Its `BatchSizeFinder` tries sizes until the card is full, so that a run depends on who shares the
+    card. Here `batch_size` decides unless a batch might not fit.
 
     Hooks:
 
@@ -39,25 +39,25 @@ class VRAMDriftCallback(Callback):
       epoch, with kernels loaded and the pool warm, is a second baseline. A callback that logs `history` has to stand
       after this one.
 
-    Every rank reads its own device and hears of the others': all of them hold the same history, that of the rank with
-    the worst drift of each epoch, and rank 0 warns.
+    Every rank reads its own device and gathers the readings of the others: all hold the same history, that of the rank
+    with the worst drift of each epoch, and rank 0 warns.
 
-    `state_dict` holds the history and the first warning: a run that is resumed goes on with its series and warns no
-    second time. A resumed process may be on another card, so it takes baselines of its own, and drift is what was
-    lost since then. Its node budget is its own too: one that has to cut batches where the first did not goes on in
-    another order. On CPU the callback says once that there is nothing to watch and does nothing else.
+    `state_dict` holds the history and the first warning: a resumed run continues its series and does not warn a second
+    time. A resumed process may be on another card, so it takes baselines of its own, and drift is what was lost since
+    then. Its node budget is its own too: if it has to limit batches where the first did not, the order changes. On CPU
+    the callback says once that there is nothing to watch and does nothing else.
 
     Args:
         threshold: Share of the baseline whose loss is worth a warning, in (0, 1].
-        memory_reader: Gives a reading whenever it is called; None reads the CUDA device that the run trains on.
+        memory_reader: Returns a reading whenever it is called; None reads the CUDA device that the run trains on.
         step_measure: Memory of a training step; None uses `measure_step` on CUDA, and nothing elsewhere.
 
     Attributes:
         history: One dict per epoch of the run, with `epoch`, `free_mib` (usable), `allocated_mib`, `reserved_mib`,
             `other_mib`, `drift` (share of the baseline that is gone, negative for a gain) and `warning` (1 beyond the
             threshold, else 0); from a fit's second epoch on also `drift_since_warm`.
-        first_drift_epoch: The epoch that was warned of; None without a warning.
-        cause: Why, as far as the figures tell; empty without a warning.
+        first_drift_epoch: The epoch of the warning; None without one.
+        cause: The likely cause; empty without a warning.
         baselines: This fit's first readings, by rank; empty where nothing is watched.
         warm_baselines: Readings after this fit's first epoch, by rank; empty until then.
         node_budget: Nodes per batch that fit; None where no step was measured.
@@ -84,7 +84,7 @@ class VRAMDriftCallback(Callback):
 
     @property
     def status(self) -> str:
-        """`ok`, `WARNING` once a drift was warned of, or `not-watched`."""
+        """`ok`, `WARNING` after a warning, or `not-watched`."""
         if self.first_drift_epoch is not None:
             return WARNING
         return OK if self.baselines or self.history else NOT_WATCHED
@@ -95,7 +95,7 @@ class VRAMDriftCallback(Callback):
         return max((entry["drift"] for entry in self.history), default=None)
 
     def tags(self) -> dict[str, str]:
-        """What the run says of its memory; changes when a baseline is taken and with the first warning."""
+        """Tags of the run about its memory; they change when a baseline is taken and with the first warning."""
         return {
             DRIFT_TAG: self.status,
             f"{DRIFT_TAG}_epoch": "none" if self.first_drift_epoch is None else str(self.first_drift_epoch),
@@ -150,21 +150,21 @@ class VRAMDriftCallback(Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on where the interrupted process was; its baselines stay with it."""
+        """Continue the series of the interrupted process; baselines are not carried over."""
         self.history = deepcopy(state_dict["history"])
         self.first_drift_epoch = state_dict["first_drift_epoch"]
         self.cause = state_dict["cause"]
 
     def _readings(self, trainer: Trainer) -> list[MemoryReading]:
-        """The readings of all ranks, by rank; all of them have to come here."""
+        """The readings of all ranks, by rank; every rank has to make this call."""
         reading = self._read() if self._read is not None else None
         if not isinstance(reading, MemoryReading):
             raise TypeError(
                 f"VRAMDriftCallback: memory_reader gave {reading!r}, expected a graphids.core.callbacks.MemoryReading."
             )
-        own = torch.tensor(to_figures(reading), dtype=torch.int64, device=trainer.strategy.root_device)
-        gathered = trainer.strategy.all_gather(own).reshape(-1, NUM_FIGURES)  # [ranks, figures]
-        return [MemoryReading(*figures) for figures in gathered.tolist()]
+        own = torch.tensor(to_numbers(reading), dtype=torch.int64, device=trainer.strategy.root_device)
+        gathered = trainer.strategy.all_gather(own).reshape(-1, NUM_FIELDS)  # [ranks, fields]
+        return [MemoryReading(*numbers) for numbers in gathered.tolist()]
 
 
 def _entry(epoch: int, drift: MemoryDrift, *, is_beyond: bool) -> dict[str, float]:
@@ -183,15 +183,15 @@ def _warning(whose: str, epoch: int, drift: MemoryDrift, threshold: float, cause
     return (
         f"{whose}: GPU memory drifted: of {drift.baseline.usable / MIB:,.0f} MiB that this process could use when the "
         f"fit began {drift.now.usable / MIB:,.0f} MiB are left after epoch {epoch} ({drift.share:.0%} gone, threshold "
-        f"{threshold:.0%}). Cause: {cause}. The run goes on and may run out of memory; a smaller batch_size or "
+        f"{threshold:.0%}). Cause: {cause}. The run continues and may run out of memory; a smaller batch_size or "
         "max_nodes_per_batch takes less."
     )
 
 
 def _usable_mib(readings: list[MemoryReading]) -> str:
-    """Of each rank, in their order."""
+    """Usable memory of each rank, in order."""
     return ", ".join(f"{reading.usable / MIB:.0f}" for reading in readings) or "none"
 
 
-# What a run says in which nothing is watched.
+# The tags of a run in which nothing is watched.
 NOT_WATCHED_TAGS = VRAMDriftCallback().tags()

@@ -45,7 +45,7 @@ class GraphBatches(torch.utils.data.Dataset[Data]):
         self.preprocessing = preprocessing
         self.unk_rate = unk_rate
         self.seed = seed
-        # Label to the model's class; the extra last entry lets -1 stand for itself.
+        # The model's class of each label; the extra last entry maps -1 to itself.
         known = {name: index for index, name in enumerate(preprocessing.classes)}
         self._class_of = np.array([*(known.get(name, UNLABELLED) for name in graphs.classes), UNLABELLED])
 
@@ -71,7 +71,7 @@ class GraphBatches(torch.utils.data.Dataset[Data]):
 
 
 class BatchLoader(DataLoader[Data]):
-    """Batches in a sampler's order, with the sampler's state: Lightning stores it and takes the loader for resumable.
+    """Batches in a sampler's order, with the sampler's state: Lightning stores it and treats the loader as resumable.
 
     No workers: a batch is one gather from packed arrays, and a worker would only add a copy.
     """
@@ -81,19 +81,19 @@ class BatchLoader(DataLoader[Data]):
         self._order = sampler
 
     def state_dict(self) -> dict[str, int]:
-        """As the sampler's."""
+        """The sampler's state."""
         return self._order.state_dict()
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """As the sampler's."""
+        """Restore the sampler's state."""
         self._order.load_state_dict(state)
 
 
 def _tensor(array: NDArray[Any]) -> torch.Tensor:
     """A copy in torch's own memory.
 
-    numpy aligns to 16 bytes, wherever that happens to lie; matrix kernels choose their path by alignment, and the same
-    command then gave scores that differed in the last digits of float32. torch always aligns to 64 bytes.
+    numpy aligns to 16 bytes only; matrix kernels choose their path by alignment, and two runs of the same command gave
+    scores that differed in the last digits of float32. torch always aligns to 64 bytes.
     """
     return torch.from_numpy(array).clone()
 
@@ -107,8 +107,8 @@ def network_input(batch: Data, device: torch.device) -> tuple[Any, ...]:
 class NodeBudgetBatchSampler(Sampler[NDArray[np.int64]]):
     """Batches of at most `batch_size` graphs and, if given, `max_nodes` nodes.
 
-    The order is drawn anew from (seed, epoch) each epoch; batches are cut from it as it comes. Packs sorted by size
-    once and kept are almost pure in class: windows of an attack resemble each other in size.
+    The order is drawn anew from (seed, epoch) each epoch, and batches are cut from it. Batches packed by size would
+    hold almost one class each: windows of an attack resemble each other in size.
 
     Each pass over the sampler is an epoch, unless `set_epoch` or `set_position` says what comes next.
 
@@ -118,8 +118,8 @@ class NodeBudgetBatchSampler(Sampler[NDArray[np.int64]]):
         max_nodes: Nodes per batch at most; a larger graph makes a batch of its own. None: no limit.
         shuffle: False keeps the order of the graphs.
         seed: Of the order.
-        rank: Of this process among `world_size`; each sees its own share of the batches, all equally many. Up to
-            `world_size - 1` batches of an epoch are left out for it.
+        rank: Of this process among `world_size`; each gets an equal share of the batches. Up to `world_size - 1`
+            batches of an epoch are left out to make them equal.
         world_size: Processes that train together.
 
     Raises:
@@ -176,12 +176,12 @@ class NodeBudgetBatchSampler(Sampler[NDArray[np.int64]]):
         return len(self._batches()) // self.world_size
 
     def state_dict(self) -> dict[str, int]:
-        """Epoch, and batches of it that were yielded: all that the rest depends on beside the arguments."""
+        """Epoch, and how many of its batches were yielded: with the arguments, all that the rest depends on."""
         epoch, batch = self._yielded or (self.epoch, self._first)
         return {"epoch": epoch, "batch": batch}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Go on at the stored place."""
+        """Continue from the stored position."""
         self.set_position(int(state["epoch"]), int(state["batch"]))
 
     def _batches(self) -> list[NDArray[np.int64]]:

@@ -132,15 +132,15 @@ class CANDataModule(pl.LightningDataModule):
         logger.info("%s", split.reason)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint says of the captures."""
+        """The captures' digest, for the checkpoint."""
         return {"dataset_digest": self.dataset_digest}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Hold the captures to those of the checkpoint; errors as in `require_digest`."""
+        """Require the captures of the checkpoint; raises as `require_digest`."""
         self.require_digest(state_dict["dataset_digest"])
 
     def require_digest(self, expected: str) -> None:
-        """Check, after `setup`, that the captures are those that an earlier run read.
+        """Check, after `setup`, that the captures are the ones that an earlier run read.
 
         Raises:
             IntegrityError: If they are not.
@@ -152,16 +152,16 @@ class CANDataModule(pl.LightningDataModule):
             )
 
     def limit_nodes(self, max_nodes: int) -> bool:
-        """Cut the batches of loaders that are made from now on where they could have more than `max_nodes` nodes.
+        """Limit batches of loaders made from now on to `max_nodes` nodes, where they could have more.
 
-        A batch is what the order and `batch_size` make of it unless it has to be smaller: batches that hang on how much
-        memory is free would make a run depend on who shares the card.
+        Otherwise order and `batch_size` alone decide: batches that depend on free memory would make a run depend on who
+        shares the card.
 
         Args:
             max_nodes: At least 1; a graph larger than that makes a batch of its own.
 
         Returns:
-            Whether a training batch could have had more, so that loaders made before have to be made again.
+            Whether a training batch could have had more, so that existing loaders have to be made again.
 
         Raises:
             ValueError: If `max_nodes` is below 1.
@@ -205,7 +205,7 @@ class CANDataModule(pl.LightningDataModule):
 
 
 def _check_arguments(arguments: Mapping[str, Any]) -> None:
-    """Refuse values out of range: without it most would only fail after the captures are read."""
+    """Refuse values out of range, most of which would otherwise fail only after the captures were read."""
 
     def at_least(lowest: int) -> Callable[[Any], bool]:
         return lambda value: isinstance(value, int) and value >= lowest

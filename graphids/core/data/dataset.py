@@ -1,4 +1,4 @@
-"""The data set: captures that can be measured, their labelled windows, and what each split holds of them."""
+"""The data set: labelled captures, their windows, and what each split holds of them."""
 
 import hashlib
 from collections import Counter
@@ -111,14 +111,14 @@ def labelled_windows(captures: Sequence[Capture], window_size: int, stride: int)
     if not (whole.label == 0).any():
         raise DataError(
             f"None of the {len(whole)} windows is normal, and detections are measured against normal traffic. Add an "
-            "attack-free capture, or a recording that goes on before or after the attack."
+            "attack-free capture, or a recording that starts before the attack or ends after it."
         )
     _require_time(whole, "captures")
     return whole
 
 
 def split_windows(captures: Sequence[Capture], split: Split, window_size: int, stride: int) -> dict[str, PackedGraphs]:
-    """The graphs of train, val and test, with the same `classes`: all that can be told before training is checked.
+    """The graphs of train, val and test, with the same `classes`, after every check that needs no training.
 
     Args:
         captures: All labelled.
@@ -130,7 +130,7 @@ def split_windows(captures: Sequence[Capture], split: Split, window_size: int, s
         DataError: If a split has no full window, training or validation lacks normal or attack windows, the test split
             lacks normal ones, or no time passes over a split's normal windows.
     """
-    _require_room(captures, window_size, stride)
+    _require_long_enough(captures, window_size, stride)
     parts = {
         name: [
             build_graphs(
@@ -173,7 +173,7 @@ def _longest(captures: Sequence[Capture]) -> int:
     return max((len(capture.frames) for capture in captures), default=0)
 
 
-def _require_room(captures: Sequence[Capture], window_size: int, stride: int) -> None:
+def _require_long_enough(captures: Sequence[Capture], window_size: int, stride: int) -> None:
     """Refuse windows and strides that no capture is long enough for."""
     longest = _longest(captures)
     for name, frames, then in (
@@ -190,7 +190,7 @@ def _require_room(captures: Sequence[Capture], window_size: int, stride: int) ->
 
 
 def _require_both(graphs: Mapping[str, PackedGraphs], split: Split, stride: int) -> None:
-    """Refuse splits that cannot do their work: early stopping ends a run without a figure, but after an epoch."""
+    """Refuse splits that lack a class they need: early stopping would end the run too, but only after an epoch."""
     normal = {name: int((graphs[name].label == 0).sum()) for name in SPLITS}
     attacks = {name: int((graphs[name].label > 0).sum()) for name in SPLITS}
     lacking = [f"{name} has no normal window" for name in SPLITS if not normal[name]]

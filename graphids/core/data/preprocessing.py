@@ -1,6 +1,6 @@
 """Preprocessing: everything that is fitted to the training windows, and how raw features become the model's input.
 
-It travels inside a checkpoint and a saved model; with the weights it is all that is needed to score raw frames.
+It is stored in a checkpoint and in a saved model; together with the weights it is enough to score raw frames.
 """
 
 from collections.abc import Mapping
@@ -69,7 +69,7 @@ class Preprocessing:
     def fit(cls, graphs: PackedGraphs, *, window_size: int, stride: int) -> "Preprocessing":
         """Fit to training windows: to the normal ones where they are labelled, else to all.
 
-        IDs that only attacks use stay out of the vocabulary: known by name, they would be learnt by heart.
+        IDs that only attacks use stay out of the vocabulary: the network would memorize them.
 
         Raises:
             DataError: If no training window is normal.
@@ -82,8 +82,8 @@ class Preprocessing:
             )
         node = np.repeat(fitted, np.diff(graphs.node_ptr))
         edge = np.repeat(fitted, np.diff(graphs.edge_ptr))
-        # An ID is one node in each window it occurs in, so nodes count windows. A tenth of the windows keeps a short
-        # capture from having no vocabulary at all.
+        # An ID is one node in each window it occurs in, so nodes count windows. Where a tenth of the windows is less
+        # than MIN_WINDOWS it is enough, so that a short capture has a vocabulary too.
         keys, windows = np.unique(graphs.node_key[node], return_counts=True)
         vocabulary = keys[windows >= min(MIN_WINDOWS, max(1, fitted.sum() // 10))]
         mean, spread = _moments(graphs.x, node, np.zeros(len(node), np.int64), 1)
@@ -106,7 +106,7 @@ class Preprocessing:
         return _tokens(self.vocabulary, node_key)
 
     def nodes(self, x: NDArray[np.float32], tokens: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Node features for the model, float32 [N, F], from raw ones and the tokens to judge them by."""
+        """Node features for the model, float32 [N, F], from raw ones; `tokens` choose the statistics."""
         out = np.empty_like(x)
         _standardise(x, tokens, _Scaling(self.node_mean, self.node_scale), out)
         return np.arcsinh(out, out=out)
@@ -129,7 +129,7 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "Preprocessing":
-        """What `to_dict` gave; the statistics may also be arrays, which are kept as they are where they are float32.
+        """The inverse of `to_dict`; the statistics may also be arrays, which are not copied where they are float32.
 
         Raises:
             ValueError: If an entry is missing or malformed, or the features are not the ones this version computes.
@@ -188,7 +188,7 @@ def _array(name: str, values: ArrayLike, shape: tuple[int, ...], dtype: type) ->
     try:
         array: NDArray[Any] = np.asarray(values, dtype=dtype)
     except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"Stored {name} is no array of {dtype.__name__}: {error}") from error
+        raise ValueError(f"Stored {name} is not an array of {dtype.__name__}: {error}") from error
     if array.shape != shape:
         raise ValueError(f"Stored {name} has shape {array.shape}, expected {shape}.")
     if not np.isfinite(array).all():

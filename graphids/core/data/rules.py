@@ -1,7 +1,7 @@
-"""The rule baseline: what a few bands per arbitration ID detect, beside which every learned score has to stand.
+"""The rule baseline: what a few bands per arbitration ID detect; every learned score is compared with it.
 
 These are the classic rules of a CAN gateway: an unknown ID, a message that comes too often, too seldom or not at all,
-payload bytes that leave the values known, a bus that is busier or quieter than it ever was.
+payload bytes outside their known values, a bus that is busier or quieter than it ever was in training.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from graphids.core.frames import MAX_PAYLOAD_BYTES, DataError
 from graphids.core.graphs.features import NODE_FEATURES, column_names
 from graphids.core.graphs.packed import PackedGraphs
 
-# Columns that are held to a band, and the step of each that counts as one whole violation where training saw no
+# Columns that have to stay in a band, and the step of each that counts as one whole violation where training saw no
 # spread at all: one message, one unit of a byte, one millisecond.
 RESOLUTION: dict[str, float] = {
     "count": 1.0,
@@ -53,7 +53,7 @@ class RuleBaseline:
         """Bands of the windows that are not labelled as attacks.
 
         Raises:
-            DataError: If there is none.
+            DataError: If there are none.
         """
         normal = graphs.take(np.flatnonzero(graphs.label <= 0))
         if not len(normal):

@@ -28,7 +28,7 @@ GAP_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Where every frame went.
+    """Which split every frame belongs to.
 
     Attributes:
         parts: For each of train, val and test the (capture index, slice of its frames), each cut into windows alone.
@@ -55,18 +55,18 @@ def split_captures(
 
     "capture": captures of one source stay together; where an attack kind has three sources or more, each split gets
     one; and one attack-free source of each folder trains. "time": see `time_blocks`. "auto": by capture where every
-    kind and normal traffic have three sources, else by time. Kinds decide which capture goes where; where within a
-    capture an attack lies never moves a cut.
+    kind and normal traffic have three sources, else by time. Kinds decide which split a capture goes to; the
+    position of an attack within a capture never moves a cut.
 
     Args:
-        captures: At least one with frames; those without go nowhere.
+        captures: At least one with frames; those without frames are in no split.
         mode: One of `MODES`.
         fractions: Shares of train, val and test, positive, with sum 1.
         gap_s: By time: seconds dropped between neighbouring blocks. None: `GAP_S`, or the length of a window where a
             recording is too short for `MIN_ROUNDS` rounds with that.
         window_size: Frames per window, by time for the choice of how many rounds.
         stride: Frames between window starts, likewise.
-        seed: Decides among equals: the order of captures, and of the blocks within each round but the first.
+        seed: Breaks ties: the order of captures, and of the blocks within each round but the first.
 
     Raises:
         DataError: If an argument is out of range, or a split by capture would leave a split without captures.
@@ -104,7 +104,7 @@ class Rounds(NamedTuple):
 def plan_rounds(share_s: float, frame_s: float, gap_s: float | None, window_size: int, stride: int) -> Rounds:
     """Rounds for a recording of some length.
 
-    As many as leave `WINDOWS_PER_BLOCK` windows to the shortest block and lose no more than half of it to the
+    As many as leave `WINDOWS_PER_BLOCK` windows in the shortest block and lose no more than half of it to the
     gap, `MAX_ROUNDS` at most. Where these are fewer than `MIN_ROUNDS`, blocks may shrink to `MIN_WINDOWS_PER_BLOCK`
     windows, and the gap, unless it is given, to one window. Only lengths decide, never labels.
 
@@ -199,9 +199,9 @@ def _assign_sources(
     fractions: tuple[float, float, float],
     seed: int,
 ) -> dict[str, str]:
-    """Each source to the split that lacks most of its kind, the scarcest kind first."""
+    """Assign each source to the split that lacks most of its kind, the scarcest kind first."""
     shuffled = np.random.default_rng(seed).permutation(sorted(sources)).tolist()
-    # A folder holds one vehicle's captures, where there are several, and nothing can be said of a vehicle whose
+    # Where there are several folders, each holds one vehicle's captures, and nothing can be said of a vehicle whose
     # normal traffic was never seen: one attack-free source of each folder trains.
     attack_free = {folders[source]: source for source in shuffled if sources[source] <= {NORMAL}}
     members = {kind: [s for s in shuffled if kind in sources[s]] for kind in set().union(*sources.values())}

@@ -16,7 +16,7 @@ from graphids.core.frames import MAX_PAYLOAD_BYTES
 
 
 class Column(NamedTuple):
-    """One feature column: what it is called, its unit ("1" for a plain number) and what it says."""
+    """One feature column: its name, its unit ("1" for a plain number) and its meaning."""
 
     name: str
     unit: str

@@ -176,7 +176,7 @@ def build_graphs(
 def concat_graphs(parts: Sequence[PackedGraphs], *, classes: tuple[str, ...] | None = None) -> PackedGraphs:
     """All graphs of `parts`, in order.
 
-    Capture names become their union in order of appearance; parts with one capture name are parts of one capture.
+    Capture names become their union in order of appearance; parts with the same capture name are parts of one capture.
 
     Args:
         parts: At least one.
@@ -199,7 +199,7 @@ def concat_graphs(parts: Sequence[PackedGraphs], *, classes: tuple[str, ...] | N
 
     def renumbered(name: str, table: str, union: tuple[str, ...]) -> list[NDArray[np.int64]]:
         number = {n: index for index, n in enumerate(union)}
-        # The extra last entry lets UNLABELLED, -1, stand for itself.
+        # The extra last entry maps UNLABELLED, -1, to itself.
         new = [np.array([*(number.get(n, UNLABELLED) for n in getattr(p, table)), UNLABELLED]) for p in parts]
         return [numbers[getattr(part, name)] for numbers, part in zip(new, parts, strict=True)]
 

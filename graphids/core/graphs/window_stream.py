@@ -1,7 +1,7 @@
 """The stream of windows: a capture's frames, whole or in chunks, as stretches of one bus that windows are cut from.
 
-A window's number counts all windows of a capture in the order in which they come out of here, from 0: the order of
-the rows that a classifier gives.
+Windows of a capture are numbered from 0 in the order in which `stretches` yields them, which is the order of a
+classifier's rows.
 """
 
 from collections.abc import Iterable, Iterator
@@ -40,7 +40,7 @@ class Window:
 
 
 def stretches(chunks: Iterable[Frames], window_size: int, stride: int) -> Iterator[list[Stretch]]:
-    """Stretches of each chunk of one capture, bus after bus; together they hold the windows of the whole capture.
+    """Stretches of each chunk of one capture, bus by bus; together they hold the windows of the whole capture.
 
     Frames that a later window needs are carried over per bus, so memory is bounded by a chunk.
     """
@@ -64,7 +64,7 @@ def stretches(chunks: Iterable[Frames], window_size: int, stride: int) -> Iterat
 def find_window(
     chunks: Iterable[Frames], number: int, window_size: int, stride: int, *, name: str = "the capture"
 ) -> Window:
-    """The window of that number; no chunk after the one that completes it is read.
+    """The window with that number; chunks after the one that completes it are not read.
 
     Args:
         chunks: One capture, in chunks of any size. With several buses numbers depend on the size.
@@ -74,7 +74,7 @@ def find_window(
         name: Of the capture, for the error.
 
     Raises:
-        DataError: If there is no window of that number; the message says how many there are.
+        DataError: If there is no window with that number; the message says how many there are.
     """
     if number < 0:
         raise DataError(f"{name}: window is {number}, expected at least 0; windows are numbered from 0.")
@@ -96,7 +96,7 @@ def find_window(
 
 
 def split_buses(frames: Frames) -> dict[str, Frames]:
-    """Frames of every channel that carried any, unlabelled and alike, so that chunks of one capture can be joined."""
+    """Frames by name of the bus that carried them, without labels, so that chunks of one capture can be joined."""
     plain = replace(frames, attack=None, attack_kind=None, kinds=(NORMAL,))
     buses = {}
     for index in np.unique(frames.channel):

@@ -24,7 +24,7 @@ from graphids.core.models.optimization import lr_factor, parameter_groups
 # Top-level keys that make a checkpoint self-contained: `GAT.architecture()` and `Preprocessing.to_dict()`.
 ARCHITECTURE_KEY = "graphids_architecture"
 PREPROCESSING_KEY = "graphids_preprocessing"
-# Sums behind the epoch's means of an interrupted epoch.
+# Sums from which the means of an interrupted epoch continue.
 EPOCH_SUMS_KEY = "graphids_epoch_sums"
 Loss = Literal["cross_entropy", "class_weighted", "focal"]
 
@@ -36,8 +36,8 @@ class Detector(LightningModule):
     (`preprocessing`, and the labels of `graphs["train"]`), or a checkpoint brings them. Logs per epoch
     `train/loss`, `train/accuracy`, `val/loss`, `test/loss`, and of the attack margin `val/auroc`,
     `val/average_precision` (attack against normal) and `val/macro_auroc`, the mean over attack kinds of kind against
-    normal: the value to monitor. A figure that the validation split cannot define is not logged, with one warning
-    that names it; early stopping on it then ends with Lightning's error.
+    normal: the value to monitor. A metric that the validation split cannot define is not logged, with one warning
+    that names it; early stopping that monitors it then ends with Lightning's error.
 
     Args:
         size: Named size of the network, see `SIZES`.
@@ -48,9 +48,9 @@ class Detector(LightningModule):
         jumping: How layer outputs combine.
         embedding_dim: Width of the arbitration ID's embedding.
         loss: `class_weighted` weighs classes by inverse square root of their frequency; `focal` does so too and
-            leaves out what is classified well already.
+            down-weights windows that are already classified well.
         focal_gamma: Exponent of the focal loss, ignored by the others.
-        lr: Peak learning rate of AdamW, reached after the warm-up; a cosine takes it to a hundredth of it.
+        lr: Peak learning rate of AdamW, reached after the warm-up; a cosine then lowers it to a hundredth.
         weight_decay: Of weight matrices; biases, norms and embeddings are not decayed.
         warmup: Share of all steps over which the learning rate rises linearly.
         false_alarms_per_hour: Normal windows per hour that may alert; the threshold is chosen for it after training.
@@ -97,21 +97,21 @@ class Detector(LightningModule):
         self.preprocessing_dict: dict[str, Any] | None = None
         self._validation = SplitMargins()
         self._train_loss, self._train_accuracy = EpochMean(), EpochMean()
-        self._told_undefined = False
+        self._warned_undefined = False
 
     def build(self, num_tokens: int, num_node_features: int, num_edge_features: int, num_classes: int) -> None:
-        """Make the network for data of these dimensions, with class weights of 1."""
+        """Build the network for data of these dimensions, with class weights of 1."""
         self._adopt(GAT(num_tokens, num_node_features, num_edge_features, num_classes, **self._chosen()))
 
     def _chosen(self) -> dict[str, Any]:
-        """Arguments of the network that the data leave free."""
+        """Arguments of the network that the settings choose; the others follow from the data."""
         hp = self.hparams
         chosen: dict[str, Any] = dict(SIZES[hp["size"]])
         chosen |= {key: hp[key] for key in chosen if hp[key] is not None}
         return chosen | {"jumping": hp["jumping"], "embedding_dim": hp["embedding_dim"]}
 
     def configure_model(self) -> None:
-        """Build the network from the trainer's data module, once; without one, a checkpoint has to bring it."""
+        """Build the network from the trainer's data module, once; without one, a checkpoint brings it."""
         datamodule = None if self._trainer is None else getattr(self.trainer, "datamodule", None)
         if "gat" in self._modules or datamodule is None:
             return
@@ -129,7 +129,7 @@ class Detector(LightningModule):
             self.class_weight.copy_(inverse_sqrt_frequency(labels, num_classes))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what rebuilds the network and its input."""
+        """Add what is needed to rebuild the network and its input."""
         checkpoint[ARCHITECTURE_KEY] = self.gat.architecture()
         checkpoint[PREPROCESSING_KEY] = self.preprocessing_dict
         batches = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["processed"]
@@ -139,7 +139,7 @@ class Detector(LightningModule):
         """Build the network that the checkpoint's weights belong to.
 
         Raises:
-            ValueError: If the network already built is another one.
+            ValueError: If a different network has already been built.
         """
         means = (self._train_loss, self._train_accuracy)
         for mean, sums in zip(means, checkpoint.get(EPOCH_SUMS_KEY, ()), strict=False):
@@ -159,7 +159,7 @@ class Detector(LightningModule):
     def load_from_checkpoint(  # type: ignore[override]  # a stream has no sidecar
         cls, checkpoint_path: str | os.PathLike[str], *args: Any, **kwargs: Any
     ) -> Self:
-        """Lightning's, but from verified bytes: Lightning's own reads the file past the trainer's checkpoint plugin.
+        """Lightning's, but from verified bytes: Lightning's own bypasses the trainer's checkpoint plugin.
 
         Args:
             checkpoint_path: A checkpoint with its sidecar.
@@ -195,26 +195,26 @@ class Detector(LightningModule):
         return loss
 
     def validation_step(self, batch: Data, batch_idx: int) -> None:
-        """Collect margins; the figures need the whole split."""
+        """Collect margins; the metrics need the whole split."""
         logits = self(batch)
         self._log_epoch({"val/loss": self._loss(logits, batch.y)}, batch)
         self._validation.update(attack_margin(logits), batch.y)
 
     def on_validation_epoch_end(self) -> None:
-        """Log what ranks windows: threshold-free figures of the attack margin."""
+        """Log threshold-free metrics of the attack margin."""
         margins, labels = self._validation.compute()
         self._validation.reset()
         classes = [str(index) for index in range(self.gat.architecture()["num_classes"])]
-        # A diverged model has no figures; its loss says so, and a checkpoint of it is never the best.
-        figures = (
+        # A diverged model has no metrics; its loss says so, and a checkpoint of it is never the best.
+        metrics = (
             detection_metrics(margins, labels, classes, threshold=0.0, hours=1.0) if margins.isfinite().all() else {}
         )
         names = {"auroc": "all/auroc", "average_precision": "all/average_precision", "macro_auroc": "macro/auroc"}
-        defined = {f"val/{name}": figures[key] for name, key in names.items() if key in figures}
+        defined = {f"val/{name}": metrics[key] for name, key in names.items() if key in metrics}
         self.log_dict(defined)
-        undefined = [f"val/{name}" for name, key in names.items() if key not in figures]
-        if undefined and not self._told_undefined and not self.trainer.sanity_checking:
-            self._told_undefined = True
+        undefined = [f"val/{name}" for name, key in names.items() if key not in metrics]
+        if undefined and not self._warned_undefined and not self.trainer.sanity_checking:
+            self._warned_undefined = True
             rank_zero_warn(
                 f"{', '.join(undefined)} cannot be computed and are not logged: of {len(labels)} validation windows "
                 f"{int((labels == 0).sum())} are normal and {int((labels > 0).sum())} attacks, and "
@@ -223,7 +223,7 @@ class Detector(LightningModule):
             )
 
     def test_step(self, batch: Data, batch_idx: int) -> None:
-        """Loss alone; figures of the test split need a threshold, which is chosen after training."""
+        """Loss alone; metrics of the test split need a threshold, which is chosen after training."""
         self._log_epoch({"test/loss": self._loss(self(batch), batch.y)}, batch)
 
     def predict_step(self, batch: Data, batch_idx: int) -> Tensor:

@@ -33,14 +33,14 @@ def inverse_sqrt_frequency(labels: Tensor, num_classes: int) -> Tensor:
 def focal_cross_entropy(logits: Tensor, labels: Tensor, class_weight: Tensor, gamma: float) -> Tensor:
     """Mean of `w_y * (1 - p_y)^gamma * -log p_y` (Lin et al., ICCV 2017, arXiv 1708.02002, equation 5).
 
-    gamma = 0 is class-weighted cross-entropy; weights of 1 as well, plain cross-entropy. The mean is over windows, not
-    over weights, so that a batch's loss is comparable with the next one's.
+    gamma = 0 is class-weighted cross-entropy; with weights of 1 as well, plain cross-entropy. The mean is over windows,
+    not over weights, so that a batch's loss is comparable with the next one's.
 
     Args:
         logits: float [G, C].
         labels: int64 [G].
         class_weight: float [C].
-        gamma: >= 0; how much the loss leaves out what is already classified well.
+        gamma: >= 0; how strongly windows that are already classified well are down-weighted.
 
     Returns:
         float scalar.

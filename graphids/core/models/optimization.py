@@ -17,11 +17,11 @@ def parameter_groups(network: nn.Module) -> list[dict[str, Any]]:
 
 
 def lr_factor(step: int, total_steps: float, warmup: float, floor: float = 0.01) -> float:
-    """Share of the peak learning rate at a step: linear warm-up, then half a cosine down to `floor`.
+    """Share of the peak learning rate at a step: linear warm-up, then half a cosine period down to `floor`.
 
     Args:
         step: From 0.
-        total_steps: Of the fit; infinite (no limit on epochs) keeps the peak.
+        total_steps: Of the fit; where infinite (no limit on epochs), the rate stays at its peak.
         warmup: Share of `total_steps`.
         floor: Share at the end and after it.
     """

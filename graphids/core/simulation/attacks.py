@@ -89,9 +89,9 @@ def fuzzy(sent: Transmissions, episode: Episode) -> Transmissions:
 
 
 def spoof(sent: Transmissions, episode: Episode) -> Transmissions:
-    """Sends forged values under the target's ID beside its ECU, which goes on sending.
+    """Sends forged values under the target's ID beside its ECU, which keeps sending.
 
-    Either two to four forged frames for every real one, or one right behind each, so that the receiver's last value
+    Either two to four forged frames for every real one, or one right after each, so that the receiver's last value
     is a forged one. Counter and checksum are valid, the values constants from the range that the drive covers.
     """
     rng, message = episode.rng, episode.message
@@ -138,7 +138,8 @@ def masquerade(sent: Transmissions, episode: Episode) -> Transmissions:
     """Silences the ECU that sends the target and speaks in its place: same IDs, periods, counters and checksums.
 
     Its fast messages lie: they hold what the ECU said last, or creep away from it by 20 units per second. No value
-    jumps and none is new to the vehicle, but the sensors' noise is gone and the other ECUs soon say something else.
+    jumps and none is new to the vehicle, but the sensors' noise is gone and the values soon contradict those of the
+    other ECUs.
     """
     for mailbox in victims(episode.vehicle):
         if episode.vehicle[mailbox].ecu == episode.message.ecu:
@@ -172,7 +173,7 @@ ATTACKS: dict[str, Callable[[Transmissions, Episode], Transmissions]] = {
     "suppress": suppress,
     "masquerade": masquerade,
 }
-# The kinds that attack one message, or the ECU that sends it.
+# Kinds that attack one message, or the ECU that sends it.
 TARGETED = ("spoof", "suppress", "masquerade")
 
 

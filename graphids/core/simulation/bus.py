@@ -1,4 +1,4 @@
-"""The wire: who sends when, once messages are due, on a classic CAN bus of 500 kbit/s.
+"""The bus: which node sends when, once messages are due, on classic CAN at 500 kbit/s.
 
 Time is counted in whole bit times (2 us), so that the arithmetic is exact and every timestamp has six decimals.
 """

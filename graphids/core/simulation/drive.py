@@ -28,7 +28,7 @@ class Drive:
     """Physical signals on a grid of `GRID_S` seconds.
 
     Attributes:
-        signals: name -> float64 [T]; the unit stands in the name. All of one length.
+        signals: name -> float64 [T]; the unit is part of the name. All of one length.
     """
 
     signals: Mapping[str, Signal]
@@ -144,10 +144,10 @@ def simulate_drive(rng: np.random.Generator, duration_s: float) -> Drive:
 
 
 def _either(rng: np.random.Generator, low: float, high: float) -> float:
-    """One of two values, for what stays nearly as it is throughout a drive.
+    """One of two values, for a quantity that hardly changes during a drive.
 
-    A value drawn from a range would be a drive's fingerprint, and a score of it would measure which capture a window
-    comes from.
+    A value drawn from a range would be a drive's fingerprint, and a detector could learn which capture a window comes
+    from.
     """
     return high if rng.random() < 0.5 else low
 

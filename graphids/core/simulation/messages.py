@@ -37,7 +37,7 @@ class Message:
     """One arbitration ID.
 
     Attributes:
-        name: What it is about.
+        name: What it reports.
         ecu: Its sender.
         period_ms: Time between two transmissions.
         codings: Its signals in the order of the payload.

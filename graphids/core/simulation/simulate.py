@@ -1,7 +1,7 @@
 """Captures of a simulated car: a deterministic stand-in for recordings, with every attack labelled.
 
-`drive` says how the signals move, `vehicle` what its ECUs send, `attacks` what an intruder does, `bus` who gets onto
-the wire; here they become frames, a data set in memory, or files.
+`drive` says how the signals move, `vehicle` what its ECUs send, `attacks` what an intruder does, `bus` which frame is
+sent when; here they become frames, a data set in memory, or files.
 """
 
 import gzip as gzip_module
@@ -22,7 +22,7 @@ from graphids.core.simulation.text_writer import candump_text, csv_text, labels_
 from graphids.core.simulation.vehicle import build_vehicle, transmissions
 
 ATTACK_KINDS = tuple(ATTACKS)
-CAPTURES_PER_KIND = 5  # split whole, three train: from fewer victims a network learns their names
+CAPTURES_PER_KIND = 5  # split by capture, three train: from fewer victims a network memorizes their IDs
 DURATION_S = 20.0
 NORMAL_CAPTURES = 5
 VICTIMS_PER_INTERVAL = 3
@@ -30,7 +30,7 @@ VICTIMS_PER_INTERVAL = 3
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """One simulated capture and what is known of how it came about.
+    """One simulated capture and how it was made.
 
     Attributes:
         frames: With `attack` and `attack_kind`; timestamps in whole microseconds, strictly increasing: the end of
@@ -59,12 +59,12 @@ def simulate_vehicle(
 
     Args:
         seed: Draws the driver, the route, phases, noise and all that varies in the attack.
-        duration_s: At least 1 s; about 1600 frames per second come of it.
+        duration_s: At least 1 s; it gives about 1600 frames per second.
         attack: "none" or one of `ATTACK_KINDS`; it takes up 30 % of the time, in two intervals.
         intensity: Strength of the attack in (0, 1]; see `attacks.Episode`.
         target: Arbitration ID to spoof, or whose ECU to suppress or masquerade as. None draws `VICTIMS_PER_INTERVAL`
-            for each interval, attacked one after another, so that a detector which learns from one capture does not
-            learn one victim's name.
+            for each interval, attacked one after another, so that a detector trained on one capture does not memorize
+            one victim's ID.
         vehicle_seed: Draws the make of car: arbitration IDs and constant bytes.
 
     Returns:
@@ -214,7 +214,7 @@ def write_dataset(
         folder: Made if it does not exist.
         format: "csv" (can-train-and-test, labels in the file) or "candump" (`candump -l`, labels in `.labels.csv`).
         gzip: Compress, and append `.gz` to the names; the bytes are the same in every run.
-        seed: As the other arguments, what `simulated_captures` takes.
+        seed: As `simulated_captures` takes it; likewise the arguments below.
         duration_s: Of each capture.
         captures_per_kind: Captures of each attack.
         vehicle_seed: The make of car.

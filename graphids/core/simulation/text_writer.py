@@ -1,4 +1,4 @@
-"""Frames as text, whole columns at a time: each line is a row of a byte matrix, out of which unused places drop.
+"""Frames as text, whole columns at a time: each line is a row of a byte matrix from which unused places are dropped.
 
 A Python loop that formats frame by frame takes twenty times as long.
 """
@@ -38,7 +38,7 @@ def csv_text(frames: Frames) -> bytes:
 
 
 def candump_text(frames: Frames, channel: str = "can0") -> bytes:
-    """The log of `candump -l`: `(0000000000.000236) can0 1E5#4413823000000145`. It has no place for labels.
+    """The log of `candump -l`: `(0000000000.000236) can0 1E5#4413823000000145`. It has no column for labels.
 
     Raises:
         ValueError: If a timestamp is negative.

@@ -119,8 +119,8 @@ def transmissions(
 
     Every ECU runs on its own clock, up to 100 ppm off, and every message keeps its own phase with a jitter of up to
     5 % of its period, 2 ms at most, that does not add up. About once in `HOLD_EVERY_S` seconds one fast message of the
-    car repeats its last good values for a moment, as ECUs do when a plausibility check fails: a value at rest alone is
-    no attack.
+    car repeats its last good values for a moment, as ECUs do when a plausibility check fails: a value at rest is not
+    an attack by itself.
     """
     ecus = sorted({m.ecu for m in vehicle})
     skew_ppm = dict(zip(ecus, rng.integers(-100, 101, size=len(ecus)).tolist(), strict=True))
@@ -138,7 +138,7 @@ def transmissions(
 def _draw_holds(
     vehicle: tuple[Message, ...], rng: np.random.Generator, duration_s: float
 ) -> dict[int, list[tuple[int, int]]]:
-    """First and last bit time of every hold, by message: another message each time until all had their turn."""
+    """First and last bit time of every hold, by message: another message each time until all have had their turn."""
     noisy = [i for i, message in enumerate(vehicle) if message.is_fast and any(c.noise_lsb for c in message.codings)]
     turns = rng.permutation(noisy).tolist()
     holds: dict[int, list[tuple[int, int]]] = {}

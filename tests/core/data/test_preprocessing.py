@@ -126,7 +126,7 @@ def test_an_empty_vocabulary_survives_the_round_trip() -> None:
         ({"vocabulary": [1, 2]}, r"node_mean has shape \(2, 44\), expected \(3, 44\)"),
         ({"edge_mean": [float("nan")] * len(EDGE_FEATURES)}, "edge_mean holds values that are not finite"),
         ({"edge_scale": [0.0] * len(EDGE_FEATURES)}, "edge_scale holds values that are not positive"),
-        ({"edge_scale": "wide"}, "edge_scale is no array"),
+        ({"edge_scale": "wide"}, "edge_scale is not an array"),
     ],
 )
 def test_a_malformed_record_is_refused_by_name(change: dict[str, object], message: str) -> None:

@@ -14,7 +14,7 @@ from graphids.core.models.detector import Detector
 MakeTrainer = Callable[..., pl.Trainer]
 
 
-def test_a_fit_logs_epoch_means_and_the_figures_of_the_margin(
+def test_a_fit_logs_epoch_means_and_the_metrics_of_the_margin(
     make_trainer: MakeTrainer, detector: Detector, datamodule: pl.LightningDataModule
 ) -> None:
     trainer = make_trainer()
@@ -170,7 +170,7 @@ def test_resuming_with_another_network_says_what_differs(
         )
 
 
-def test_figures_that_validation_cannot_define_are_not_logged_and_named_once(
+def test_metrics_that_validation_cannot_define_are_not_logged_and_named_once(
     make_trainer: MakeTrainer, detector: Detector, datamodule: Any
 ) -> None:
     batch = datamodule.batches[0].clone()

@@ -56,7 +56,8 @@ def test_another_seed_gives_another_drive() -> None:
 def test_the_bytes_are_the_same_on_every_platform() -> None:
     frames = simulate_vehicle(seed=1, duration_s=2.0, attack="masquerade")
 
-    # Every default figure stands on these bytes: a change here is a new data set, and belongs into the changelog.
+    # Every published metric of the default data set depends on these bytes: a change here is a new data set, and
+    # belongs in the changelog.
     assert digest(frames) == "6dde0ed57a31257835b2823e5a6c2b60402911149cb39b778481ef2afc36258a"
 
 
