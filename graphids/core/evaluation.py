@@ -91,7 +91,7 @@ def choose_threshold(
     """Lowest threshold that keeps a validation split within its budget of false alarms (`score >= threshold` alerts).
 
     It lies half-way between the highest normal score that must not alert and the next higher score of the split, so
-    that rounding (another batch size, another device) does not turn either of the two.
+    that rounding (another batch size, another device) flips neither of the two.
 
     Args:
         scores: float [G] of the validation windows.

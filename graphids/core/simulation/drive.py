@@ -6,6 +6,7 @@ fused, so that a seed gives the same drive on every platform; a sine or a normal
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -41,6 +42,26 @@ class Drive:
         return values[left] + (values[left + 1] - values[left]) * (position - left)
 
 
+class Motion(NamedTuple):
+    """The driver's pedals, the gearbox and the motion that follows, float64 [T] each.
+
+    Attributes:
+        speed: m/s.
+        pedal: 0 to 1.
+        brake: 0 to 1.
+        gear: 1 to 6.
+        rpm: Of the engine.
+        acceleration: m/s2.
+    """
+
+    speed: Signal
+    pedal: Signal
+    brake: Signal
+    gear: Signal
+    rpm: Signal
+    acceleration: Signal
+
+
 @njit(cache=True)
 def _lag(target: Signal, time_constant_s: float, start: float) -> Signal:
     """First-order lag behind `target`."""
@@ -53,26 +74,13 @@ def _lag(target: Signal, time_constant_s: float, start: float) -> Signal:
 
 
 @njit(cache=True)
-def _longitudinal(
-    target_mps: Signal, wobble: Signal, temper: float, start_mps: float
-) -> tuple[Signal, Signal, Signal, Signal, Signal, Signal]:
-    """The driver's pedals, the gearbox and the speed that follows.
-
-    Returns:
-        speed (m/s), pedal (0-1), brake (0-1), gear (1-6), engine speed (rpm), acceleration (m/s2); float64 [T] each.
-    """
+def _longitudinal(target_mps: Signal, wobble: Signal, temper: float, start_mps: float) -> Motion:
+    """A driver of some temper who follows a target speed, with a wobble of the foot."""
     shift_up = np.array([7.0, 12.0, 18.0, 24.0, 31.0])
     rpm_per_mps = np.array([260.0, 150.0, 105.0, 80.0, 66.0, 55.0])
     push = np.array([5.2, 4.4, 3.6, 2.9, 2.3, 1.9])  # m/s2 at full throttle, by gear
     n = len(target_mps)
-    speeds, pedals, brakes, gears, rpms, accelerations = (
-        np.empty(n),
-        np.empty(n),
-        np.empty(n),
-        np.empty(n),
-        np.empty(n),
-        np.empty(n),
-    )
+    motion = Motion(np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n))
     speed, pedal, brake, gear, rpm = start_mps, 0.0, 0.0, 0, IDLE_RPM
     for i in range(n):
         error = target_mps[i] - speed
@@ -99,9 +107,10 @@ def _longitudinal(
         elif gear > 0 and speed < shift_up[gear - 1] - 1.5:
             gear -= 1
         rpm += (max(IDLE_RPM, speed * rpm_per_mps[gear]) + 500.0 * pedal - rpm) * (GRID_S / 0.12)
-        speeds[i], pedals[i], brakes[i], gears[i] = speed, pedal, brake, gear + 1.0
-        rpms[i], accelerations[i] = rpm, acceleration
-    return speeds, pedals, brakes, gears, rpms, accelerations
+        motion.speed[i], motion.acceleration[i] = speed, acceleration
+        motion.pedal[i], motion.brake[i] = pedal, brake
+        motion.gear[i], motion.rpm[i] = gear + 1.0, rpm
+    return motion
 
 
 def _plan(rng: np.random.Generator, num_steps: int, levels: Signal, shortest_s: float, longest_s: float) -> Signal:
@@ -121,7 +130,8 @@ def simulate_drive(rng: np.random.Generator, duration_s: float) -> Drive:
     temper = 0.7 + 0.5 * rng.random()
     targets = _plan(rng, n, np.array([0.0, 0.0, 8.0, 14.0, 14.0, 20.0, 28.0]), 2.5, 8.0)
     wobble = _lag(2.0 * rng.random(n) - 1.0, 0.4, 0.0) * 4.0
-    speed, pedal, brake, gear, rpm, acceleration = _longitudinal(targets, wobble, temper, 22.0 * rng.random())
+    motion = _longitudinal(targets, wobble, temper, 22.0 * rng.random())
+    speed = motion.speed
     bend = _plan(rng, n, np.array([-60.0, -25.0, -8.0, 0.0, 0.0, 6.0, 30.0, 70.0]), 1.5, 5.0)
     sway = _lag(2.0 * rng.random(n) - 1.0, 0.8, 0.0) * 12.0
     comfortable = COMFORT_MPS2 * WHEELBASE_M * (1.0 + 0.002 * speed * speed) / np.maximum(1.0, speed * speed)
@@ -129,16 +139,16 @@ def simulate_drive(rng: np.random.Generator, duration_s: float) -> Drive:
     steering = np.clip(_lag(_lag(bend / (1.0 + 0.06 * speed), 0.5, 0.0), 0.3, 0.0) + sway, -limit, limit)
     return Drive(
         _lateral(speed, steering)
-        | _powertrain(rng, speed, pedal, rpm, gear)
+        | _powertrain(rng, motion)
         | _surroundings(rng, n, speed, bend)
         | {
             "speed_kmh": 3.6 * speed,
-            "engine_rpm": rpm,
-            "pedal_percent": 100.0 * pedal,
-            "brake_bar": 120.0 * brake,
-            "brake_switch": np.where(brake > 0.0, 1.0, 0.0),
-            "gear": gear,
-            "acceleration_mps2": _lag(acceleration, 0.05, 0.0),
+            "engine_rpm": motion.rpm,
+            "pedal_percent": 100.0 * motion.pedal,
+            "brake_bar": 120.0 * motion.brake,
+            "brake_switch": np.where(motion.brake > 0.0, 1.0, 0.0),
+            "gear": motion.gear,
+            "acceleration_mps2": _lag(motion.acceleration, 0.05, 0.0),
         }
     )
 
@@ -171,8 +181,9 @@ def _lateral(speed: Signal, steering_deg: Signal) -> dict[str, Signal]:
     }
 
 
-def _powertrain(rng: np.random.Generator, speed: Signal, pedal: Signal, rpm: Signal, gear: Signal) -> dict[str, Signal]:
+def _powertrain(rng: np.random.Generator, motion: Motion) -> dict[str, Signal]:
     """What follows from pedal and engine speed: throttle, air, torque, temperatures, the battery."""
+    pedal, rpm = motion.pedal, motion.rpm
     throttle = _lag(4.0 + 92.0 * pedal, 0.08, 4.0)
     torque = _lag(18.0 + 210.0 * pedal - 0.004 * (rpm - IDLE_RPM), 0.1, 18.0)
     heat = _lag(rpm / 100.0, 20.0, 10.0)
@@ -186,9 +197,9 @@ def _powertrain(rng: np.random.Generator, speed: Signal, pedal: Signal, rpm: Sig
         "oil_c": _lag(80.0 + 0.6 * heat, 80.0, _either(rng, 80.0, 90.0)),
         "oil_bar": 1.0 + rpm / 1500.0,
         "battery_v": _lag(13.6 + 0.0002 * (rpm - IDLE_RPM), 1.0, 13.6) + _either(rng, 0.0, 0.2),
-        "battery_a": _lag(6.0 + 0.004 * rpm - 0.2 * gear, 0.5, 6.0),
+        "battery_a": _lag(6.0 + 0.004 * rpm - 0.2 * motion.gear, 0.5, 6.0),
         "fuel_percent": _either(rng, 40.0, 80.0) - np.cumsum(throttle) * 1e-6,
-        "trip_km": np.cumsum(speed) * (GRID_S / 1000.0),
+        "trip_km": np.cumsum(motion.speed) * (GRID_S / 1000.0),
     }
 
 

@@ -1,6 +1,7 @@
 """The simulated car: its ECUs, the messages they send, and when they send them during a drive."""
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,7 +129,7 @@ def transmissions(
     return join(
         *(
             _message_transmissions(
-                message, mailbox, skew_ppm[message.ecu], holds.get(mailbox, []), drive, rng, duration_s
+                message, _Sender(mailbox, skew_ppm[message.ecu], holds.get(mailbox, [])), drive, rng, duration_s
             )
             for mailbox, message in enumerate(vehicle)
         )
@@ -149,11 +150,17 @@ def _draw_holds(
     return holds
 
 
+class _Sender(NamedTuple):
+    """How a message is sent: its mailbox, the error of its ECU's clock, first and last bit time of its holds."""
+
+    mailbox: int
+    skew_ppm: int
+    holds: list[tuple[int, int]]
+
+
 def _message_transmissions(
     message: Message,
-    mailbox: int,
-    skew_ppm: int,
-    holds: list[tuple[int, int]],
+    sender: _Sender,
     drive: Drive,
     rng: np.random.Generator,
     duration_s: float,
@@ -162,19 +169,19 @@ def _message_transmissions(
     phase = int(rng.integers(0, period))
     k = np.arange(int(duration_s * BITS_PER_S - phase) // period + 1)
     jitter = min(period // 40, LONGEST_JITTER)
-    release = phase + k * period + k * period * skew_ppm // 1_000_000 + triangular(rng, jitter, len(k))
+    release = phase + k * period + k * period * sender.skew_ppm // 1_000_000 + triangular(rng, jitter, len(k))
     release = np.maximum(release, 0)
     raw = np.zeros((len(k), len(message.codings)), np.int64)
     for column, coding in enumerate(message.codings):
         value = drive.at(coding.signal, release / BITS_PER_S)
         exact = np.floor((value - coding.offset) / coding.scale + 0.5).astype(np.int64)
         raw[:, column] = exact + triangular(rng, coding.noise_lsb, len(k)) * (exact > 0)
-    for first, last in holds:
+    for first, last in sender.holds:
         held = np.flatnonzero((release >= first) & (release <= last))
         raw[held] = raw[held[:1]]
     return Transmissions(
         release=release,
-        mailbox=np.full(len(k), mailbox, np.int64),
+        mailbox=np.full(len(k), sender.mailbox, np.int64),
         arbitration_id=np.full(len(k), message.arbitration_id, np.uint32),
         dlc=np.full(len(k), message.dlc, np.uint8),
         payload=encode(message, raw, k + int(rng.integers(0, 16))),
