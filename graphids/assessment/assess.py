@@ -1,6 +1,6 @@
 """Assessment: what a fitted detector finds, with a threshold from validation, beside the rule baseline.
 
-Every figure of the test split comes after all choices: tau and threshold see validation alone.
+The test split is measured after all choices are made: tau and threshold see validation alone.
 """
 
 from collections.abc import Mapping
@@ -15,20 +15,20 @@ from graphids.core.evaluation import choose_threshold, detection_metrics, undefi
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """Figures of one model on one data set.
+    """Metrics of one model on one data set.
 
     Attributes:
         threshold: Score from which a window alerts, chosen on validation.
-        rule_threshold: The same of the rule baseline's score.
-        false_alarms_per_hour: The budget that it was chosen for.
-        before: Validation figures with the raw head, at the threshold that the raw head would have got.
-        after: Validation figures with the tau-normalized head.
-        test: Test figures, `<kind>/auroc` and so on.
-        rule: The same of the rule baseline, at its own threshold from validation.
-        undefined: Test figures that this data set cannot define.
+        rule_threshold: The same for the rule baseline's score.
+        false_alarms_per_hour: The budget that both were chosen for.
+        before: Validation metrics with the raw head, at the threshold that the raw head would have got.
+        after: Validation metrics with the tau-normalized head.
+        test: Test metrics, `<kind>/auroc` and so on.
+        rule: The same for the rule baseline, at its own threshold from validation.
+        undefined: Names of test metrics that are undefined on this data set.
         kinds: Attack kinds in the order of the classes.
         normal_windows: Normal windows of the test split.
-        normal_hours: Time that a detector at work takes to score as many.
+        normal_hours: Time in which live traffic brings as many.
     """
 
     threshold: float
@@ -41,6 +41,23 @@ class Assessment:
     undefined: list[str]
     kinds: tuple[str, ...]
     normal_windows: int
+    normal_hours: float
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """A finished model on labelled windows, at its own threshold.
+
+    Attributes:
+        classes: `("normal", kind, ...)` of the labels.
+        threshold: The model's.
+        metrics: `detection_metrics` at that threshold.
+        normal_hours: Time in which live traffic brings as many normal windows.
+    """
+
+    classes: tuple[str, ...]
+    threshold: float
+    metrics: dict[str, float]
     normal_hours: float
 
 
@@ -69,8 +86,8 @@ def assess(
         false_alarms_per_hour=false_alarms_per_hour,
         before=before,
         after=after,
-        test=_figures(test, test.score, threshold),
-        rule=_figures(test, rule_scores["test"], rule_threshold),
+        test=_metrics_at(threshold, test, test.score),
+        rule=_metrics_at(rule_threshold, test, rule_scores["test"]),
         undefined=undefined_metrics(test.label, test.classes),
         kinds=test.classes[1:],
         normal_windows=int((test.label == 0).sum()),
@@ -79,21 +96,21 @@ def assess(
 
 
 def validate(scored: ScoredSplit, false_alarms_per_hour: float) -> tuple[float, dict[str, float]]:
-    """The threshold that a validation split gives its head, and all figures of the split at that threshold."""
+    """The threshold that a validation split gives its head, and all metrics of the split at that threshold."""
     threshold = choose_threshold(scored.score, scored.label, scored.hours, false_alarms_per_hour)
-    return threshold, {**_figures(scored, scored.score, threshold), **classification_figures(scored)}
+    return threshold, {**_metrics_at(threshold, scored, scored.score), **classification_metrics(scored)}
 
 
-def measure(scored: ScoredSplit, threshold: float) -> dict[str, float]:
-    """Figures of a finished model on labelled windows, at its own threshold."""
-    return _figures(scored, scored.score, threshold)
+def measure(scored: ScoredSplit, threshold: float) -> Measurement:
+    """Measure a finished model on labelled windows, at its own threshold."""
+    return Measurement(scored.classes, threshold, _metrics_at(threshold, scored, scored.score), scored.hours)
 
 
-def classification_figures(scored: ScoredSplit) -> dict[str, float]:
-    """How the likeliest class of a window agrees with its own: over all windows, per class on average, per class.
+def classification_metrics(scored: ScoredSplit) -> dict[str, float]:
+    """How often the likeliest class of a window is its true one: over all windows, averaged over classes, per class.
 
-    Tau-normalization moves the boundaries between classes; ranking figures alone would not show it. Means over classes
-    leave out those that no window of the split has.
+    Tau-normalization moves the boundaries between classes, which ranking metrics alone would not show. Means over
+    classes leave out those without a window in the split.
     """
     known = scored.label >= 0
     predicted, label = scored.logits.argmax(dim=1).numpy()[known], scored.label[known]
@@ -109,5 +126,5 @@ def classification_figures(scored: ScoredSplit) -> dict[str, float]:
     }
 
 
-def _figures(scored: ScoredSplit, scores: NDArray[np.float64], threshold: float) -> dict[str, float]:
+def _metrics_at(threshold: float, scored: ScoredSplit, scores: NDArray[np.float64]) -> dict[str, float]:
     return detection_metrics(scores, scored.label, scored.classes, threshold, scored.hours)

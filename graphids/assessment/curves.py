@@ -1,4 +1,4 @@
-"""What pictures and tables are made of: detectors side by side, points of curves, counts."""
+"""What pictures and tables are made of: scorings side by side, points of curves, counts."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,30 +15,30 @@ Points = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 @dataclass(frozen=True, eq=False)
-class Detector:
-    """One way to score the windows of a split.
+class Scoring:
+    """One way to score the windows of a split: the network's or the rule baseline's.
 
     Attributes:
         name: For legends.
         score: float64 [G], higher is more suspicious.
         threshold: `score >= threshold` alerts.
-        figures: `detection_metrics` at that threshold.
+        metrics: `detection_metrics` at that threshold.
     """
 
     name: str
     score: NDArray[np.float64]
     threshold: float
-    figures: Mapping[str, float]
+    metrics: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """Windows by the probability of an attack that they were given, in bins of equal width.
+    """Windows by their predicted probability of an attack, in bins of equal width.
 
     Attributes:
-        edges: float64 [B + 1] from 0 to 1; a bin has its upper edge.
+        edges: float64 [B + 1] from 0 to 1; a bin includes its upper edge.
         windows: int64 [B].
-        attacks: int64 [B], those of them that are attacks.
+        attacks: int64 [B], how many of them are attacks.
         mean_score: float64 [B], NaN where a bin is empty.
         share: float64 [B], attacks / windows, NaN where a bin is empty.
         error: Expected calibration error: mean over windows of |share - mean_score| of their bin.
@@ -66,10 +66,10 @@ def present_kinds(scored: ScoredSplit) -> dict[str, NDArray[np.bool_]]:
     return {name: scored.label == index for index, name in enumerate(scored.classes) if index and index in occurring}
 
 
-def hardest_kinds(kinds: Iterable[str], detector: Detector, most: int) -> list[str]:
-    """All kinds where there are at most `most`, else those of the lowest AUROC; in the order given."""
+def hardest_kinds(kinds: Iterable[str], scoring: Scoring, most: int) -> list[str]:
+    """The `most` kinds with the lowest AUROC, or all if there are fewer; in the order given."""
     names = list(kinds)
-    ranked = sorted(names, key=lambda name: detector.figures.get(f"{name}/auroc", 0.0))[:most]
+    ranked = sorted(names, key=lambda name: scoring.metrics.get(f"{name}/auroc", 0.0))[:most]
     return [name for name in names if name in ranked]
 
 
@@ -87,8 +87,8 @@ def roc_points(scores: ArrayLike, is_attack: ArrayLike) -> Points:
 def precision_recall_points(scores: ArrayLike, is_attack: ArrayLike) -> Points:
     """Recall, rising from 0, and precision, one point per distinct score and before it one at recall 0.
 
-    A point's precision holds for the recall up to it, as in `average_precision`: lines between points would promise
-    more than there is.
+    A point's precision holds for the recall up to it, as in `average_precision`: straight lines between points would
+    promise too much.
 
     Args:
         scores: float [G], finite, both classes among them.

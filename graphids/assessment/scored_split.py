@@ -1,4 +1,4 @@
-"""A split's labelled windows with what a network says of them: what figures, pictures and tau are made from."""
+"""The labelled windows of a split with the network's verdict on them: what metrics, pictures and tau are made from."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,7 +23,7 @@ class ScoredSplit:
         classes: `("normal", kind, ...)`, in the order of `logits`' columns, or of `graphs` for a finished model.
         states: float32 [G, hidden], what the head sees.
         logits: float64 [G, C].
-        hours: Time that a detector at work takes to score as many normal windows.
+        hours: Time in which live traffic brings as many normal windows.
     """
 
     graphs: PackedGraphs
@@ -57,7 +57,7 @@ def score_split(
         gat: Left in eval mode.
         graphs: Of one split; labels are indices into `classes`.
         preprocessing: What was fitted on the training split.
-        classes: Of the labels, where they are not the network's.
+        classes: Those of the labels, where they are not the network's.
     """
     states = represent(gat, graphs, preprocessing)
     return ScoredSplit(
@@ -66,11 +66,11 @@ def score_split(
 
 
 def normal_hours(graphs: PackedGraphs, preprocessing: Preprocessing) -> float:
-    """Hours that a detector at work takes to score as many normal windows as a split has.
+    """Hours in which live traffic brings as many normal windows as a split has.
 
-    In traffic that goes on every window brings `stride` new frames, so it stands for that share of its own time; the
-    first of a stretch too, though there all of its frames are new. The time that windows cover would make rates of
-    short stretches, as a split by time leaves them, too low.
+    In continuous traffic every window brings `stride` new frames, so it counts for that share of its own duration;
+    so does the first of a stretch, though all of its frames are new. Dividing by the time that windows cover would
+    make rates too low on short stretches, which are what a split by time leaves.
     """
     duration_s = (graphs.end_s - graphs.start_s)[graphs.label == 0].clip(min=0.0)
     new_share = min(1.0, preprocessing.stride / preprocessing.window_size)

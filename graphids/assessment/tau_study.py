@@ -1,7 +1,7 @@
 """A tau study: trainings of several seeds, each under several taus; mean and spread over the seeds.
 
-One training says nothing of what another seed would have done: a difference between two taus counts where it is larger
-than the one between two seeds.
+One training says nothing about what another seed would have done: a difference between two taus counts only if it is
+larger than the difference between two seeds.
 """
 
 import statistics
@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from graphids.options import AUTO
+from graphids.wording import counted
 
-# The figure that a tau is chosen by, as `tau=auto` does. Test figures are shown and choose nothing.
+# The metric that tau is chosen by, here as by `tau=auto`. Test metrics are shown and choose nothing.
 CRITERION = "val_after_tau/macro_f1"
-# Metrics of a run that the study follows, and their words.
-FIGURES = {
+# Metrics of a run that the study follows, and what a reader sees them called.
+METRICS = {
     CRITERION: "validation macro-F1",
     "val_after_tau/balanced_accuracy": "validation balanced accuracy",
     "test/macro/auroc": "test macro AUROC",
@@ -37,33 +38,33 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class TauStudy:
-    """Figures of runs by the tau they were asked for and by seed.
+    """Metrics of runs by seed and by the tau they were asked for.
 
     Attributes:
         taus: As text, in the order in which they are shown; `auto` lets each seed's validation split choose.
         seeds: One training each.
-        figures: Metrics of each run that has some, by tau and seed.
+        runs: Metrics of each run that has any, by tau and seed.
     """
 
     taus: tuple[str, ...]
     seeds: tuple[int, ...]
-    figures: Mapping[tuple[str, int], Mapping[str, float]]
+    runs: Mapping[tuple[str, int], Mapping[str, float]]
 
-    def values(self, tau: str, figure: str) -> dict[int, float]:
-        """A figure by seed, where it is known and defined."""
-        runs = {seed: self.figures.get((tau, seed), {}) for seed in self.seeds}
-        return {seed: run[figure] for seed, run in runs.items() if figure in run}
+    def values(self, tau: str, metric: str) -> dict[int, float]:
+        """A metric by seed, where it is known and defined."""
+        runs = {seed: self.runs.get((tau, seed), {}) for seed in self.seeds}
+        return {seed: run[metric] for seed, run in runs.items() if metric in run}
 
-    def spread(self, tau: str, figure: str) -> Spread | None:
-        """Mean and spread over the seeds; None where no run has the figure."""
-        values = list(self.values(tau, figure).values())
+    def spread(self, tau: str, metric: str) -> Spread | None:
+        """Mean and spread over the seeds; None where no run has the metric."""
+        values = list(self.values(tau, metric).values())
         return spread(values) if values else None
 
     @property
     def compared(self) -> tuple[tuple[str, ...], tuple[int, ...]]:
-        """Taus that a figure of validation is known of, and the seeds that have it under each of them.
+        """Taus with a known validation metric, and the seeds that have it under each of them.
 
-        Means over different seeds would compare seeds. `auto` is no tau of its own: it picks one for each seed.
+        Means over different seeds would compare seeds. `auto` is not a tau of its own: it picks one for each seed.
         """
         known = {tau: set(self.values(tau, CRITERION)) for tau in self.taus if tau != AUTO}
         taus = tuple(tau for tau in self.taus if known.get(tau))
@@ -71,27 +72,27 @@ class TauStudy:
 
     @property
     def best(self) -> str | None:
-        """The tau with the highest mean of the criterion over seeds that every tau has; the nearest to 0 at a tie."""
+        """The tau with the highest mean of the criterion over the seeds of every tau; at a tie the nearest to 0."""
         means = self._means()
         highest = max(means.values(), default=0.0)
         return min((tau for tau in means if highest - means[tau] < _ROUNDING), key=float, default=None)
 
     def sentence(self) -> str:
-        """What the study decides, and whether taus differ by more than seeds do."""
+        """What the study decides, and whether taus differ more than seeds do."""
         means, (taus, seeds) = self._means(), self.compared
         if self.best is None:
-            return f"No seed has {FIGURES[CRITERION]} under every tau: nothing is chosen."
+            return f"No seed has {METRICS[CRITERION]} under every tau: nothing is chosen."
         best, worst = self.best, min(means, key=means.__getitem__)
         among = "" if AUTO not in self.taus else " of the fixed taus"
-        chosen = f"tau={best} has the best mean of {FIGURES[CRITERION]}{among}, {means[best]:.4f} over "
-        chosen += _seeds(len(seeds))
+        chosen = f"tau={best} has the best mean of {METRICS[CRITERION]}{among}, {means[best]:.4f} over "
+        chosen += counted(len(seeds), "seed")
         gap = means[best] - means[worst]
         if len(taus) == 1:
             return f"{chosen}; there is no other tau to compare it with."
         if gap < _ROUNDING:
             same = all(len({self.values(tau, CRITERION)[seed] for tau in taus}) == 1 for seed in seeds)
             why = "tau changes no decision here" if same else "seeds differ, but not on average"
-            return f"{chosen}; so has every other tau, and it is the nearest to 0: {why}."
+            return f"{chosen}; every other tau has the same, and it is the nearest to 0: {why}."
         against = f"{chosen}, {gap:.4f} above tau={worst}, the worst"
         if len(seeds) == 1:
             return f"{against}. With one seed its spread over seeds is unknown."
@@ -106,35 +107,35 @@ class TauStudy:
         )
 
     def spreads(self) -> dict[tuple[str, str], Spread]:
-        """By tau and figure, those that are known."""
-        pairs = ((tau, figure) for tau in self.taus for figure in FIGURES)
+        """By tau and metric, those that are known."""
+        pairs = ((tau, metric) for tau in self.taus for metric in METRICS)
         return {pair: known for pair in pairs if (known := self.spread(*pair)) is not None}
 
     def columns(self) -> dict[str, list[str | float | None]]:
-        """A table with one row per tau and figure that is known; the figure is a metric's name."""
+        """A table with one row per tau and known metric."""
         known = self.spreads()
         return {
             "tau": [tau for tau, _ in known],
-            "figure": [figure for _, figure in known],
+            "metric": [metric for _, metric in known],
             "mean": [spread.mean for spread in known.values()],
             "std": [spread.std for spread in known.values()],
             "n": [spread.n for spread in known.values()],
         }
 
     def metrics(self) -> dict[str, float]:
-        """`tau_<tau>/<figure>/mean`, `std` (of two seeds or more) and `n`."""
+        """`tau_<tau>/<metric>/mean`, `std` (of two seeds or more) and `n`."""
         return {
-            f"tau_{tau}/{figure}/{name}": value
-            for (tau, figure), spread in self.spreads().items()
+            f"tau_{tau}/{metric}/{name}": value
+            for (tau, metric), spread in self.spreads().items()
             for name, value in (("mean", spread.mean), ("std", spread.std), ("n", spread.n))
             if value is not None
         }
 
     def table(self) -> str:
-        """Mean ± standard deviation (n) per tau, `-` where a figure is unknown."""
-        lines = [["tau", *FIGURES.values()]]
+        """Mean ± standard deviation (n) per tau, `-` where a metric is unknown."""
+        lines = [["tau", *METRICS.values()]]
         for tau in self.taus:
-            lines.append([tau, *(str(self.spread(tau, figure) or "-") for figure in FIGURES)])
+            lines.append([tau, *(str(self.spread(tau, metric) or "-") for metric in METRICS)])
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         return "\n".join("  ".join(c.rjust(w) for c, w in zip(line, widths, strict=True)) for line in lines)
 
@@ -148,7 +149,3 @@ class TauStudy:
 def spread(values: list[float]) -> Spread:
     """Mean and sample standard deviation of at least one value."""
     return Spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
-
-
-def _seeds(count: int) -> str:
-    return f"{count} seed" if count == 1 else f"{count} seeds"

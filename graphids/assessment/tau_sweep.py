@@ -1,6 +1,6 @@
 """The tau sweep: what every tau would do to a trained head, on validation and without training again.
 
-What the head sees of a window does not depend on tau, so a tau costs one matrix product over the validation split.
+The head's input does not depend on tau, so that a tau costs one matrix product over the validation split.
 """
 
 import copy
@@ -19,39 +19,39 @@ from graphids.core.models.gat import GAT
 # 0, 0.05, ... 1: beyond 1 a rare class's row would get the larger norm.
 TAUS = tuple(step / 20 for step in range(21))
 CRITERION = "macro_f1"
-# Confusion matrices that agree give the same sum; that of others may differ in its last bits, and then is a tie too.
+# Equal confusion matrices give equal sums; those of different ones may differ in the last bits alone: a tie too.
 TIE = 1e-12
-_FIGURES = {
+_METRICS = {
     "macro_f1": "macro_f1",
     "balanced_accuracy": "balanced_accuracy",
     "accuracy": "accuracy",
     "macro_auroc": "macro/auroc",
     "all_recall": "all/recall",
 }
-# What depends on the order of the scores alone.
+# Metrics that depend on the order of the scores alone.
 _RANKING = {"macro_auroc": "macro AUROC", "all_recall": "recall at the false-alarm budget"}
-# Rows whose norms differ by no more than this share are told apart too little by tau to blame anything on it.
+# Rows whose norms differ by no more than this share of the larger count as alike: tau hardly tells them apart.
 ALIKE = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class TauSweep:
-    """Validation figures of one trained head under every tau.
+    """Validation metrics of one trained head under every tau.
 
     Attributes:
         taus: Ascending, from 0 (the head as trained).
-        figures: One value per tau: `macro_f1`, `balanced_accuracy`, `accuracy`, `macro_auroc`, and `all_recall` at the
-            threshold that this tau would get. Figures that validation cannot define are absent.
-        best: The tau with the highest macro-F1; among equals the one nearest to 0, so that a tau that changes
-            nothing is not applied.
-        moved: Per tau the labelled windows whose likeliest class is another than at tau=0.
+        metrics: One value per tau: `macro_f1`, `balanced_accuracy`, `accuracy`, `macro_auroc`, and `all_recall` at the
+            threshold that this tau would get. Metrics that are undefined on validation are absent.
+        best: The tau with the highest macro-F1; at a tie the nearest to 0, so that a tau that changes nothing is not
+            applied.
+        moved: Per tau the number of labelled windows whose likeliest class is not the one at tau=0.
         windows: Labelled validation windows.
         row_norms: Norm of each class's row of the head as trained.
-        absent: Classes without a window in validation; the mean over classes leaves them out.
+        absent: Classes without a validation window; means over classes leave them out.
     """
 
     taus: tuple[float, ...]
-    figures: dict[str, tuple[float, ...]]
+    metrics: dict[str, tuple[float, ...]]
     best: float
     moved: tuple[int, ...]
     windows: int
@@ -63,8 +63,8 @@ class TauSweep:
         return " ".join(filter(None, (self._effect(), self._reason(), self._left_out())))
 
     def to_dict(self) -> dict[str, list[float]]:
-        """Columns of a table with one row per tau: `tau`, the figures, `moved`."""
-        columns = {"tau": self.taus, **self.figures, "moved": self.moved}
+        """Columns of a table with one row per tau: `tau`, the metrics, `moved`."""
+        columns = {"tau": self.taus, **self.metrics, "moved": self.moved}
         return {name: list(values) for name, values in columns.items()}
 
     def _effect(self) -> str:
@@ -73,8 +73,8 @@ class TauSweep:
         if not max(self.moved):
             changed = [words for name, words in _RANKING.items() if self._spread(name) > TIE]
             also = f", though {' and '.join(changed)} change" if changed else ""
-            return f"{grid} none gives any of the {windows} another class{also}."
-        f1 = dict(zip(self.taus, self.figures[CRITERION], strict=True))
+            return f"{grid} none changes the class of any of the {windows}{also}."
+        f1 = dict(zip(self.taus, self.metrics[CRITERION], strict=True))
         if self.best == 0:
             worst = min(f1, key=f1.__getitem__)
             return (
@@ -95,19 +95,19 @@ class TauSweep:
             return "" if max(self.moved) else apart
         within = f"within {100 * (high - low) / high:.0f} % of each other" if high else "all 0"
         if len(self.row_norms) > 2:
-            return f"The norms of the head's rows lie {within}, so tau divides all rows by nearly one number."
+            return f"The norms of the head's rows lie {within}, so tau divides all rows by almost the same number."
         return (
-            f"Two logits get opposite gradients, so the norms of the head's two rows stay close ({within}). Divided by "
-            "nearly one number they nearly keep the order of the scores, and with it AUROC and recall at the budget of "
-            "false alarms; what changes is the weight of the bias, which is not divided."
+            f"Two logits get opposite gradients, so the norms of the head's two rows stay close ({within}). Dividing "
+            "both by almost the same number almost keeps the order of the scores, and with it AUROC and recall at the "
+            "false-alarm budget; what changes is the weight of the bias, which is not divided."
         )
 
     def _left_out(self) -> str:
         names = ", ".join(self.absent)
-        return f"Left out of macro-F1, for want of a validation window: {names}." if names else ""
+        return f"Left out of macro-F1, without a validation window: {names}." if names else ""
 
     def _spread(self, name: str) -> float:
-        values = self.figures.get(name, (0.0,))
+        values = self.metrics.get(name, (0.0,))
         return max(values) - min(values)
 
 
@@ -115,13 +115,13 @@ def sweep_tau(gat: GAT, raw: ScoredSplit, raw_head: Tensor, false_alarms_per_hou
     """Put a validation split under the head of every tau.
 
     Args:
-        gat: Network that `raw.states` are of; its bias is used, the weight of its head is not.
+        gat: Network that computed `raw.states`; the bias of its head is used, the weight is not.
         raw: Validation under the head as trained.
         raw_head: float [C, hidden], the head's weight as trained.
         false_alarms_per_hour: Budget for the threshold that each tau would get.
 
     Raises:
-        ValueError: If no window of the split is normal, as `choose_threshold`.
+        ValueError: If no window of the split is normal, as in `choose_threshold`.
     """
     known = raw.label >= 0
     trained = raw.logits.argmax(dim=1).numpy()[known]
@@ -131,11 +131,11 @@ def sweep_tau(gat: GAT, raw: ScoredSplit, raw_head: Tensor, false_alarms_per_hou
         scored = raw.under(gat, apply_tau_norm(raw_head.detach().clone(), tau))
         rows.append(validate(scored, false_alarms_per_hour)[1])
         moved.append(int((scored.logits.argmax(dim=1).numpy()[known] != trained).sum()))
-    figures = {name: tuple(row[key] for row in rows) for name, key in _FIGURES.items() if key in rows[0]}
-    criterion = np.array(figures[CRITERION])
+    metrics = {name: tuple(row[key] for row in rows) for name, key in _METRICS.items() if key in rows[0]}
+    criterion = np.array(metrics[CRITERION])
     return TauSweep(
         taus=TAUS,
-        figures=figures,
+        metrics=metrics,
         best=TAUS[int(np.flatnonzero(criterion >= criterion.max() - TIE)[0])],
         moved=tuple(moved),
         windows=int(known.sum()),
@@ -151,7 +151,7 @@ def best_tau(gat: GAT, raw_head: Tensor, datamodule: CANDataModule, false_alarms
 
 
 def choose_tau(detector: Detector, datamodule: CANDataModule | None) -> float:
-    """The tau that validation prefers for a detector with the head as trained; for `TauNormCallback`.
+    """The tau that validation prefers for a detector whose head is as trained; for `TauNormCallback`.
 
     Args:
         detector: Left as it is, on its device and in its mode.
@@ -165,6 +165,6 @@ def choose_tau(detector: Detector, datamodule: CANDataModule | None) -> float:
             "tau='auto' is chosen on the validation split of the fit's CANDataModule, "
             f"found {type(datamodule).__name__}. Fit with datamodule=CANDataModule(...), or give tau as a number."
         )
-    # On the CPU, where the sweep that the run logs is computed too: the two then agree to the last bit.
+    # On the CPU, as the sweep that the run logs: the two then agree to the last bit.
     gat = copy.deepcopy(detector.gat).cpu()
     return best_tau(gat, gat.head.weight, datamodule, detector.hparams["false_alarms_per_hour"])

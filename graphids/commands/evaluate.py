@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-import mlflow
 from mlflow import MlflowClient
 
 from graphids._mlflow.tracked_run import STORE_ERRORS, tracked_run
 from graphids.assessment.assess import measure
 from graphids.assessment.scored_split import score_split
-from graphids.commands.publication import close_with
+from graphids.commands.publication import close_with, links_of
 from graphids.core.callbacks import NOT_WATCHED_TAGS
 from graphids.core.captures.read import OnBadLine
 from graphids.core.classifier import WindowClassifier
@@ -48,7 +47,7 @@ def evaluate(
         graphs = labelled_windows(captures, classifier.preprocessing.window_size, classifier.preprocessing.stride)
         digest = dataset_digest(captures)
         scored = score_split(classifier.gat, graphs, classifier.preprocessing, graphs.classes)
-        figures = measure(scored, classifier.threshold)
+        measured = measure(scored, classifier.threshold)
         dataset = outbox.log_input(
             name=name,
             digest=digest,
@@ -60,27 +59,12 @@ def evaluate(
         outbox.set_tags({"graphids.dataset_digest": digest, "graphids.evaluated_on": "training" if is_own else "other"})
         if model_id is not None:
             outbox.log_input_model(model_id)
-        outbox.log_dict(figures, "assessment.json")
-        outbox.log_metrics({f"test/{k}": v for k, v in figures.items()}, model_id=model_id, dataset=dataset)
-        log_evaluation_report(
-            outbox,
-            scored=scored,
-            threshold=classifier.threshold,
-            figures=figures,
-            predicted_classes=classifier.preprocessing.classes,
-        )
-        text = evaluation_summary(
-            figures,
-            graphs.classes,
-            threshold=classifier.threshold,
-            model_uri=model_uri,
-            normal_hours=scored.hours,
-            is_own=is_own,
-            run_id=outbox.run_id,
-            experiment_id=outbox.experiment_id,
-            tracking_uri=mlflow.get_tracking_uri(),
-        )
-        close_with(outbox, f"{OWN_CAPTURES} {headline(figures)}" if is_own else headline(figures), text)
+        outbox.log_dict(measured.metrics, "assessment.json")
+        outbox.log_metrics({f"test/{k}": v for k, v in measured.metrics.items()}, model_id=model_id, dataset=dataset)
+        log_evaluation_report(outbox, measured, scored, classifier.preprocessing.classes)
+        text = evaluation_summary(measured, is_own=is_own, model_uri=model_uri, run=links_of(outbox))
+        words = headline(measured.metrics)
+        close_with(outbox, f"{OWN_CAPTURES} {words}" if is_own else words, text)
 
 
 def _trained_on(model_id: str) -> str | None:

@@ -1,8 +1,9 @@
-"""From a tau-normalized network to a run that is worth looking at: threshold, figures, model, card, pictures, words."""
+"""From a tau-normalized network to a finished run: threshold, metrics, model, card, pictures, summary."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 import mlflow
 
@@ -16,103 +17,147 @@ from graphids.core.data.datamodule import CANDataModule
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.models.gat import GAT
 from graphids.outbox.outbox import Outbox
-from graphids.report.model_card import model_card
+from graphids.report.findings import Findings
+from graphids.report.model_card import DataUsed, model_card
 from graphids.report.pictures import log_training_report
-from graphids.report.summary import headline, training_summary
+from graphids.report.summary import ModelLink, RunLinks, headline, training_summary
 
 MODEL_NAME = "model"
 
 
+class NormalizedNetwork(NamedTuple):
+    """A network with its head tau-normalized.
+
+    Attributes:
+        gat: The network.
+        record: Tau and the head's weight before; it travels in the model, for `retau`.
+        preprocessing: What was fitted on the training split.
+    """
+
+    gat: GAT
+    record: TauNormRecord
+    preprocessing: Preprocessing
+
+
+class LoggedData(NamedTuple):
+    """The captures of a run.
+
+    Attributes:
+        module: Set up; its validation split gives the threshold, its test split the metrics.
+        dataset: The captures as MLflow knows them; metrics are linked to it.
+    """
+
+    module: CANDataModule
+    dataset: Mapping[str, str]
+
+
+class Fit(NamedTuple):
+    """The fit of a run that trained its network.
+
+    Attributes:
+        epoch: Epoch of the weights: MLflow shows the metrics of that step with the model.
+        drift: What watched the GPU's memory.
+    """
+
+    epoch: int | None
+    drift: VRAMDriftCallback | None
+
+
 def publish(
     outbox: Outbox,
-    gat: GAT,
+    network: NormalizedNetwork,
+    data: LoggedData,
     *,
-    record: TauNormRecord,
-    preprocessing: Preprocessing,
-    datamodule: CANDataModule,
     false_alarms_per_hour: float,
     save_model: Callable[..., str],
-    dataset: Mapping[str, str],
-    epoch: int | None = None,
-    drift: VRAMDriftCallback | None = None,
+    fit: Fit | None = None,
 ) -> None:
-    """Measure a tau-normalized network, log it as a model and write the run's closing words.
+    """Measure a tau-normalized network, log it as a model and write the run's summary.
 
     Args:
         outbox: Of the run.
-        gat: The network with its head tau-normalized.
-        record: Tau and the head's weight before; it travels in the model, for `retau`.
-        preprocessing: What was fitted on the training split of `datamodule`.
-        datamodule: Set up; its validation split gives the threshold, its test split the figures.
+        network: To be measured.
+        data: What it is measured on.
         false_alarms_per_hour: Budget for the threshold.
         save_model: `mlflow_graphids.save_model`.
-        dataset: The captures as MLflow knows them; metrics are linked to it.
-        epoch: Epoch of the weights, where this run trained them: MLflow shows the metrics of that step with the model.
-        drift: What watched the GPU's memory, where this run trained.
+        fit: How the network was trained, where this run trained it.
     """
-    val, test = (score_split(gat, datamodule.graphs[split], preprocessing) for split in ("val", "test"))
+    epoch, drift = fit or (None, None)
+    gat, record, _ = network
+    val, test = (score_split(gat, data.module.graphs[split], network.preprocessing) for split in ("val", "test"))
     raw = val.under(gat, record.raw_head)
-    assessment = assess(val, raw, test, datamodule.rule_scores, false_alarms_per_hour)
-    sweep = sweep_tau(gat, raw, record.raw_head, false_alarms_per_hour)
+    findings = Findings(
+        assess(val, raw, test, data.module.rule_scores, false_alarms_per_hour),
+        record,
+        sweep_tau(gat, raw, record.raw_head, false_alarms_per_hour),
+    )
     # From here on the number; until now what was asked for, which may be "auto".
     outbox.set_tags({"graphids.tau": record.tau})
-    before, after = record.row_norms()
+    digest = _log_model(outbox, network, findings, _data_used(data.module), save_model, epoch)
+    metrics = {**_metrics(findings.assessment), "tau": record.tau, **({} if epoch is None else {"best_epoch": epoch})}
+    outbox.log_metrics(metrics, model=digest, dataset=data.dataset)
+    outbox.log_dict({**asdict(findings.assessment), "head_row_norms": _row_norms(network)}, "assessment.json")
+    log_training_report(outbox, findings, test, data.module.rule_scores["test"], drift)
+    outbox.flush()
+    model = ModelLink(outbox.model_uri(digest, MODEL_NAME), digest)
+    text = training_summary(findings, data.module.summary["split_reason"], model, links_of(outbox))
+    close_with(outbox, headline(findings.assessment.test, rule=findings.assessment.rule, tau=record.tau), text)
+
+
+def links_of(outbox: Outbox) -> RunLinks:
+    """Where the run of an outbox is found."""
+    return RunLinks(outbox.run_id, outbox.experiment_id, mlflow.get_tracking_uri())
+
+
+def close_with(outbox: Outbox, headline: str, text: str) -> None:
+    """Print the summary, and put it where the run's page in the UI begins: few lines of that show unfolded."""
+    outbox.log_text(text, "summary.txt")
+    outbox.set_tags({"mlflow.note.content": f"{headline}\n\n```\n{text.strip()}\n```"})
+    print(text, flush=True)
+
+
+def _data_used(module: CANDataModule) -> DataUsed:
+    return DataUsed(Path(module.hparams["data"]).name, module.dataset_digest, module.summary)
+
+
+def _log_model(
+    outbox: Outbox,
+    network: NormalizedNetwork,
+    findings: Findings,
+    data: DataUsed,
+    save_model: Callable[..., str],
+    epoch: int | None,
+) -> str:
+    """Log the network as a model with its card; returns its root digest."""
+    gat, record, preprocessing = network
+    before, _ = record.row_norms()
     tau_record = {
         "tau": record.tau,
         "key": head_key(gat.state_dict()),
         "raw_head": record.raw_head,
         "row_norms": before,
     }
-    classifier = WindowClassifier(gat.cpu(), preprocessing, assessment.threshold, tau_record)
-    card = model_card(
-        assessment,
-        record=record,
-        sweep=sweep,
-        preprocessing=preprocessing,
-        data=Path(datamodule.hparams["data"]).name,
-        dataset_digest=datamodule.dataset_digest,
-        summary=datamodule.summary,
-    )
-    digest = outbox.log_model(
+    classifier = WindowClassifier(gat.cpu(), preprocessing, findings.assessment.threshold, tau_record)
+    card = model_card(findings, preprocessing, data)
+    return outbox.log_model(
         lambda folder: save_model(classifier, folder, model_card=card),
         name=MODEL_NAME,
         step=epoch or 0,
         tags={"graphids.tau": str(record.tau)},
         description=card,
     )
-    metrics = {**_metrics(assessment), "tau": record.tau, **({} if epoch is None else {"best_epoch": epoch})}
-    outbox.log_metrics(metrics, model=digest, dataset=dataset)
-    head = {name: {"before": b, "after": a} for name, b, a in zip(preprocessing.classes, before, after, strict=True)}
-    outbox.log_dict({**asdict(assessment), "head_row_norms": head}, "assessment.json")
-    log_training_report(
-        outbox,
-        assessment=assessment,
-        test=test,
-        rule_scores=datamodule.rule_scores,
-        sweep=sweep,
-        tau=record.tau,
-        drift=drift,
-    )
-    outbox.flush()
-    text = training_summary(
-        assessment,
-        record=record,
-        sweep=sweep,
-        split_note=datamodule.summary["split_reason"],
-        model_uri=outbox.model_uri(digest, MODEL_NAME),
-        digest=digest,
-        run_id=outbox.run_id,
-        experiment_id=outbox.experiment_id,
-        tracking_uri=mlflow.get_tracking_uri(),
-    )
-    words = headline(assessment.test, rule=assessment.rule, tau=record.tau)
-    close_with(outbox, words, text)
+
+
+def _row_norms(network: NormalizedNetwork) -> dict[str, dict[str, float]]:
+    """Norm of each class's row of the head, before and after tau-normalization."""
+    rows = zip(network.preprocessing.classes, *network.record.row_norms(), strict=True)
+    return {name: {"before": before, "after": after} for name, before, after in rows}
 
 
 def _metrics(assessment: Assessment) -> dict[str, float]:
     """Metric names as the UI groups them: test/, rule/, and validation around tau-normalization.
 
-    What is the same for every detector stands under test/ alone; assessment.json has all of it.
+    What does not depend on who scores is under test/ alone; assessment.json has all of it.
     """
     return {
         **{f"test/{name}": value for name, value in assessment.test.items()},
@@ -125,10 +170,3 @@ def _metrics(assessment: Assessment) -> dict[str, float]:
         **{f"val_after_tau/{name}": assessment.after[name] for name in CHANGED_BY_TAU if name in assessment.after},
         "threshold": assessment.threshold,
     }
-
-
-def close_with(outbox: Outbox, headline: str, text: str) -> None:
-    """Say it on the terminal, and where the run's page in the UI begins: that shows few lines unasked."""
-    outbox.log_text(text, "summary.txt")
-    outbox.set_tags({"mlflow.note.content": f"{headline}\n\n```\n{text.strip()}\n```"})
-    print(text, flush=True)

@@ -15,7 +15,7 @@ from graphids._mlflow.dataset_profile import dataset_profile
 from graphids._mlflow.tracked_run import tracked_run
 from graphids._mlflow.training_callback import tag_run
 from graphids.assessment.tau_sweep import best_tau
-from graphids.commands.publication import publish
+from graphids.commands.publication import LoggedData, NormalizedNetwork, publish
 from graphids.commands.resume import CONFIG
 from graphids.core.callbacks import NOT_WATCHED_TAGS, TauNormRecord, head_key
 from graphids.core.data.datamodule import CANDataModule
@@ -72,13 +72,10 @@ def retau(
         outbox.log_dict(config, CONFIG)
         publish(
             outbox,
-            gat,
-            record=record,
-            preprocessing=classifier.preprocessing,
-            datamodule=datamodule,
+            NormalizedNetwork(gat, record, classifier.preprocessing),
+            LoggedData(datamodule, dataset),
             false_alarms_per_hour=budget,
             save_model=save_model,
-            dataset=dataset,
         )
 
 

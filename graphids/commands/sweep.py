@@ -163,7 +163,7 @@ def _report(outbox: Outbox, plan: SweepPlan, results: _Results) -> None:
     # A sweep that went on may know more children than before: its step says how many the figures cover.
     outbox.log_metrics(study.metrics(), step=len(results.figures))
     outbox.log_table(study.columns(), "tau_study.json")
-    if study.figures:  # empty axes read like figures that are 0
+    if study.runs:  # empty axes read like metrics that are 0
         log_picture(outbox, "tau_study", png(draw_study(study)))
     if study.best is not None:
         outbox.set_tags({"graphids.best_tau": study.best})
@@ -174,7 +174,7 @@ def closing_words(plan: SweepPlan, study: TauStudy, problems: Sequence[str], run
     """The table, what it decides, and what is missing."""
     total = len(plan.seeds) * len(plan.taus)
     lines = [
-        f"\n{plan.name}; {len(study.figures)} of {total} runs have figures",
+        f"\n{plan.name}; {len(study.runs)} of {total} runs have metrics",
         "\nmean ± standard deviation over seeds (number of seeds)",
         study.table(),
         f"\n{study.sentence()}",

@@ -7,7 +7,7 @@ from typing import Any
 from graphids._mlflow.tracked_run import Terminated, tracked_run
 from graphids._mlflow.training_callback import MLflowTrainingCallback, name_training
 from graphids.commands.config import root_dir_of, wire
-from graphids.commands.publication import publish
+from graphids.commands.publication import Fit, LoggedData, NormalizedNetwork, publish
 from graphids.commands.resume import CONFIG, FOLDER_TAG, InterruptedRun, continue_as, run_folder
 from graphids.core.callbacks import NOT_WATCHED_TAGS, TauNormCallback, VRAMDriftCallback
 
@@ -53,15 +53,11 @@ def train(config: Mapping[str, Any], overrides: Sequence[str], *, going_on: Inte
             raise RuntimeError("The fit ended before it began: expected a tau-normalized head and a logged data set.")
         publish(
             outbox,
-            wiring.detector.gat,
-            record=tau_norm.record,
-            preprocessing=wiring.datamodule.preprocessing,
-            datamodule=wiring.datamodule,
+            NormalizedNetwork(wiring.detector.gat, tau_norm.record, wiring.datamodule.preprocessing),
+            LoggedData(wiring.datamodule, forward.dataset),
             false_alarms_per_hour=wiring.detector.hparams["false_alarms_per_hour"],
             save_model=forward.save_model,
-            dataset=forward.dataset,
-            epoch=tau_norm.best_epoch,
-            drift=next((c for c in callbacks if isinstance(c, VRAMDriftCallback)), None),
+            fit=Fit(tau_norm.best_epoch, next((c for c in callbacks if isinstance(c, VRAMDriftCallback)), None)),
         )
 
 

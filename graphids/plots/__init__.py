@@ -1,1 +1,1 @@
-"""Pictures of a run, as matplotlib figures; nothing here knows MLflow."""
+"""Pictures of a run, drawn as matplotlib figures; nothing here knows MLflow."""

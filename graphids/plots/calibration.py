@@ -1,4 +1,4 @@
-"""Whether a probability is one: reliability."""
+"""Reliability: whether the probabilities that a model gives are borne out."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,11 +10,11 @@ from graphids.plots.style import COLOURS, FAINT, legend_below, new_figure, plain
 
 
 def draw_reliability(scored: ScoredSplit) -> Figure:
-    """Share of attacks among the windows given a probability, against that probability; windows per bin below."""
+    """Observed share of attacks against the predicted probability; below, the windows per bin."""
     figure = new_figure(height=5.6)
     known = scored.label >= 0
     if not known.any():
-        return say_instead(figure, "No labelled windows: nothing to hold the probabilities to.")
+        return say_instead(figure, "No labelled windows: nothing to compare the probabilities with.")
     found = reliability(scored.score[known], scored.label[known] > 0)
     top, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     plain(top).plot([0, 1], [0, 1], color=FAINT, linestyle=":", label="perfectly calibrated")
@@ -27,7 +27,7 @@ def draw_reliability(scored: ScoredSplit) -> Figure:
     centre, width = (found.edges[:-1] + found.edges[1:]) / 2, np.diff(found.edges) * 0.9
     below.bar(centre, found.windows, width, color=COLOURS[0])
     below.set(
-        yscale="symlog", ylim=(0, max(10.0, found.windows.max() * 8.0)), ylabel="windows", xlabel="P(attack) given"
+        yscale="symlog", ylim=(0, max(10.0, found.windows.max() * 8.0)), ylabel="windows", xlabel="predicted P(attack)"
     )
     below.set_yticks([0, *(10**e for e in range(1, 9) if 10**e <= found.windows.max() * 2)])
     below.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,.0f}"))

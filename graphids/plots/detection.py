@@ -1,4 +1,4 @@
-"""What is detected of each attack kind, and what is taken for what."""
+"""What is detected of each attack kind, and what is mistaken for what."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from graphids.assessment.curves import Detector, hardest_kinds, present_kinds
+from graphids.assessment.curves import Scoring, hardest_kinds, present_kinds
 from graphids.assessment.scored_split import ScoredSplit
 from graphids.core.evaluation import ALL
 from graphids.plots.style import COLOURS, FAINT, INK, legend_below, new_figure, plain, say_instead, written
@@ -15,32 +15,32 @@ MAX_KINDS = 12
 MAX_CLASSES = 9
 
 
-def draw_kinds(scored: ScoredSplit, detectors: Sequence[Detector]) -> Figure:
-    """Bars of AUROC and recall per attack kind, one colour per detector; what is undefined has no bar but a dash."""
+def draw_kinds(scored: ScoredSplit, scorings: Sequence[Scoring]) -> Figure:
+    """Bars of AUROC and recall per attack kind, one colour per scoring; a dash where undefined."""
     kinds = present_kinds(scored)
     if not kinds:
-        alarms = f"false alarms per hour: {_alarms(detectors)}"
+        alarms = f"false alarms per hour: {_alarms(scorings)}"
         return say_instead(new_figure(), f"No attack windows: nothing to detect.\n{alarms}")
-    names = [ALL, *hardest_kinds(kinds, detectors[0], MAX_KINDS)]
+    names = [ALL, *hardest_kinds(kinds, scorings[0], MAX_KINDS)]
     figure = new_figure(height=max(3.6, 1.9 + 0.46 * len(names)))
     panels = figure.subplots(1, 2, sharey=True)
     rows = np.arange(len(names))[::-1]
-    thick = 0.8 / len(detectors)
+    thick = 0.8 / len(scorings)
     for axes, key, title in zip(panels, ("auroc", "recall"), ("AUROC", "recall at the threshold"), strict=True):
         plain(axes).grid(visible=False, axis="y")
-        for place, detector in enumerate(detectors):
-            values = [detector.figures.get(f"{name}/{key}") for name in names]
+        for place, scoring in enumerate(scorings):
+            values = [scoring.metrics.get(f"{name}/{key}") for name in names]
             y = rows + 0.4 - thick * (place + 0.5)
-            axes.barh(y, [v or 0.0 for v in values], thick * 0.92, color=COLOURS[place], label=detector.name)
+            axes.barh(y, [v or 0.0 for v in values], thick * 0.92, color=COLOURS[place], label=scoring.name)
             for at, value in zip(y, values, strict=True):
                 axes.text(1.03, at, "-" if value is None else f"{value:.3f}", va="center", fontsize=8)
         axes.set(xlim=(0, 1.22), xticks=[0, 0.5, 1], xlabel=title)
     panels[0].axvline(0.5, color=FAINT, linestyle=":", linewidth=1)
-    panels[0].set_yticks(rows, [_row_title(name, detectors[0].figures) for name in names], fontsize=8)
+    panels[0].set_yticks(rows, [_row_title(name, scorings[0].metrics) for name in names], fontsize=8)
     panels[0].tick_params(axis="y", length=0)
     panels[1].tick_params(axis="y", length=0)
     left_out = f": the {MAX_KINDS} hardest of {len(kinds)}" if len(kinds) > MAX_KINDS else ""
-    figure.suptitle(f"Detection per attack kind{left_out}\nfalse alarms per hour: {_alarms(detectors)}", fontsize=11)
+    figure.suptitle(f"Detection per attack kind{left_out}\nfalse alarms per hour: {_alarms(scorings)}", fontsize=11)
     legend_below(figure, panels[0])
     return figure
 
@@ -50,7 +50,7 @@ def draw_confusion(counts: NDArray[np.int64], classes: Sequence[str], predicted:
 
     Args:
         counts: int64 [len(classes), len(predicted)].
-        classes: Of the labels; beyond `MAX_CLASSES` those with the fewest windows are drawn as one.
+        classes: Of the labels; of more than `MAX_CLASSES`, those with the fewest windows are drawn as one.
         predicted: Classes that the model knows.
     """
     kept = list(dict.fromkeys((*classes, *predicted)))
@@ -77,19 +77,19 @@ def draw_confusion(counts: NDArray[np.int64], classes: Sequence[str], predicted:
     return figure
 
 
-def _row_title(name: str, figures: Mapping[str, float]) -> str:
-    prevalence = figures.get(f"{name}/prevalence")
+def _row_title(name: str, metrics: Mapping[str, float]) -> str:
+    prevalence = metrics.get(f"{name}/prevalence")
     share = "" if prevalence is None else f", prevalence {prevalence:.2g}"
-    return f"{written(name)}\n{figures.get(f'{name}/windows', 0.0):,.0f} windows{share}"
+    return f"{written(name)}\n{metrics.get(f'{name}/windows', 0.0):,.0f} windows{share}"
 
 
-def _alarms(detectors: Sequence[Detector]) -> str:
-    rates = [(detector.name, detector.figures.get("false_alarms_per_hour")) for detector in detectors]
+def _alarms(scorings: Sequence[Scoring]) -> str:
+    rates = [(scoring.name, scoring.metrics.get("false_alarms_per_hour")) for scoring in scorings]
     return ", ".join(f"{name} {'-' if rate is None else f'{rate:,.1f}'}" for name, rate in rates)
 
 
 def _groups(names: Sequence[str], kept: Sequence[str]) -> tuple[list[list[int]], list[str]]:
-    """Indices and titles of the rows to draw: the kept names in their order, then the others as one."""
+    """Indices and titles of the rows to draw: the kept names in their order, then all others as one."""
     groups, titles = [[names.index(name)] for name in kept if name in names], [name for name in kept if name in names]
     others = [index for index, name in enumerate(names) if name not in kept]
     if others:

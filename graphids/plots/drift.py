@@ -1,4 +1,4 @@
-"""What became of the GPU's memory during a fit."""
+"""The GPU's memory over a fit."""
 
 import textwrap
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ _LINES = {
 
 
 def draw_drift(history: Sequence[dict[str, float]], *, threshold: float, cause: str = "") -> Figure:
-    """Memory per epoch, the baseline of the fit, and where a warning begins.
+    """Memory per epoch, the baseline of the fit, and the threshold of the warning.
 
     Args:
         history: As `VRAMDriftCallback.history`; empty where nothing was watched.
@@ -31,7 +31,7 @@ def draw_drift(history: Sequence[dict[str, float]], *, threshold: float, cause: 
     epochs = np.array([entry["epoch"] for entry in history])
     for (name, (words, marker)), colour in zip(_LINES.items(), COLOURS, strict=False):
         axes.plot(epochs, [entry[name] for entry in history], marker=marker, color=colour, markersize=4, label=words)
-    # From the figures of each epoch: a run that was resumed has a baseline for each of its processes.
+    # From each epoch's own reading: a run that was resumed has a baseline for each of its processes.
     kept = np.array([1.0 - entry["drift"] for entry in history])
     free = np.array([entry["free_mib"] for entry in history])
     baseline = np.divide(free, kept, out=np.full(len(free), np.nan), where=kept > 0)
@@ -40,15 +40,15 @@ def draw_drift(history: Sequence[dict[str, float]], *, threshold: float, cause: 
     warned = np.array([bool(entry["warning"]) for entry in history])
     if warned.any():
         first = epochs[warned][0]
-        # Of fragmentation too, and then the usable memory lies above the threshold.
-        label = f"warned of, first after epoch {first:g}"
+        # Fragmentation is warned of too, and then the usable memory lies above the threshold.
+        label = f"warned, first after epoch {first:g}"
         axes.plot(epochs[warned], free[warned], "o", color=COLOURS[4], fillstyle="none", markersize=11, label=label)
     axes.set(ylim=(0, None), xlabel="epoch", ylabel="GPU memory (MiB)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.yaxis.set_major_formatter("{x:,.0f}")
     drift = max(entry["drift"] for entry in history)
     title = f"GPU memory per epoch: at most {max(drift, 0.0):.0%} of the usable memory gone"
-    # What to do about it stands behind a semicolon, in the tag and in the warning.
+    # The advice comes after a semicolon; it is in the tag and in the warning.
     figure.suptitle("\n".join([title, *textwrap.wrap(cause.partition(";")[0], 78)]), fontsize=9)
     legend_below(figure, axes)
     return figure

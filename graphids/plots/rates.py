@@ -1,4 +1,4 @@
-"""Every threshold at once: ROC, and precision and recall."""
+"""Every threshold at once: ROC, and precision against recall."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
 from graphids.assessment.curves import (
-    Detector,
     Points,
+    Scoring,
     hardest_kinds,
     precision_recall_points,
     present_kinds,
@@ -26,17 +26,17 @@ MAX_LINES = len(COLOURS)
 _ONE_CLASS = "No curve: the labelled windows are all attacks or all normal."
 
 
-def draw_roc(scored: ScoredSplit, detectors: Sequence[Detector]) -> Figure:
-    """True against false positive rate; logarithmic, for a detector is used at the left end. Dots: operating points."""
+def draw_roc(scored: ScoredSplit, scorings: Sequence[Scoring]) -> Figure:
+    """True against false positive rate, logarithmic because the left end is what counts; dots: operating points."""
     figure = new_figure(height=5.8)
     num_normal = int((scored.label == 0).sum())
     if not (num_normal and present_kinds(scored)):
         return say_instead(figure, _ONE_CLASS)
     axes = plain(figure.subplots())
-    # A rate of 0 has no place on a logarithmic axis; it is drawn where half a window would be.
+    # A rate of 0 has no place on a logarithmic axis: it is drawn at the rate of half a window.
     none = 0.5 / num_normal
     view = _View(lambda score, is_attack: _on_log_axis(roc_points(score, is_attack), none), _rates, "default")
-    left_out = _draw_lines(axes, scored, detectors, view)
+    left_out = _draw_lines(axes, scored, scorings, view)
     chance = np.geomspace(none, 1, 200)
     axes.plot(chance, chance, color=FAINT, linestyle=":", label="chance")
     axes.set(xscale="log", xlim=(none * 0.85, 1.12), ylim=(-0.03, 1.03))
@@ -50,7 +50,7 @@ def draw_roc(scored: ScoredSplit, detectors: Sequence[Detector]) -> Figure:
     return figure
 
 
-def draw_precision_recall(scored: ScoredSplit, detectors: Sequence[Detector]) -> Figure:
+def draw_precision_recall(scored: ScoredSplit, scorings: Sequence[Scoring]) -> Figure:
     """Precision against recall of each kind's windows among themselves and all normal ones; prevalence beside it."""
     figure = new_figure(height=5.8)
     num_normal = int((scored.label == 0).sum())
@@ -58,8 +58,8 @@ def draw_precision_recall(scored: ScoredSplit, detectors: Sequence[Detector]) ->
         return say_instead(figure, _ONE_CLASS)
     axes = plain(figure.subplots())
     view = _View(precision_recall_points, _recall_and_precision, "steps-pre", tells_prevalence=True)
-    left_out = _draw_lines(axes, scored, detectors, view)
-    prevalence = detectors[0].figures[f"{ALL}/prevalence"]
+    left_out = _draw_lines(axes, scored, scorings, view)
+    prevalence = scorings[0].metrics[f"{ALL}/prevalence"]
     axes.axhline(prevalence, color=FAINT, linestyle=":", label=f"chance on all: prevalence {prevalence:.3g}")
     axes.set(xlim=(-0.02, 1.03), ylim=(-0.02, 1.04), xlabel="recall", ylabel="precision, at the prevalence given below")
     figure.suptitle(f"Precision and recall{left_out}", fontsize=11)
@@ -68,7 +68,7 @@ def draw_precision_recall(scored: ScoredSplit, detectors: Sequence[Detector]) ->
 
 
 def _add_alarms_axis(axes: Axes, none: float, per_rate: float) -> None:
-    """False alarms per hour above the false positive rates: 0 stands above 0, and no mark below one false alarm."""
+    """False alarms per hour above the false positive rates: 0 above 0, and no mark below one false alarm."""
     hours = axes.secondary_xaxis(
         "top", functions=(lambda x: np.multiply(x, per_rate), lambda x: np.divide(x, per_rate))
     )
@@ -92,37 +92,37 @@ class _View:
     tells_prevalence: bool = False
 
 
-def _draw_lines(axes: Axes, scored: ScoredSplit, detectors: Sequence[Detector], view: _View) -> str:
-    """The model's line of each kind and of all, the other detectors' of all; says what of the kinds is left out."""
+def _draw_lines(axes: Axes, scored: ScoredSplit, scorings: Sequence[Scoring], view: _View) -> str:
+    """The model's line for each kind and for all, the others' for all; returns which kinds are left out, in words."""
     kinds = present_kinds(scored)
-    shown = hardest_kinds(kinds, detectors[0], MAX_LINES)
-    lines = [(detectors[0], name, kinds[name], colour, "-") for name, colour in zip(shown, COLOURS, strict=False)]
+    shown = hardest_kinds(kinds, scorings[0], MAX_LINES)
+    lines = [(scorings[0], name, kinds[name], colour, "-") for name, colour in zip(shown, COLOURS, strict=False)]
     attack = scored.label > 0
-    lines.append((detectors[0], f"{ALL} attacks", attack, INK, "-"))
-    lines += [(detector, f"{ALL} attacks, {detector.name}", attack, INK, "--") for detector in detectors[1:]]
-    for detector, name, chosen, colour, dashes in lines:
+    lines.append((scorings[0], f"{ALL} attacks", attack, INK, "-"))
+    lines += [(scoring, f"{ALL} attacks, {scoring.name}", attack, INK, "--") for scoring in scorings[1:]]
+    for scoring, name, chosen, colour, dashes in lines:
         compared = chosen | (scored.label == 0)
-        score, is_attack = detector.score[compared], chosen[compared]
+        score, is_attack = scoring.score[compared], chosen[compared]
         share = f" (prevalence {is_attack.mean():.2g})" if view.tells_prevalence else ""
         x_points, y_points = view.points(score, is_attack)
         label = written(name, longest=28) + share
         axes.plot(x_points, y_points, color=colour, linestyle=dashes, drawstyle=view.drawstyle, label=label)
-        x, y = view.operating_point(score, is_attack, detector.threshold)
-        # A ring around the model's dot, where both stand at one place.
+        x, y = view.operating_point(score, is_attack, scoring.threshold)
+        # A ring, which shows around the model's dot where the two coincide.
         face, size = (colour, 7) if dashes == "-" else ("none", 11)
-        # No further left than the line, where a rate of 0 is drawn.
+        # Not left of the line, whose first point is where a rate of 0 is drawn.
         axes.plot([max(x, x_points[0])], [y], "o", color=colour, mfc=face, markersize=size, clip_on=False, zorder=5)
     axes.plot([], [], "o", color=FAINT, label="at the threshold from validation")
     return f", the {MAX_LINES} hardest of {len(kinds)} kinds" if len(kinds) > MAX_LINES else ""
 
 
 def _on_log_axis(points: Points, lowest: float) -> Points:
-    """The same line with points on its way: where it is straight on a linear axis it bends on a logarithmic one."""
+    """The same line with more points: what is straight on a linear axis bends on a logarithmic one."""
     x, y = points
     between = np.setdiff1d(np.geomspace(lowest, 1, 200), x)
     right = np.searchsorted(x, between)
-    way = (between - x[right - 1]) / (x[right] - x[right - 1])
-    between_y = y[right - 1] + way * (y[right] - y[right - 1])
+    share = (between - x[right - 1]) / (x[right] - x[right - 1])
+    between_y = y[right - 1] + share * (y[right] - y[right - 1])
     return np.maximum(np.insert(x, right, between), lowest), np.insert(y, right, between_y)
 
 

@@ -1,23 +1,23 @@
-"""Picture of a tau study: figures over taus, and what seeds do to them."""
+"""A tau study: metrics over taus, and how much seeds change them."""
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from graphids.assessment.tau_study import CRITERION, FIGURES, TauStudy
+from graphids.assessment.tau_study import CRITERION, METRICS, TauStudy
 from graphids.options import AUTO
 from graphids.plots.style import COLOURS, FAINT, new_figure, plain
 
 _PANELS = (CRITERION, "test/macro/auroc")
 _BLUE, _CHOSEN = COLOURS[0], COLOURS[4]
 _MOST_TICKS = 7
-_BESIDE = 0.15  # of the distance between two taus: bars do not cover the dots
+_BESIDE = 0.15  # of the distance between two taus, so that bars do not cover the dots
 
 
 def draw_study(study: TauStudy) -> Figure:
     """Validation left, test right: mean and standard deviation over seeds per tau, each seed as a thin line.
 
-    Taus stand at equal distances, in the order of the study; `auto` is none, so no line leads to it. The one with the
-    best mean on validation is marked in both panels; test chooses nothing.
+    Taus are equally spaced, in the order of the study; `auto` is not a number, so no line leads to it. The tau with
+    the best mean on validation is marked in both panels; test chooses nothing.
     """
     figure = new_figure(height=4.4)
     for axes, name in zip(figure.subplots(1, len(_PANELS)), _PANELS, strict=True):
@@ -45,4 +45,4 @@ def _draw_panel(axes: Axes, study: TauStudy, name: str) -> None:
     axes.set_xticks(range(0, len(study.taus), every), study.taus[::every])
     axes.set_xlim(-0.5, len(study.taus) - 0.5)
     axes.set_xlabel("tau")
-    axes.set_title(FIGURES[name], fontsize="medium")
+    axes.set_title(METRICS[name], fontsize="medium")

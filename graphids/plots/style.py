@@ -13,7 +13,7 @@ COLOURS: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E
 INK: Final = "#1a1a1a"
 FAINT: Final = "#808080"
 GRID: Final = "#e4e4e4"
-# MLflow's image grid gives a picture a square; what is much wider than high is drawn small there.
+# MLflow's image grid gives a picture a square; one that is much wider than high is shown small there.
 WIDTH: Final = 6.4
 HEIGHT: Final = 5.2
 DPI: Final = 120
@@ -34,7 +34,7 @@ def png(figure: Figure) -> bytes:
 
 
 def plain(axes: Axes, *, grid: bool = True) -> Axes:
-    """The axes without the frame that says nothing, and with a grid behind the data."""
+    """The axes with half of the frame, which is enough, and a grid behind the data."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_axisbelow(True)
     axes.grid(grid, color=GRID, linewidth=0.8)
@@ -49,7 +49,7 @@ def legend_below(figure: Figure, axes: Axes) -> None:
 
 
 def written(name: str, *, longest: int = 22) -> str:
-    """A name from the data as text of a picture: in one line, not too long, nothing in it taken for a formula."""
+    """A name from the data as text of a picture: on one line, not too long, nothing in it taken for a formula."""
     text = " ".join(name.split()) or "(no name)"
     if len(text) > longest:
         head = (longest - 1) * 2 // 3
@@ -60,6 +60,6 @@ def written(name: str, *, longest: int = 22) -> str:
 
 
 def say_instead(figure: Figure, sentence: str) -> Figure:
-    """The picture of a run that has nothing to draw: why. The compare page shows only what all of its runs have."""
+    """The reason in place of a drawing: the compare page shows only pictures that all of its runs have."""
     figure.text(0.5, 0.5, sentence, ha="center", va="center", color=FAINT, fontsize=11, wrap=True)
     return figure

@@ -1,4 +1,4 @@
-"""What every tau would do on validation."""
+"""A tau sweep: what every tau would do on validation."""
 
 import textwrap
 
@@ -18,7 +18,7 @@ _LINES = {
 
 
 def draw_tau_sweep(sweep: TauSweep, chosen: float) -> Figure:
-    """Validation figures against tau; the head as trained, the tau of this run and the best one marked.
+    """Validation metrics against tau; the head as trained, this run's tau and the best one are marked.
 
     Args:
         sweep: Of the run's validation split.
@@ -26,18 +26,18 @@ def draw_tau_sweep(sweep: TauSweep, chosen: float) -> Figure:
     """
     figure = new_figure(height=5.8)
     axes = plain(figure.subplots())
-    # Hollow and ever smaller: of equal figures each shows around the next.
+    # Hollow, each smaller than the one before: where metrics are equal, all of them show.
     for place, ((name, (words, marker)), colour) in enumerate(zip(_LINES.items(), COLOURS, strict=False)):
-        if name in sweep.figures:
-            (line,) = axes.plot(sweep.taus, sweep.figures[name], marker=marker, color=colour, label=words)
+        if name in sweep.metrics:
+            (line,) = axes.plot(sweep.taus, sweep.metrics[name], marker=marker, color=colour, label=words)
             line.set(markersize=9 - 1.5 * place, fillstyle="none")
     _mark_taus(axes, sweep.best, chosen)
-    low = min((min(values) for values in sweep.figures.values()), default=0.0)
-    high = max((max(values) for values in sweep.figures.values()), default=1.0)
+    low = min((min(values) for values in sweep.metrics.values()), default=0.0)
+    high = max((max(values) for values in sweep.metrics.values()), default=1.0)
     room = max(0.05 * (high - low), 0.01)
     low, high = low - max(room, 0.03 - (high - low)), high + room
-    axes.set(ylim=(low, high), xlabel="tau", ylabel="figure on validation")
-    # None of the figures can leave [0, 1], whatever room there is.
+    axes.set(ylim=(low, high), xlabel="tau", ylabel="metric on validation")
+    # No tick outside [0, 1], which no metric can leave.
     axes.set_yticks([tick for tick in axes.get_yticks() if max(low, 0) <= tick <= min(high, 1)])
     figure.suptitle("tau on validation, without training again", fontsize=11)
     legend_below(figure, axes)
@@ -55,9 +55,9 @@ def draw_tau_sweep(sweep: TauSweep, chosen: float) -> Figure:
 
 
 def _mark_taus(axes: Axes, best: float, chosen: float) -> None:
-    """An upright line at each tau that stands for something, with all that it stands for."""
+    """A vertical line at each tau that means something, labelled with all that it means."""
     meanings = ((0.0, "the head as trained"), (chosen, "this run's model"), (best, "auto's choice"))
-    looks = {0.0: (FAINT, ":"), best: (INK, "--"), chosen: (INK, "-")}  # of a tau that is several, the last
+    looks = {0.0: (FAINT, ":"), best: (INK, "--"), chosen: (INK, "-")}  # where a tau is several of these, the last
     for tau, (colour, style) in looks.items():
         words = ", ".join(meaning for value, meaning in meanings if value == tau)
         axes.axvline(tau, color=colour, linestyle=style, linewidth=1.6, label=f"tau={tau:g}: {words}")

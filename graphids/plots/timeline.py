@@ -1,4 +1,4 @@
-"""One capture as it goes by: scores, alerts, and the attacks that were in it."""
+"""One capture over time: scores, alerts, and the attacks in it."""
 
 from typing import NamedTuple
 
@@ -42,7 +42,7 @@ def chosen_capture(scored: ScoredSplit) -> int | None:
 def attack_intervals(
     label: NDArray[np.int64], start_s: NDArray[np.float64], end_s: NDArray[np.float64]
 ) -> list[Interval]:
-    """Runs of windows with one attack label, in recorded order; none reaches over time that has no windows."""
+    """Runs of windows with one attack label, in recorded order; none spans a gap in the recording."""
     step_s = np.diff(start_s)
     gap = step_s > 5 * np.median(step_s) if len(step_s) else np.zeros(0, np.bool_)
     first = np.flatnonzero(np.append(True, gap | (np.diff(label) != 0)))
@@ -52,10 +52,10 @@ def attack_intervals(
 
 
 def draw_score_over_time(scored: ScoredSplit, threshold: float) -> Figure:
-    """The scores of one capture of a split over its time, with its attacks shaded by kind.
+    """The scores of one capture of a split over time, with its attacks shaded by kind.
 
-    A dot is a window, at its end: that is when an alert can be raised. The axis is that of log-odds, because scores of
-    a trained model lie close to 0 and to 1.
+    A dot is a window, placed at its end: that is when an alert can be raised. The axis is that of log-odds, because
+    scores of a trained model lie close to 0 and to 1.
     """
     figure = new_figure(height=5.8)
     capture = chosen_capture(scored)
@@ -69,10 +69,10 @@ def draw_score_over_time(scored: ScoredSplit, threshold: float) -> Figure:
     axes = plain(figure.subplots())
     patches = _shade(axes, scored.classes, attack_intervals(label, start_s, end_s))
     margin = np.clip(attack_margin(scored.logits[chosen]).numpy(), -_LIMIT, _LIMIT)
-    _mark(axes, end_s, margin, label, scored.score[chosen] >= threshold)
+    _mark(axes, _Windows(end_s, margin, label, scored.score[chosen] >= threshold))
     axes.axhline(_log_odds(threshold), color=INK, linewidth=1.2, label=f"threshold {threshold:.6g}")
     _probability_axis(axes, margin, threshold)
-    # Not the capture's first, where a split by time left that to another split.
+    # Which is not the capture's first where a split by time put that into another split.
     axes.set(xlabel="seconds from the first window shown", ylabel="P(attack) of a window")
     axes.margins(x=0.01)
     handles, labels = axes.get_legend_handles_labels()
@@ -92,7 +92,7 @@ def _shade(axes: Axes, classes: tuple[str, ...], intervals: list[Interval]) -> l
     kinds = list(dict.fromkeys(interval.kind for interval in intervals))
     colours = {kind: COLOURS[place] if place < MAX_KINDS else FAINT for place, kind in enumerate(kinds)}
     for interval in intervals:
-        # At least a hair's breadth: a single short window of an attack has to be seen.
+        # `color` is that of the edge too: even a single short window of an attack can be seen.
         axes.axvspan(interval.start_s, interval.end_s, color=colours[interval.kind], alpha=0.22, zorder=0)
     patches = [Patch(color=colours[k], alpha=0.35, label=f"attack: {written(classes[k])}") for k in kinds[:MAX_KINDS]]
     if len(kinds) > MAX_KINDS:
@@ -100,13 +100,18 @@ def _shade(axes: Axes, classes: tuple[str, ...], intervals: list[Interval]) -> l
     return patches
 
 
-def _mark(
-    axes: Axes,
-    time_s: NDArray[np.float64],
-    margin: NDArray[np.float64],
-    label: NDArray[np.int64],
-    alert: NDArray[np.bool_],
-) -> None:
+class _Windows(NamedTuple):
+    """Windows to draw, [G] each."""
+
+    end_s: NDArray[np.float64]
+    margin: NDArray[np.float64]
+    label: NDArray[np.int64]
+    alert: NDArray[np.bool_]
+
+
+def _mark(axes: Axes, windows: _Windows) -> None:
+    """A dot per window; its shape and colour say what the window is and whether it alerts."""
+    end_s, margin, label, alert = windows
     groups = (
         ("normal, silent", (label == 0) & ~alert, ".", FAINT, 9),
         ("unlabelled", label < 0, "+", FAINT, 20),
@@ -118,7 +123,7 @@ def _mark(
         if chosen.any():
             words = f"{name} ({int(chosen.sum()):,})"
             axes.scatter(
-                time_s[chosen], margin[chosen], size, colour, marker=marker, label=words, linewidth=1.0, zorder=3
+                end_s[chosen], margin[chosen], size, colour, marker=marker, label=words, linewidth=1.0, zorder=3
             )
 
 
@@ -133,7 +138,7 @@ def _probability_axis(axes: Axes, margin: NDArray[np.float64], threshold: float)
     axes.set_ylim(shown.min() - 0.8, shown.max() + 0.8)
     low, high = axes.get_ylim()
     ticks = [p for p in _PROBABILITIES if low <= _log_odds(p) <= high]
-    if len(ticks) < 3:  # scores that are all alike
+    if len(ticks) < 3:  # all scores are alike
         between = MaxNLocator(5).tick_values(1 / (1 + np.exp(-low)), 1 / (1 + np.exp(-high)))
         ticks = [float(p) for p in between if 0 < p < 1 and low <= np.log(p / (1 - p)) <= high]
     axes.set_yticks([_log_odds(p) for p in ticks], [np.format_float_positional(p, 6, trim="-") for p in ticks])

@@ -1,6 +1,6 @@
 """The picture of an explained window: its graph, the IDs and features that drove the score, and how much each did.
 
-The IDs that the model points at stand in the middle, the others around them by falling relevance: with 10 to 100
+The IDs that the model points at are in the middle, the others around them by falling relevance: with 10 to 100
 nodes a ring stays readable where a force layout becomes a ball, and the same window always gives the same picture.
 """
 
@@ -22,8 +22,8 @@ _OTHER = COLOURS[5]
 # One hue from light to dark: read with any colour vision, and in grey.
 _RELEVANCE = LinearSegmentedColormap.from_list("relevance", ["#fbeee4", _MARK])
 _INNER = 0.34  # radius of the middle, of a ring of 1
-_UPRIGHT = 44  # IDs that can be labelled upright around the ring; more are labelled along its radius
-_NAMED = 110  # beyond these even that does not fit: then only the IDs in the middle are named
+_UPRIGHT = 44  # so many IDs can be labelled upright around the ring; more are labelled along its radius
+_NAMED = 110  # of more, even that does not fit: then only the IDs in the middle are named
 _ID_BARS = 8
 _FEATURE_BARS = 6
 _Point = tuple[float, float]
@@ -107,13 +107,13 @@ def _places(ids: Sequence[IdEvidence]) -> dict[str, _Point]:
 
 
 def _sizes(ids: Sequence[IdEvidence]) -> dict[str, float]:
-    """Diameters in points; a node's area goes with its frames. A crowded ring has smaller ones."""
+    """Diameters in points; a node's area grows with its frames. Nodes of a crowded ring are smaller."""
     most, room = max(i.frames for i in ids), min(1.0, _UPRIGHT / len(ids))
     return {i.arbitration_id: math.sqrt(room * (40 + 360 * i.frames / most)) for i in ids}
 
 
 def _draw_edges(axes: Axes, e: Explanation, places: dict[str, _Point], marked: set[str]) -> None:
-    """Edges of the marked IDs as arrows over the others; what little attention went through is faint."""
+    """Edges of the marked IDs as arrows on top of the others; the less attention, the fainter."""
     most, room = max((edge.attention for edge in e.edges), default=1.0), min(1.0, _UPRIGHT / len(e.ids))
     for edge in e.edges:
         share = edge.attention / most
@@ -136,7 +136,7 @@ def _draw_edges(axes: Axes, e: Explanation, places: dict[str, _Point], marked: s
 
 
 def _label(axes: Axes, ids: Sequence[IdEvidence], places: dict[str, _Point], sizes: dict[str, float]) -> None:
-    """Names outside of their nodes."""
+    """Names, next to their nodes."""
     for rank, i in enumerate(ids if len(ids) <= _NAMED else ids[:DEFAULT_TOP_K]):
         x, y = places[i.arbitration_id]
         is_marked = rank < DEFAULT_TOP_K
@@ -195,7 +195,7 @@ def _bars(axes: Axes, names: Sequence[str], changes: Sequence[float], marked: Se
 
 
 def _mark_threshold(axes: Axes, e: Explanation) -> None:
-    """Where the alert would end, if it is one that can."""
+    """Where the alert would end, if there is one that can."""
     if e.alert and 0 < e.threshold < 1:
         end = math.log(e.threshold / (1 - e.threshold)) - e.margin
         axes.axvline(end, color=INK, linestyle="--", linewidth=1)

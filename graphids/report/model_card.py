@@ -1,48 +1,52 @@
-"""The model card: what a model is, what it was measured on, where it ends and how to load it, as markdown.
+"""The model card: what a model is, what it was measured on, its limits and how to load it, as markdown.
 
 It travels in the model under the model's digest, so nothing in it may differ between two runs of the same training.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphids.assessment.assess import Assessment
-from graphids.assessment.tau_sweep import TauSweep
-from graphids.core.callbacks import TauNormRecord
 from graphids.core.data.dataset import SIMULATED
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.data.splits import SPLITS
-from graphids.report.summary import changed_by_tau, detection_table, false_alarms, figure
-from graphids.wording import counted, time_words
+from graphids.report.findings import Findings
+from graphids.report.summary import changed_by_tau, detection_table, false_alarms
+from graphids.wording import counted, format_metric, time_words
 
-# What every store of MLflow keeps of a tag; the card is one of the LoggedModel.
+# As much of a tag as every store of MLflow keeps; the card becomes a tag of the LoggedModel.
 MAX_CHARACTERS = 6000
 _MAX_TABLE_CHARACTERS = 2400
 _MAX_CLASSES = 12
 _MAX_NAME_CHARACTERS = 40
 
 
-def model_card(
-    assessment: Assessment,
-    *,
-    record: TauNormRecord,
-    sweep: TauSweep,
-    preprocessing: Preprocessing,
-    data: str,
-    dataset_digest: str,
-    summary: Mapping[str, Any],
-) -> str:
+class DataUsed(NamedTuple):
+    """The captures that a model was trained and measured on.
+
+    Attributes:
+        name: Of the data set; not a path, which would differ from machine to machine.
+        digest: sha256 of the captures' content.
+        summary: `CANDataModule.summary`.
+    """
+
+    name: str
+    digest: str
+    summary: Mapping[str, Any]
+
+
+def model_card(findings: Findings, preprocessing: Preprocessing, data: DataUsed) -> str:
     """The card of one model, at most `MAX_CHARACTERS` long; the same inputs give the same text.
 
     Args:
-        assessment: Figures and thresholds.
-        record: Tau and the head before it.
-        sweep: What other values of tau would do on validation.
+        findings: What was measured.
         preprocessing: What was fitted on the training split.
-        data: Name of the data set; no path, which would differ from machine to machine.
-        dataset_digest: sha256 of the captures' content.
-        summary: `CANDataModule.summary`.
+        data: What it was fitted and measured on.
     """
+    assessment = findings.assessment
+    both = (assessment.test, assessment.rule)
+    rate, rule_rate = (format_metric(metrics.get("false_alarms_per_hour"), 1) for metrics in both)
+    alarms, rule_alarms = (false_alarms(assessment, metrics) for metrics in both)
     return f"""# Intrusion detection on a CAN bus
 
 A graph attention network. It cuts a capture into windows of {preprocessing.window_size:,} consecutive frames, turns \
@@ -50,44 +54,43 @@ each into a graph of arbitration IDs and scores it: 0 is normal traffic, 1 an at
 {_listed(preprocessing.classes)}.
 
 ## Data
-{_data(data, dataset_digest, summary)}
+{_data(data)}
 
 ## Detection on the test split
 ```
 {_results(assessment)}
 ```
-AP is average precision; compare it with the prevalence in its row, which is what guessing gets. The rule baseline \
-knows which IDs there are, how often they come and which bytes they carry.
+AP is average precision; compare it with the prevalence in its row, which is what guessing would get. The rule \
+baseline knows which IDs occur, how often, and which bytes they carry.
 
-False alarms per hour of normal traffic: {figure(assessment.test.get("false_alarms_per_hour"), 1)}, \
-rules {figure(assessment.rule.get("false_alarms_per_hour"), 1)}: {false_alarms(assessment, assessment.test):,} and \
-{false_alarms(assessment, assessment.rule):,} of {assessment.normal_windows:,} normal windows, \
-{time_words(assessment.normal_hours)}.
+False alarms per hour of normal traffic: {rate}, rules {rule_rate}: {alarms:,} and {rule_alarms:,} of \
+{assessment.normal_windows:,} normal windows, {time_words(assessment.normal_hours)}.
 
 ## Operating point
 A window alerts at a score of {assessment.threshold:.6g} or more: the lowest that keeps the validation split within \
 {assessment.false_alarms_per_hour:g} false alarms per hour, chosen after tau-normalization.
 
 ## Tau
-{_tau(assessment, record, sweep)}
+{_tau(findings)}
 
 ## Limits
-{_limits(assessment, preprocessing, data)}
+{_limits(assessment, preprocessing, data.name)}
 
 ## Load and verify
 ```
 graphids verify models:/MODEL_ID
 python -c "import mlflow; print(mlflow.graphids.load_model('models:/MODEL_ID'))"
 ```
-Both hold the files, this card among them, to the param `graphids.digest` of the LoggedModel. From a folder, give the \
-digest: `load_model(folder, expected_digest=...)`.
+Both verify the files, this card included, against the param `graphids.digest` of the LoggedModel. To load from a \
+folder, give the digest: `load_model(folder, expected_digest=...)`.
 """
 
 
-def _data(data: str, dataset_digest: str, summary: Mapping[str, Any]) -> str:
+def _data(data: DataUsed) -> str:
+    summary = data.summary
     captures = counted(summary["captures"], "capture")
     lines = [
-        f"- {_plain(data)}, sha256 {dataset_digest}: {captures}, {summary['frames']:,} frames",
+        f"- {_plain(data.name)}, sha256 {data.digest}: {captures}, {summary['frames']:,} frames",
         f"- {summary['split_reason']}",
     ]
     for name in SPLITS:
@@ -102,49 +105,50 @@ def _data(data: str, dataset_digest: str, summary: Mapping[str, Any]) -> str:
 
 
 def _results(assessment: Assessment) -> str:
-    """The table of the run's summary; where it would be too long, with the kinds that are detected worst."""
-    detectors = {"": assessment.test, "rule ": assessment.rule}
-    table = detection_table(assessment.kinds, detectors)
+    """The table of the run's summary; where that is too long, only the kinds that are detected worst."""
+    columns = {"": assessment.test, "rule ": assessment.rule}
+    table = detection_table(assessment.kinds, columns)
     if len(table) > _MAX_TABLE_CHARACTERS:
         width = table.index("\n") + 1
         fitting = max(0, _MAX_TABLE_CHARACTERS // width - 3)
         worst = sorted(assessment.kinds, key=lambda kind: assessment.test.get(f"{kind}/auroc", 0.0))[:fitting]
         left_out = len(assessment.kinds) - fitting
-        table = f"{detection_table(worst, detectors)}\nnot shown: {left_out} kinds with a higher AUROC"
+        table = f"{detection_table(worst, columns)}\nnot shown: {left_out} kinds with a higher AUROC"
     return table.replace("`", "'")
 
 
-def _tau(assessment: Assessment, record: TauNormRecord, sweep: TauSweep) -> str:
+def _tau(findings: Findings) -> str:
     """What tau is and what it changed on validation."""
+    record, sweep = findings.record, findings.sweep
     origin = "chosen on validation" if record.chosen else "as given"
     if not record.tau:
         return f"tau=0 ({origin}): the head is as trained. {sweep.sentence()}"
     return (
         f"The rows of the head's weight were divided by their norm to the power of tau={record.tau:g} ({origin}); the "
-        f"bias was not. On validation: {changed_by_tau(assessment, digits=3)}. {sweep.sentence()}"
+        f"bias was not. On validation: {changed_by_tau(findings.assessment, digits=3)}. {sweep.sentence()}"
     )
 
 
 def _limits(assessment: Assessment, preprocessing: Preprocessing, data: str) -> str:
     if data == SIMULATED:
-        origin = "Vehicle, traffic and attacks are simulated: the figures say nothing about a real vehicle."
+        origin = "Vehicle, traffic and attacks are simulated: the numbers say nothing about a real vehicle."
     else:
         origin = (
             "Whether the attacks were recorded on a vehicle or added to a recording (semi-synthetic) is not known: "
-            "see where the data come from."
+            "see the source of the data."
         )
     lines = [
         origin,
         f"It knows {len(preprocessing.vocabulary):,} arbitration IDs. On another vehicle nearly every window may "
         "alert: measure it there first (`graphids evaluate`).",
-        "Kinds of attack that training did not hold may go unseen.",
-        "An alert says that a window holds an attack, not which frames; what is left of a capture after its last full "
-        "window is not scored.",
-        f"False alarms were counted in {time_words(assessment.normal_hours)} of normal traffic; a rate from so short a "
-        "time is rough.",
+        "Kinds of attack that were not in the training data may go undetected.",
+        "An alert says that a window contains an attack, not in which frames; what is left of a capture after its "
+        "last full window is not scored.",
+        f"False alarms were counted in {time_words(assessment.normal_hours)} of normal traffic: a rate from so short a "
+        "time is a rough estimate.",
     ]
     if assessment.undefined:
-        lines.append(f"Undefined on this test split: {len(assessment.undefined)} figures, `-` above.")
+        lines.append(f"Undefined on this test split: {counted(len(assessment.undefined), 'metric')}, `-` above.")
     return "\n".join(f"- {line}" for line in lines)
 
 

@@ -1,7 +1,7 @@
-"""What of a run is looked at: pictures and tables, with the same names and columns in every run.
+"""Pictures and tables of a run, with the same names and columns in every run.
 
-They come after the model, its metrics and the assessment. What cannot be drawn is told in the tag `graphids.pictures`
-and in a warning, and the run goes on: hours of training do not fail for a picture.
+They come after the model, its metrics and the assessment. What cannot be drawn is named in the tag `graphids.pictures`
+and in a warning, and the run goes on: hours of training do not fail over a picture.
 """
 
 import logging
@@ -11,10 +11,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from graphids.assessment.assess import Assessment
-from graphids.assessment.curves import Detector, confusion
+from graphids.assessment.assess import Measurement
+from graphids.assessment.curves import Scoring, confusion
 from graphids.assessment.scored_split import ScoredSplit
-from graphids.assessment.tau_sweep import TauSweep
 from graphids.core.callbacks import VRAMDriftCallback
 from graphids.core.evaluation import ALL
 from graphids.outbox.outbox import Outbox
@@ -25,9 +24,10 @@ from graphids.plots.rates import draw_precision_recall, draw_roc
 from graphids.plots.style import png
 from graphids.plots.tau import draw_tau_sweep
 from graphids.plots.timeline import draw_score_over_time
+from graphids.report.findings import Findings
 
 PICTURES_TAG = "graphids.pictures"
-# The UI makes a section of charts of what stands before the slash.
+# The UI makes a section of charts out of what comes before the slash.
 SECTION = "figures"
 _PER_KIND = ("auroc", "average_precision", "recall")
 _SWEPT = ("macro_f1", "balanced_accuracy", "accuracy", "macro_auroc", "all_recall", "moved")
@@ -39,30 +39,26 @@ Pictures = Mapping[str, Callable[[], Figure]]
 
 def log_training_report(
     outbox: Outbox,
-    *,
-    assessment: Assessment,
+    findings: Findings,
     test: ScoredSplit,
-    rule_scores: Mapping[str, NDArray[np.float64]],
-    sweep: TauSweep,
-    tau: float,
+    rule_scores: NDArray[np.float64],
     drift: VRAMDriftCallback | None,
 ) -> None:
     """Log the pictures and tables of a model that this run made.
 
     Args:
         outbox: Of the run.
-        assessment: Figures and thresholds.
+        findings: What was measured of the model.
         test: Test under the model's head.
-        rule_scores: The rule baseline's score per window of "test".
-        sweep: Of validation.
-        tau: Of the model.
-        drift: What watched the memory, where the run trained.
+        rule_scores: The rule baseline's score per window of `test`.
+        drift: What watched the GPU's memory, where the run trained.
     """
-    detectors = [
-        Detector("GAT", test.score, assessment.threshold, assessment.test),
-        Detector("rules", rule_scores["test"], assessment.rule_threshold, assessment.rule),
+    assessment, sweep = findings.assessment, findings.sweep
+    scorings = [
+        Scoring("GAT", test.score, assessment.threshold, assessment.test),
+        Scoring("rules", rule_scores, assessment.rule_threshold, assessment.rule),
     ]
-    _log_detection_tables(outbox, test, detectors, test.classes)
+    _log_detection_tables(outbox, test, scorings, test.classes)
     columns = sweep.to_dict()
     undefined = [None] * len(sweep.taus)
     outbox.log_table(
@@ -72,43 +68,37 @@ def log_training_report(
     _log_pictures(
         outbox,
         {
-            **_detection_pictures(test, detectors, test.classes),
-            "tau_sweep": lambda: draw_tau_sweep(sweep, tau),
+            **_detection_pictures(test, scorings, test.classes),
+            "tau_sweep": lambda: draw_tau_sweep(sweep, findings.record.tau),
             "vram_drift": lambda: draw_drift(history, threshold=threshold, cause=cause),
         },
     )
 
 
 def log_evaluation_report(
-    outbox: Outbox,
-    *,
-    scored: ScoredSplit,
-    threshold: float,
-    figures: Mapping[str, float],
-    predicted_classes: Sequence[str],
+    outbox: Outbox, measured: Measurement, scored: ScoredSplit, predicted_classes: Sequence[str]
 ) -> None:
     """Log the pictures and tables of a finished model on captures that it was given.
 
     Args:
         outbox: Of the run.
+        measured: What was measured on these captures.
         scored: The captures' windows; their classes need not be the model's.
-        threshold: The model's.
-        figures: `measure` at that threshold.
         predicted_classes: The model's, in the order of its logits.
     """
-    detectors = [Detector("GAT", scored.score, threshold, figures)]
-    _log_detection_tables(outbox, scored, detectors, predicted_classes)
-    _log_pictures(outbox, _detection_pictures(scored, detectors, predicted_classes))
+    scorings = [Scoring("GAT", scored.score, measured.threshold, measured.metrics)]
+    _log_detection_tables(outbox, scored, scorings, predicted_classes)
+    _log_pictures(outbox, _detection_pictures(scored, scorings, predicted_classes))
 
 
-def _detection_pictures(scored: ScoredSplit, detectors: Sequence[Detector], predicted: Sequence[str]) -> Pictures:
+def _detection_pictures(scored: ScoredSplit, scorings: Sequence[Scoring], predicted: Sequence[str]) -> Pictures:
     return {
-        "kinds": lambda: draw_kinds(scored, detectors),
+        "kinds": lambda: draw_kinds(scored, scorings),
         "confusion": lambda: draw_confusion(confusion(scored), scored.classes, predicted),
-        "roc": lambda: draw_roc(scored, detectors),
-        "precision_recall": lambda: draw_precision_recall(scored, detectors),
+        "roc": lambda: draw_roc(scored, scorings),
+        "precision_recall": lambda: draw_precision_recall(scored, scorings),
         "reliability": lambda: draw_reliability(scored),
-        "score_over_time": lambda: draw_score_over_time(scored, detectors[0].threshold),
+        "score_over_time": lambda: draw_score_over_time(scored, scorings[0].threshold),
     }
 
 
@@ -117,8 +107,8 @@ def _log_pictures(outbox: Outbox, pictures: Pictures) -> None:
     for name, draw in pictures.items():
         try:
             picture = png(draw())
-        # Whatever a drawing library raises at names and numbers that nobody foresaw. Only the drawing is in here:
-        # what the outbox raises, a full disk or a refusal, is the run's.
+        # Whatever a drawing library raises at names and numbers that nobody foresaw. Only drawing is guarded: what the
+        # outbox raises, a full disk or a refusal, fails the run.
         except Exception as error:
             logger.warning("The picture %r of this run could not be drawn.", name, exc_info=True)
             missing.append(f"{name} ({type(error).__name__}: {error})")
@@ -130,36 +120,36 @@ def _log_pictures(outbox: Outbox, pictures: Pictures) -> None:
 def log_picture(outbox: Outbox, name: str, picture: bytes) -> None:
     """Log a PNG where each of the UI's pages looks for one."""
     outbox.log_image(picture, f"{SECTION}/{name}")
-    # The compare page shows files of the run's top folder, and no others.
+    # The compare page shows only files of the run's top folder.
     outbox.log_bytes(picture, f"{name}.png")
 
 
 def _log_detection_tables(
-    outbox: Outbox, scored: ScoredSplit, detectors: Sequence[Detector], predicted: Sequence[str]
+    outbox: Outbox, scored: ScoredSplit, scorings: Sequence[Scoring], predicted: Sequence[str]
 ) -> None:
-    outbox.log_table(attack_kinds_table(scored.classes, detectors), "attack_kinds.json")
+    outbox.log_table(attack_kinds_table(scored.classes, scorings), "attack_kinds.json")
     outbox.log_table(confusion_table(confusion(scored), scored.classes, predicted), "confusion.json")
 
 
-def attack_kinds_table(classes: Sequence[str], detectors: Sequence[Detector]) -> dict[str, list[Cell]]:
-    """A row per attack kind and one for all: None where a figure is undefined or there is no rule baseline.
+def attack_kinds_table(classes: Sequence[str], scorings: Sequence[Scoring]) -> dict[str, list[Cell]]:
+    """A row per attack kind and one for all: None where a metric is undefined or there is no rule baseline.
 
     Args:
         classes: `("normal", kind, ...)`.
-        detectors: The model, and the rule baseline if there is one.
+        scorings: The model's, and the rule baseline's if there is one.
     """
     kinds = [*classes[1:], ALL]
-    model, rules = detectors[0].figures, detectors[1].figures if len(detectors) > 1 else {}
+    model, rules = scorings[0].metrics, scorings[1].metrics if len(scorings) > 1 else {}
 
-    def column(figures: Mapping[str, float], name: str) -> list[Cell]:
-        return [figures.get(f"{kind}/{name}") for kind in kinds]
+    def column(metrics: Mapping[str, float], name: str) -> list[Cell]:
+        return [metrics.get(f"{kind}/{name}") for kind in kinds]
 
     return {
         "kind": list(kinds),
         "windows": column(model, "windows"),
         "prevalence": column(model, "prevalence"),
         **{name: column(model, name) for name in _PER_KIND},
-        # Of the whole detector, beside each recall: what that recall costs.
+        # Over all windows, beside each recall: what that recall costs.
         "false_alarms_per_hour": [model.get("false_alarms_per_hour")] * len(kinds),
         **{f"rule_{name}": column(rules, name) for name in _PER_KIND},
         "rule_false_alarms_per_hour": [rules.get("false_alarms_per_hour")] * len(kinds),
@@ -169,7 +159,7 @@ def attack_kinds_table(classes: Sequence[str], detectors: Sequence[Detector]) ->
 def confusion_table(
     counts: NDArray[np.int64], classes: Sequence[str], predicted: Sequence[str]
 ) -> dict[str, list[Cell]]:
-    """A row per cell that has windows; one per column would differ between runs on other data.
+    """A row per cell that has windows; a column per class would differ between runs on different data.
 
     Args:
         counts: int64 [len(classes), len(predicted)].

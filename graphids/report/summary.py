@@ -1,15 +1,15 @@
-"""The closing words of a run, for the terminal and as an artifact."""
+"""The summary of a run, for the terminal and as an artifact."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from textwrap import fill
+from typing import NamedTuple
 
 from graphids._mlflow.saved_view import run_page, view_page
-from graphids.assessment.assess import Assessment
-from graphids.assessment.tau_sweep import TauSweep
-from graphids.core.callbacks import TauNormRecord
-from graphids.wording import time_words
+from graphids.assessment.assess import Assessment, Measurement
+from graphids.report.findings import Findings
+from graphids.wording import format_metric, time_words
 
-OWN_CAPTURES = "The model was trained on these captures: most of its windows are not unseen, the figures flatter it."
+OWN_CAPTURES = "The model was trained on these captures: it has seen most of their windows, and the numbers flatter it."
 _NAMES = {
     "windows": "windows",
     "prevalence": "prevalence",
@@ -19,24 +19,39 @@ _NAMES = {
 }
 
 
-def training_summary(
-    assessment: Assessment,
-    *,
-    record: TauNormRecord,
-    sweep: TauSweep,
-    split_note: str,
-    model_uri: str,
-    digest: str,
-    run_id: str,
-    experiment_id: str,
-    tracking_uri: str,
-) -> str:
+class RunLinks(NamedTuple):
+    """Where a run is found in MLflow."""
+
+    run_id: str
+    experiment_id: str
+    tracking_uri: str
+
+    def lines(self) -> str:
+        """How to open the run's page and the view of all runs; the UI's own front page does not show the view."""
+        server, how = "http://127.0.0.1:5000", "look    "
+        if self.tracking_uri.startswith("http"):
+            server = self.tracking_uri.rstrip("/")
+        else:
+            how += f"mlflow ui --backend-store-uri {self.tracking_uri}\n        and open "
+        run, view = run_page(self.experiment_id, self.run_id), view_page(self.experiment_id)
+        return f"{how}{server}/{run}\ncompare {server}/{view}"
+
+
+class ModelLink(NamedTuple):
+    """A logged model and the root digest that it is verified against."""
+
+    uri: str
+    digest: str
+
+
+def training_summary(findings: Findings, split_note: str, model: ModelLink, run: RunLinks) -> str:
     """What was detected, what tau-normalization changed, which model it is, and what to type next."""
+    assessment, record, sweep = findings.assessment, findings.record, findings.sweep
     test, rule = assessment.test, assessment.rule
     undefined = f"undefined on this test split: {', '.join(assessment.undefined)}\n" if assessment.undefined else ""
     origin = f"chosen on validation by macro-F1 from {len(sweep.taus)} values" if record.chosen else "as given"
     unchanged = "" if record.tau else ": the head as trained"
-    alarms, rule_alarms = (false_alarms(assessment, figures) for figures in (test, rule))
+    alarms, rule_alarms = (false_alarms(assessment, metrics) for metrics in (test, rule))
     return f"""
 {split_note}
 
@@ -50,22 +65,22 @@ tau-normalization with tau={record.tau:g} ({origin}){unchanged}, on validation:
   {changed_by_tau(assessment, digits=4)}
 {fill(sweep.sentence(), 118, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)}
 
-run     {run_id}
-model   {model_uri}
-digest  {digest}
+run     {run.run_id}
+model   {model.uri}
+digest  {model.digest}
 
-{_look(tracking_uri, experiment_id, run_id)}
-load    python -c "import mlflow; print(mlflow.graphids.load_model('{model_uri}'))"
-serve   graphids serve {model_uri}"""
+{run.lines()}
+load    python -c "import mlflow; print(mlflow.graphids.load_model('{model.uri}'))"
+serve   graphids serve {model.uri}"""
 
 
-def false_alarms(assessment: Assessment, figures: Mapping[str, float]) -> int:
+def false_alarms(assessment: Assessment, metrics: Mapping[str, float]) -> int:
     """Normal windows of the test split that alert, by `assessment.test` or `assessment.rule`."""
-    return round(figures.get("false_alarms_per_hour", 0.0) * assessment.normal_hours)
+    return round(metrics.get("false_alarms_per_hour", 0.0) * assessment.normal_hours)
 
 
-def headline(figures: Mapping[str, float], *, rule: Mapping[str, float] | None = None, tau: float | None = None) -> str:
-    """The figures that a person asks for first, in one sentence.
+def headline(metrics: Mapping[str, float], *, rule: Mapping[str, float] | None = None, tau: float | None = None) -> str:
+    """The metrics that a person asks for first, in one sentence.
 
     >>> headline({"macro/auroc": 0.996, "all/recall": 0.86, "false_alarms_per_hour": 35.6}, rule={}, tau=0.5)
     'Macro AUROC 0.996 (rules -), recall 0.860 (rules -), 35.6 false alarms per hour (rules -); tau=0.5.'
@@ -76,56 +91,46 @@ def headline(figures: Mapping[str, float], *, rule: Mapping[str, float] | None =
         ("{} false alarms per hour", "false_alarms_per_hour", 1),
     )
     parts = [
-        words.format(figure(figures.get(name), digits))
-        + ("" if rule is None else f" (rules {figure(rule.get(name), digits)})")
+        words.format(format_metric(metrics.get(name), digits))
+        + ("" if rule is None else f" (rules {format_metric(rule.get(name), digits)})")
         for words, name, digits in words
     ]
     return f"{', '.join(parts)}{'' if tau is None else f'; tau={tau:g}'}."
 
 
-def evaluation_summary(
-    figures: Mapping[str, float],
-    classes: Sequence[str],
-    *,
-    threshold: float,
-    model_uri: str,
-    normal_hours: float,
-    is_own: bool,
-    run_id: str,
-    experiment_id: str,
-    tracking_uri: str,
-) -> str:
+def evaluation_summary(measured: Measurement, *, is_own: bool, model_uri: str, run: RunLinks) -> str:
     """What a finished model detects on captures that it was given, and where to look at it.
 
     `is_own` says that the model was trained on these captures.
     """
+    rate = format_metric(measured.metrics.get("false_alarms_per_hour"), 1)
     return f"""{OWN_CAPTURES if is_own else ""}
-{detection_table(classes[1:], {"": figures})}
+{detection_table(measured.classes[1:], {"": measured.metrics})}
 
-false alarms: {figure(figures.get("false_alarms_per_hour"), 1)} an hour, in {time_words(normal_hours)} of normal traffic
-threshold: {threshold:.6g}, the model's own
+false alarms: {rate} an hour, in {time_words(measured.normal_hours)} of normal traffic
+threshold: {measured.threshold:.6g}, the model's own
 
-run     {run_id}
+run     {run.run_id}
 model   {model_uri}
 
-{_look(tracking_uri, experiment_id, run_id)}"""
+{run.lines()}"""
 
 
-def detection_table(kinds: Iterable[str], detectors: Mapping[str, Mapping[str, float]]) -> str:
-    """One line per attack kind; `-` where a figure is undefined.
+def detection_table(kinds: Iterable[str], metrics: Mapping[str, Mapping[str, float]]) -> str:
+    """One line per attack kind; `-` where a metric is undefined.
 
     Args:
         kinds: Attack kinds; `all` and the macro average follow them.
-        detectors: `detection_metrics` by prefix of the column's title, the model first with an empty prefix.
+        metrics: `detection_metrics` by prefix of the column's title, the model's first with an empty prefix.
     """
     columns = [
-        (prefix, name) for name in _NAMES for prefix in detectors if not prefix or name not in ("windows", "prevalence")
+        (prefix, name) for name in _NAMES for prefix in metrics if not prefix or name not in ("windows", "prevalence")
     ]
     rows = [["kind", *(prefix + _NAMES[name] for prefix, name in columns)]]
     for kind in (*kinds, "all", "macro"):
-        figures = [detectors[prefix].get(f"{kind}/{name}") for prefix, name in columns]
+        values = [metrics[prefix].get(f"{kind}/{name}") for prefix, name in columns]
         digits = [0 if name == "windows" else 3 for _, name in columns]
-        rows.append([kind, *map(figure, figures, digits)])
+        rows.append([kind, *map(format_metric, values, digits)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
@@ -134,26 +139,15 @@ def detection_table(kinds: Iterable[str], detectors: Mapping[str, Mapping[str, f
 
 
 def changed_by_tau(assessment: Assessment, *, digits: int) -> str:
-    """What tau-normalization changed on validation: figures before and after, in one line."""
-    return ", ".join(
-        f"{words} {figure(assessment.before.get(name), digits)} -> {figure(assessment.after.get(name), digits)}"
-        for name, words in (
-            ("macro/auroc", "macro AUROC"),
-            ("macro_f1", "macro-F1"),
-            ("balanced_accuracy", "balanced accuracy"),
-            ("all/recall", "recall"),
-        )
+    """What tau-normalization changed on validation: metrics before and after, in one line."""
+    words = {
+        "macro/auroc": "macro AUROC",
+        "macro_f1": "macro-F1",
+        "balanced_accuracy": "balanced accuracy",
+        "all/recall": "recall",
+    }
+    before, after = (
+        {name: format_metric(metrics.get(name), digits) for name in words}
+        for metrics in (assessment.before, assessment.after)
     )
-
-
-def figure(value: float | None, digits: int = 3) -> str:
-    """A figure as text; `-` where it is undefined."""
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
-def _look(tracking_uri: str, experiment_id: str, run_id: str) -> str:
-    """How to open the run's page and the view of all runs; the UI's own front page shows another kind of experiment."""
-    server, how = "http://127.0.0.1:5000", f"look    mlflow ui --backend-store-uri {tracking_uri}\n        and open "
-    if tracking_uri.startswith("http"):
-        server, how = tracking_uri.rstrip("/"), "look    "
-    return f"{how}{server}/{run_page(experiment_id, run_id)}\ncompare {server}/{view_page(experiment_id)}"
+    return ", ".join(f"{word} {before[name]} -> {after[name]}" for name, word in words.items())

@@ -1,4 +1,4 @@
-"""Figures of a finished model: choices on validation, figures on test, the same scores as serving gives."""
+"""Choices on validation, metrics on test, and the same scores as serving gives."""
 
 import numpy as np
 import pytest
@@ -42,14 +42,14 @@ def _assess(gat: GAT, raw_head: Tensor, data: CANDataModule, false_alarms_per_ho
 def test_the_threshold_keeps_validation_within_the_budget_of_false_alarms(data: CANDataModule, gat: GAT) -> None:
     budget = 600.0
 
-    figures = _assess(gat, gat.head.weight, data, budget)
+    found = _assess(gat, gat.head.weight, data, budget)
 
     hours = normal_hours(data.graphs["val"], data.preprocessing)
-    assert figures.after["false_alarms_per_hour"] <= budget
-    assert figures.after["false_alarms_per_hour"] * hours == pytest.approx(np.floor(budget * hours), abs=1)
+    assert found.after["false_alarms_per_hour"] <= budget
+    assert found.after["false_alarms_per_hour"] * hours == pytest.approx(np.floor(budget * hours), abs=1)
 
 
-def test_another_head_changes_the_figures_and_the_same_head_does_not(data: CANDataModule, gat: GAT) -> None:
+def test_another_head_changes_the_metrics_and_the_same_head_does_not(data: CANDataModule, gat: GAT) -> None:
     same = _assess(gat, gat.head.weight, data, 60.0)
     assert same.before == same.after
 
@@ -61,16 +61,16 @@ def test_another_head_changes_the_figures_and_the_same_head_does_not(data: CANDa
     assert normed.after != same.after
 
 
-def test_the_figures_of_a_finished_model_are_those_of_the_scores_that_it_serves(gat: GAT, data: CANDataModule) -> None:
+def test_the_metrics_of_a_finished_model_are_those_of_the_scores_that_it_serves(gat: GAT, data: CANDataModule) -> None:
     captures = load_captures("simulated", data_seed=3, duration_s=3.0, captures_per_kind=1)
     graphs = concat_graphs([build_graphs(c.frames, WINDOW, STRIDE, capture_name=c.name) for c in captures])
     classifier = WindowClassifier(gat, data.preprocessing, threshold=0.5)
 
-    figures = measure(score_split(gat, graphs, data.preprocessing, graphs.classes), classifier.threshold)
+    metrics = measure(score_split(gat, graphs, data.preprocessing, graphs.classes), classifier.threshold).metrics
 
     served = np.concatenate([classifier.score(c.frames, top_k=0).score for c in captures])
-    assert figures["all/auroc"] == pytest.approx(roc_auc_score(graphs.label > 0, served), abs=1e-6)
-    assert figures["all/recall"] == pytest.approx((served[graphs.label > 0] >= 0.5).mean())
+    assert metrics["all/auroc"] == pytest.approx(roc_auc_score(graphs.label > 0, served), abs=1e-6)
+    assert metrics["all/recall"] == pytest.approx((served[graphs.label > 0] >= 0.5).mean())
 
 
 def test_overlap_is_counted_once_in_the_hours_of_normal_traffic(data: CANDataModule) -> None:

@@ -1,4 +1,4 @@
-"""Curves and counts behind the pictures, with scikit-learn as the oracle."""
+"""The curves and counts that pictures are made of, with scikit-learn as the oracle."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from graphids.assessment.curves import (
     reliability,
     roc_points,
 )
-from support.scored_windows import detector, many, scored_windows
+from support.scored_windows import many, scored_windows, scoring
 
 
 def _tied_scores() -> tuple[np.ndarray, np.ndarray]:
@@ -73,7 +73,7 @@ def test_a_kind_without_windows_is_not_present() -> None:
 
 def test_of_too_many_kinds_those_that_are_hardest_to_detect_stay_in_their_order() -> None:
     scored = scored_windows([0.9, 0.2, 0.6, 0.5], [1, 2, 3, 0], classes=("normal", "easy", "hard", "easier"))
-    model = detector(scored, 0.5)
+    model = scoring(scored, 0.5)
 
     assert hardest_kinds(["easy", "hard", "easier"], model, 3) == ["easy", "hard", "easier"]
     assert hardest_kinds(["easy", "hard", "easier"], model, 2) == ["easy", "hard"]

@@ -1,4 +1,4 @@
-"""What several seeds say of a tau: mean, spread, choice, and whether the difference counts."""
+"""What several seeds say about a tau: mean, spread, choice, and whether the difference counts."""
 
 import pytest
 
@@ -8,11 +8,11 @@ from graphids.plots.study import draw_study
 TEST = "test/macro/auroc"
 
 
-def study(by_tau: dict[str, dict[int, float]], figure: str = CRITERION) -> TauStudy:
-    """A study from one figure by tau and seed."""
+def study(by_tau: dict[str, dict[int, float]], metric: str = CRITERION) -> TauStudy:
+    """A study from one metric by tau and seed."""
     seeds = sorted({seed for by_seed in by_tau.values() for seed in by_seed})
-    figures = {(tau, seed): {figure: value} for tau, by_seed in by_tau.items() for seed, value in by_seed.items()}
-    return TauStudy(tuple(by_tau), tuple(seeds), figures)
+    runs = {(tau, seed): {metric: value} for tau, by_seed in by_tau.items() for seed, value in by_seed.items()}
+    return TauStudy(tuple(by_tau), tuple(seeds), runs)
 
 
 def test_the_deviation_is_that_of_a_sample() -> None:
@@ -30,10 +30,10 @@ def test_one_seed_has_no_deviation_and_no_metric_of_one() -> None:
     assert "0.700 ± - (1)" in alone.table()
 
 
-def test_a_figure_that_no_run_has_is_left_out_of_rows_and_metrics_and_a_dash_in_the_table() -> None:
+def test_a_metric_that_no_run_has_is_left_out_of_rows_and_metrics_and_a_dash_in_the_table() -> None:
     only_validation = study({"0": {0: 0.7, 1: 0.8}})
 
-    assert only_validation.columns()["figure"] == [CRITERION]
+    assert only_validation.columns()["metric"] == [CRITERION]
     assert only_validation.table().splitlines()[1].split()[-4:] == ["-", "-", "-", "-"]
 
 
@@ -43,12 +43,12 @@ def test_a_run_that_is_missing_makes_n_smaller() -> None:
 
 def test_the_best_tau_is_chosen_by_the_mean_on_validation_whatever_test_says() -> None:
     validation = {("0", 0): 0.8, ("0", 1): 0.6, ("1", 0): 0.7, ("1", 1): 0.8}
-    figures = {key: {CRITERION: value, TEST: 1 - value} for key, value in validation.items()}
+    runs = {key: {CRITERION: value, TEST: 1 - value} for key, value in validation.items()}
 
-    assert TauStudy(("0", "1"), (0, 1), figures).best == "1"
+    assert TauStudy(("0", "1"), (0, 1), runs).best == "1"
 
 
-def test_auto_is_no_tau_that_could_be_chosen() -> None:
+def test_auto_is_not_a_tau_that_could_be_chosen() -> None:
     beside = study({"0": {0: 0.5}, "auto": {0: 0.9}})
 
     assert beside.best == "0"
@@ -99,9 +99,9 @@ def test_one_seed_says_that_its_spread_is_unknown() -> None:
 
 def test_the_picture_shows_validation_left_and_test_right_with_a_bar_per_tau() -> None:
     values = {("0", 0): 0.6, ("0", 1): 0.7, ("0.5", 0): 0.8, ("0.5", 1): 0.9}
-    figures = {key: {CRITERION: value, TEST: value / 2} for key, value in values.items()}
+    runs = {key: {CRITERION: value, TEST: value / 2} for key, value in values.items()}
 
-    left, right = draw_study(TauStudy(("0", "0.5", "1"), (0, 1), figures)).axes
+    left, right = draw_study(TauStudy(("0", "0.5", "1"), (0, 1), runs)).axes
 
     assert (left.get_title(), right.get_title()) == ("validation macro-F1", "test macro AUROC")
     assert [text.get_text() for text in right.get_xticklabels()] == ["0", "0.5", "1"]
@@ -109,5 +109,5 @@ def test_the_picture_shows_validation_left_and_test_right_with_a_bar_per_tau() -
     assert means == pytest.approx([0.65, 0.85])  # and none for tau=1, of which nothing is known
 
 
-def test_a_study_without_any_figure_can_be_drawn() -> None:
+def test_a_study_without_any_metric_can_be_drawn() -> None:
     assert len(draw_study(TauStudy(("0",), (0,), {})).axes) == 2

@@ -1,4 +1,4 @@
-"""The tau sweep: what each tau would do on validation, which one is chosen, and what is said of it."""
+"""The tau sweep: what each tau would do on validation, which one is chosen, and what is said about it."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -69,7 +69,7 @@ def test_a_rare_class_whose_row_is_small_gains_and_auto_takes_the_smallest_tau_t
     result = sweep(*rare_spoof())
 
     assert result.best == 0.45
-    assert result.figures["macro_f1"] == (*[pytest.approx((0.8 + 1 + 0) / 3)] * 9, *[1.0] * 12)
+    assert result.metrics["macro_f1"] == (*[pytest.approx((0.8 + 1 + 0) / 3)] * 9, *[1.0] * 12)
     assert result.moved == (*[0] * 9, *[2] * 12)
     assert result.sentence() == (
         "Of 21 values of tau from 0 to 1 the best is 0.45: macro-F1 1.0000, with the head as trained 0.6000; "
@@ -82,20 +82,20 @@ def test_two_logits_without_a_bias_change_nothing_and_the_sentence_says_why() ->
 
     assert result.best == 0
     assert set(result.moved) == {0}
-    assert all(len(set(values)) == 1 for values in result.figures.values())
+    assert all(len(set(values)) == 1 for values in result.metrics.values())
     assert result.sentence().startswith(
-        "Of 21 values of tau from 0 to 1 none gives any of the 6 validation windows another class. "
+        "Of 21 values of tau from 0 to 1 none changes the class of any of the 6 validation windows. "
         "Two logits get opposite gradients"
     )
     assert "within 0 % of each other" in result.sentence()
 
 
 def test_two_logits_with_a_bias_move_the_class_boundary_but_not_the_order_of_the_scores() -> None:
-    """The windows at 0.8 and -0.8 (2^(1 - tau) * 0.4) fall behind a bias of -0.5 once tau exceeds 0.678."""
+    """The windows at 0.8 and -0.8 (2^(1 - tau) * 0.4) fall short of a bias of -0.5 once tau exceeds 0.678."""
     result = sweep(*two_logits(bias=[0.25, -0.25]))
 
     assert result.moved == (*[0] * 14, *[1] * 7)
-    assert len(set(result.figures["macro_auroc"])) == len(set(result.figures["all_recall"])) == 1
+    assert len(set(result.metrics["macro_auroc"])) == len(set(result.metrics["all_recall"])) == 1
     assert "what changes is the weight of the bias, which is not divided" in result.sentence()
 
 
@@ -150,11 +150,11 @@ def test_a_tau_that_only_does_harm_is_not_chosen_and_the_harm_is_told() -> None:
     )
 
 
-def test_figures_are_those_of_scikit_learn_under_every_tau() -> None:
+def test_metrics_are_those_of_scikit_learn_under_every_tau() -> None:
     gat, raw = random_split()
     label, result = raw.label, sweep(gat, raw)
 
-    assert len({round(f1, 6) for f1 in result.figures["macro_f1"]}) > 5  # tau has work to do here
+    assert len({round(f1, 6) for f1 in result.metrics["macro_f1"]}) > 5  # tau has work to do here
     for i, tau in enumerate(TAUS):
         scored = raw.under(gat, apply_tau_norm(gat.head.weight.detach().clone(), tau))
         predicted = scored.logits.argmax(dim=1).numpy()
@@ -165,7 +165,7 @@ def test_figures_are_those_of_scikit_learn_under_every_tau() -> None:
             "accuracy": accuracy_score(label, predicted),
             "macro_auroc": np.mean([roc_auc_score(label[kind] > 0, scored.score[kind]) for kind in of_kind]),
         }
-        assert {name: result.figures[name][i] for name in expected} == pytest.approx(expected, abs=1e-12)
+        assert {name: result.metrics[name][i] for name in expected} == pytest.approx(expected, abs=1e-12)
 
 
 def test_recall_is_taken_at_the_threshold_that_each_tau_would_get() -> None:
@@ -177,13 +177,13 @@ def test_recall_is_taken_at_the_threshold_that_each_tau_would_get() -> None:
         score = raw.under(gat, apply_tau_norm(gat.head.weight.detach().clone(), tau)).score
         threshold = choose_threshold(score, raw.label, 1.0, 5.0)
         assert (score[raw.label == 0] >= threshold).sum() == 5
-        assert result.figures["all_recall"][i] == (score[raw.label > 0] >= threshold).mean()
+        assert result.metrics["all_recall"][i] == (score[raw.label > 0] >= threshold).mean()
 
 
 def test_the_best_tau_has_the_highest_macro_f1_and_is_the_nearest_to_zero_that_has_it() -> None:
     result = sweep(*random_split())
 
-    f1 = result.figures["macro_f1"]
+    f1 = result.metrics["macro_f1"]
     assert result.best == TAUS[f1.index(max(f1))] > 0
 
 
@@ -194,8 +194,8 @@ def test_a_class_without_validation_windows_is_left_out_of_the_mean_and_named() 
     result = sweep(gat, known)
 
     assert result.absent == ("spoof",)
-    assert result.figures["macro_f1"][0] == 1.0
-    assert "Left out of macro-F1, for want of a validation window: spoof." in result.sentence()
+    assert result.metrics["macro_f1"][0] == 1.0
+    assert "Left out of macro-F1, without a validation window: spoof." in result.sentence()
 
 
 def test_unlabelled_windows_count_for_nothing() -> None:
@@ -213,7 +213,7 @@ def test_without_attacks_in_validation_what_needs_them_is_absent() -> None:
 
     result = sweep(gat, validation(gat, torch.eye(2), [0, 0], ("normal", "attack")))
 
-    assert result.figures.keys() == {"macro_f1", "balanced_accuracy", "accuracy"}
+    assert result.metrics.keys() == {"macro_f1", "balanced_accuracy", "accuracy"}
 
 
 def test_the_table_has_one_row_per_tau() -> None:

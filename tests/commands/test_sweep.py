@@ -19,7 +19,7 @@ import mlflow
 import pytest
 from mlflow.tracking import MlflowClient
 
-from graphids.assessment.tau_study import CRITERION, FIGURES
+from graphids.assessment.tau_study import CRITERION, METRICS
 from graphids.commands import child_runs, sweep
 from graphids.commands.cli import main
 from graphids.commands.resume import FOLDER_TAG, interrupted_run, run_folder
@@ -132,7 +132,7 @@ def finish(run_id: str) -> int:
     client = MlflowClient()
     run = client.get_run(run_id)
     tau, seed = run.data.tags[sweep.TAU_TAG], run.data.tags[sweep.SEED_TAG]
-    for figure in FIGURES:
+    for figure in METRICS:
         client.log_metric(run_id, figure, (float(tau) + int(seed)) / 4)
     client.set_terminated(run_id)
     return 0
@@ -196,7 +196,7 @@ def test_each_seed_is_trained_once_and_each_tau_is_a_child_with_a_model_of_its_o
     for (tau, seed), run in children.items():
         assert (run["status"], run["models"]) == ("FINISHED", 1)
         assert (float(run["params"]["tau"]), run["params"]["seed"]) == (float(tau), str(seed))
-        assert set(FIGURES) <= set(run["metrics"])
+        assert set(METRICS) <= set(run["metrics"])
         assert run["tags"]["mlflow.parentRunId"] == swept.parent()["id"]
     # The heads of one seed are one network's: made from the training's own model.
     assert children["0", 0]["tags"]["graphids.retau_of"] == children["0.5", 0]["id"]
@@ -206,7 +206,7 @@ def test_the_parent_has_mean_and_deviation_of_its_childrens_figures(swept: Sweep
     parent, children = swept.parent(), swept.children()
 
     for tau in TAUS:
-        for figure in FIGURES:
+        for figure in METRICS:
             first, second = (children[tau, seed]["metrics"][figure] for seed in SEEDS)
             prefix = f"tau_{tau}/{figure}"
             assert parent["metrics"][f"{prefix}/mean"] == pytest.approx((first + second) / 2)
@@ -222,7 +222,7 @@ def test_the_parent_says_what_it_is_and_what_came_out(swept: Sweeps) -> None:
     assert (parent["params"]["seeds"], parent["params"]["model.hidden"]) == ("0,1", "8")
     assert parent["params"]["data"] == swept.runs.config["data"]["data"]
     assert parent["tags"]["graphids.best_tau"] in TAUS
-    assert "4 of 4 runs have figures" in parent["tags"]["mlflow.note.content"]
+    assert "4 of 4 runs have metrics" in parent["tags"]["mlflow.note.content"]
     assert f"tau={parent['tags']['graphids.best_tau']} has the best mean" in parent["tags"]["mlflow.note.content"]
     assert {"config.json", "images", "summary.txt", "tau_study.json"} <= set(parent["artifacts"])
 
@@ -258,7 +258,7 @@ def test_a_child_that_fails_ends_no_other_and_its_figures_are_not_counted(sweeps
     assert children["0.5", 0]["artifacts"] == ["error.txt"]  # the compare page fails on runs without an artifact
     assert parent["metrics"][f"tau_1/{CRITERION}/n"] == 1
     for sentence in (
-        "2 of 4 runs have figures",
+        "2 of 4 runs have metrics",
         f"seed 0, tau 0.5, run {children['0.5', 0]['id']}: it failed with exit code 1",
         "seed 0, tau 1: not made, there is no model to make them from",
         f"graphids resume {parent['id']}",

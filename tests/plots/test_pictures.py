@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image
 
-from graphids.assessment.curves import confusion
+from graphids.assessment.curves import Scoring, confusion
 from graphids.assessment.scored_split import ScoredSplit
 from graphids.assessment.tau_sweep import TauSweep
 from graphids.plots.calibration import draw_reliability
@@ -22,11 +22,11 @@ from graphids.plots.rates import draw_precision_recall, draw_roc
 from graphids.plots.style import COLOURS, png, written
 from graphids.plots.tau import draw_tau_sweep
 from graphids.plots.timeline import attack_intervals, chosen_capture, draw_score_over_time
-from support.scored_windows import detector, many, scored_windows
+from support.scored_windows import many, scored_windows, scoring
 
 SWEEP = TauSweep(
     taus=(0.0, 0.5, 1.0),
-    figures={"macro_f1": (0.5, 0.7, 0.6), "all_recall": (0.8, 0.8, 0.8)},
+    metrics={"macro_f1": (0.5, 0.7, 0.6), "all_recall": (0.8, 0.8, 0.8)},
     best=0.5,
     moved=(0, 3, 4),
     windows=100,
@@ -60,10 +60,10 @@ def _drift(drops: list[float], *, baseline: float = 1000.0, threshold: float = 0
     ]
 
 
-def test_kinds_shows_a_bar_per_detector_and_a_dash_where_a_figure_is_undefined() -> None:
+def test_kinds_shows_a_bar_per_scoring_and_a_dash_where_a_metric_is_undefined() -> None:
     scored = scored_windows([0.9, 0.3, 0.1, 0.2], [1, 1, 0, 0])
-    model, rules = detector(scored, 0.5), detector(scored, 0.95, "rules")
-    del rules.figures["dos/auroc"]
+    model, rules = scoring(scored, 0.5), scoring(scored, 0.95, "rules")
+    del rules.metrics["dos/auroc"]
 
     figure = draw_kinds(scored, [model, rules])
 
@@ -76,7 +76,7 @@ def test_kinds_shows_a_bar_per_detector_and_a_dash_where_a_figure_is_undefined()
 def test_without_attacks_the_false_alarms_are_still_told() -> None:
     scored = scored_windows([0.9, 0.1], [0, 0], hours=0.5)
 
-    assert "false alarms per hour: GAT 2.0" in draw_kinds(scored, [detector(scored, 0.5)]).texts[0].get_text()
+    assert "false alarms per hour: GAT 2.0" in draw_kinds(scored, [scoring(scored, 0.5)]).texts[0].get_text()
 
 
 def test_the_confusion_matrix_has_true_kinds_as_rows_and_shares_of_them() -> None:
@@ -108,7 +108,7 @@ def test_no_window_is_lost_where_hundreds_of_kinds_are_drawn_as_few() -> None:
 
 def test_the_operating_point_on_the_roc_is_that_of_the_threshold() -> None:
     scored = many()
-    figure = draw_roc(scored, [detector(scored, 0.6), detector(scored, 0.7, "rules")])
+    figure = draw_roc(scored, [scoring(scored, 0.6), scoring(scored, 0.7, "rules")])
 
     marks = [line for line in figure.axes[0].lines if line.get_marker() == "o" and len(line.get_xdata())]
     points = {(float(line.get_xdata()[0]), float(line.get_ydata()[0])) for line in marks}
@@ -119,7 +119,7 @@ def test_the_operating_point_on_the_roc_is_that_of_the_threshold() -> None:
 
 def test_the_upper_axis_of_the_roc_counts_false_alarms_per_hour() -> None:
     scored = scored_windows([0.9, *[0.1] * 100], [1, *[0] * 100], hours=0.5)
-    figure = draw_roc(scored, [detector(scored, 0.5)])
+    figure = draw_roc(scored, [scoring(scored, 0.5)])
     figure.draw_without_rendering()
 
     (hours,) = figure.axes[0].child_axes
@@ -129,7 +129,7 @@ def test_the_upper_axis_of_the_roc_counts_false_alarms_per_hour() -> None:
 def test_the_upper_axis_of_the_roc_is_marked_at_0_and_from_about_one_false_alarm_on() -> None:
     # 10 false alarms an hour would be a fifth of a window.
     scored = scored_windows([0.9, *[0.1] * 1000], [1, *[0] * 1000], hours=0.02)
-    figure = draw_roc(scored, [detector(scored, 0.5)])
+    figure = draw_roc(scored, [scoring(scored, 0.5)])
     figure.draw_without_rendering()
 
     (hours,) = figure.axes[0].child_axes
@@ -137,10 +137,10 @@ def test_the_upper_axis_of_the_roc_is_marked_at_0_and_from_about_one_false_alarm
     assert hours.get_xticks()[0] == pytest.approx(figure.axes[0].get_xticks()[0] * 50_000)
 
 
-def test_two_detectors_at_one_operating_point_are_both_seen() -> None:
+def test_two_scorings_at_one_operating_point_are_both_seen() -> None:
     scored = scored_windows([0.9, 0.1], [1, 0])
 
-    lines = draw_roc(scored, [detector(scored, 0.5), detector(scored, 0.5, "rules")]).axes[0].lines
+    lines = draw_roc(scored, [scoring(scored, 0.5), scoring(scored, 0.5, "rules")]).axes[0].lines
 
     model, rules = [line for line in lines if line.get_marker() == "o" and len(line.get_xdata())][-2:]
     assert rules.get_markerfacecolor() == "none"
@@ -151,7 +151,7 @@ def test_a_roc_line_between_two_scores_is_the_chord_also_on_the_logarithmic_axis
     # All scores tie: any false positive rate costs as much as it gives.
     scored = scored_windows([0.5] * 200, [1, 0] * 100)
 
-    line = _line(draw_roc(scored, [detector(scored, 0.5)]).axes[0], "all attacks")
+    line = _line(draw_roc(scored, [scoring(scored, 0.5)]).axes[0], "all attacks")
 
     np.testing.assert_allclose(line.get_ydata()[1:], line.get_xdata()[1:], atol=1e-12)
     assert len(line.get_xdata()) > 100
@@ -159,7 +159,7 @@ def test_a_roc_line_between_two_scores_is_the_chord_also_on_the_logarithmic_axis
 
 def test_chance_on_precision_and_recall_is_the_prevalence() -> None:
     scored = many()
-    figure = draw_precision_recall(scored, [detector(scored, 0.6)])
+    figure = draw_precision_recall(scored, [scoring(scored, 0.6)])
 
     prevalence = (scored.label > 0).mean()
     assert _line(figure.axes[0], f"chance on all: prevalence {prevalence:.3g}").get_ydata()[0] == prevalence
@@ -167,7 +167,7 @@ def test_chance_on_precision_and_recall_is_the_prevalence() -> None:
 
 def test_where_nothing_alerts_precision_is_undefined_and_has_no_mark() -> None:
     scored = many()
-    figure = draw_precision_recall(scored, [detector(scored, 1.0)])
+    figure = draw_precision_recall(scored, [scoring(scored, 1.0)])
 
     marks = [line.get_ydata()[0] for line in figure.axes[0].lines if line.get_marker() == "o" and len(line.get_ydata())]
     assert np.isnan(marks).all()
@@ -192,9 +192,9 @@ def test_a_tau_that_is_two_things_at_once_has_one_mark_that_says_both() -> None:
     assert marks(0.0) == ["tau=0: the head as trained, this run's model, auto's choice"]
 
 
-def test_no_figure_of_a_sweep_seems_to_exceed_1_and_equal_ones_do_not_hide_each_other() -> None:
+def test_no_metric_of_a_sweep_seems_to_exceed_1_and_equal_ones_do_not_hide_each_other() -> None:
     same = (1.0, 1.0, 1.0)
-    figure = draw_tau_sweep(replace(SWEEP, figures={"macro_f1": same, "accuracy": same}), 0.5)
+    figure = draw_tau_sweep(replace(SWEEP, metrics={"macro_f1": same, "accuracy": same}), 0.5)
     figure.draw_without_rendering()
 
     (axes,) = figure.axes
@@ -252,7 +252,7 @@ def test_the_drift_chart_shows_baseline_threshold_and_the_epochs_beyond_it() -> 
     (axes,) = figure.axes
     assert _line(axes, "usable when the fit began").get_ydata() == pytest.approx([1000.0] * 4)
     assert _line(axes, "20% of it gone").get_ydata() == pytest.approx([800.0] * 4)
-    assert list(_line(axes, "warned of, first after epoch 2").get_xdata()) == [2, 3]
+    assert list(_line(axes, "warned, first after epoch 2").get_xdata()) == [2, 3]
     assert "30%" in figure.get_suptitle()
     assert "another process" in figure.get_suptitle()
 
@@ -268,14 +268,14 @@ def test_a_card_that_is_all_gone_is_drawn() -> None:
 
 
 def _all(scored: ScoredSplit) -> dict[str, Callable[[], Figure]]:
-    def detectors() -> list:
-        return [detector(scored, 0.5), detector(scored, 0.7, "rules")] if len(scored.label) else [detector(scored, 0.5)]
+    def scorings() -> list[Scoring]:
+        return [scoring(scored, 0.5), scoring(scored, 0.7, "rules")] if len(scored.label) else [scoring(scored, 0.5)]
 
     return {
-        "kinds": lambda: draw_kinds(scored, detectors()),
+        "kinds": lambda: draw_kinds(scored, scorings()),
         "confusion": lambda: draw_confusion(confusion(scored), scored.classes, scored.classes),
-        "roc": lambda: draw_roc(scored, detectors()),
-        "precision_recall": lambda: draw_precision_recall(scored, detectors()),
+        "roc": lambda: draw_roc(scored, scorings()),
+        "precision_recall": lambda: draw_precision_recall(scored, scorings()),
         "reliability": lambda: draw_reliability(scored),
         "score_over_time": lambda: draw_score_over_time(scored, 0.5),
     }

@@ -1,4 +1,4 @@
-"""The model card: the figures it holds, the limits it names, and that it is the same wherever it is made."""
+"""The model card: the numbers it holds, the limits it names, and that it is the same wherever it is made."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +10,8 @@ import torch
 from graphids.assessment.assess import Assessment
 from graphids.assessment.tau_sweep import TauSweep
 from graphids.core.callbacks import TauNormRecord
-from graphids.report.model_card import MAX_CHARACTERS, model_card
+from graphids.report.findings import Findings
+from graphids.report.model_card import MAX_CHARACTERS, DataUsed, model_card
 from support.tiny_model import tiny_classifier
 
 PREPROCESSING = tiny_classifier().preprocessing
@@ -38,7 +39,7 @@ ASSESSMENT = Assessment(
 )
 SWEEP = TauSweep(
     taus=(0.0, 1.0),
-    figures={"macro_f1": (0.5, 0.625)},
+    metrics={"macro_f1": (0.5, 0.625)},
     best=1.0,
     moved=(0, 3),
     windows=48,
@@ -50,18 +51,10 @@ RECORD = TauNormRecord(1.0, "fc_layers.3.weight", torch.eye(3))
 
 
 def card(assessment: Assessment = ASSESSMENT, data: str = "simulated", record: TauNormRecord = RECORD) -> str:
-    return model_card(
-        assessment,
-        record=record,
-        sweep=SWEEP,
-        preprocessing=PREPROCESSING,
-        data=data,
-        dataset_digest="d" * 64,
-        summary=SUMMARY,
-    )
+    return model_card(Findings(assessment, record, SWEEP), PREPROCESSING, DataUsed(data, "d" * 64, SUMMARY))
 
 
-def test_each_kind_has_its_figures_with_prevalence_and_the_rules_beside() -> None:
+def test_each_kind_has_its_metrics_with_prevalence_and_the_rules_beside() -> None:
     (line,) = [line for line in card().splitlines() if line.startswith("dos")]
 
     assert line.split() == ["dos", "12", "0.250", "0.988", "0.750", "-", "-", "-", "-"]

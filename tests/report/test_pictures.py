@@ -10,15 +10,18 @@ from typing import Any
 import mlflow
 import numpy as np
 import pytest
+import torch
 from mlflow import MlflowClient
 from PIL import Image
 
 from graphids.assessment.assess import assess, measure
 from graphids.assessment.tau_sweep import TauSweep
+from graphids.core.callbacks import TauNormRecord
 from graphids.outbox.durable_queue import DurableQueue
 from graphids.outbox.outbox import Outbox
 from graphids.plots.style import new_figure, png
 from graphids.report import pictures as report
+from graphids.report.findings import Findings
 from graphids.report.pictures import (
     PICTURES_TAG,
     attack_kinds_table,
@@ -26,13 +29,15 @@ from graphids.report.pictures import (
     log_evaluation_report,
     log_training_report,
 )
-from support.scored_windows import detector, many, scored_windows
+from support.scored_windows import many, scored_windows, scoring
 
 PICTURES = {"kinds", "confusion", "roc", "precision_recall", "reliability", "score_over_time"}
 OF_TRAINING = {"tau_sweep", "vram_drift"}
 SWEEP = TauSweep(
-    taus=(0.0, 1.0), figures={"macro_f1": (0.5, 0.6)}, best=1.0, moved=(0, 2), windows=9, row_norms=(1.0, 2.0)
+    taus=(0.0, 1.0), metrics={"macro_f1": (0.5, 0.6)}, best=1.0, moved=(0, 2), windows=9, row_norms=(1.0, 2.0)
 )
+
+RECORD = TauNormRecord(0.5, "fc_layers.3.weight", torch.eye(2))
 
 
 @dataclass
@@ -60,22 +65,13 @@ class Recorder:
 def _of_training(outbox: Any) -> None:
     val, test = many(200, seed=1), many(200, seed=2)
     rules = {"val": val.score, "test": 1 - test.score}
-    log_training_report(
-        outbox,
-        assessment=assess(val, val, test, rules, 100.0),
-        test=test,
-        rule_scores=rules,
-        sweep=SWEEP,
-        tau=0.5,
-        drift=None,
-    )
+    findings = Findings(assess(val, val, test, rules, 100.0), RECORD, SWEEP)
+    log_training_report(outbox, findings, test, rules["test"], drift=None)
 
 
 def _of_evaluation(outbox: Any) -> None:
     scored = many(100)
-    log_evaluation_report(
-        outbox, scored=scored, threshold=0.6, figures=measure(scored, 0.6), predicted_classes=scored.classes
-    )
+    log_evaluation_report(outbox, measure(scored, 0.6), scored, scored.classes)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +103,7 @@ def test_an_evaluation_has_the_pictures_of_detection_and_tables_with_the_same_co
         assert list(columns) == list(of_training.tables[name])
 
 
-def test_the_sweep_has_the_same_columns_where_validation_cannot_define_a_figure(of_training: Recorder) -> None:
+def test_the_sweep_has_the_same_columns_where_a_metric_is_undefined_on_validation(of_training: Recorder) -> None:
     assert of_training.tables["tau_sweep.json"] == {
         "tau": [0.0, 1.0],
         "macro_f1": [0.5, 0.6],
@@ -122,7 +118,7 @@ def test_the_sweep_has_the_same_columns_where_validation_cannot_define_a_figure(
 def test_the_table_of_kinds_has_the_rules_beside_the_model_and_nothing_for_what_is_undefined() -> None:
     scored = scored_windows([0.9, 0.3, 0.1, 0.2], [1, 1, 0, 0], hours=0.25)
 
-    table = attack_kinds_table(scored.classes, [detector(scored, 0.5), detector(scored, 0.15, "rules")])
+    table = attack_kinds_table(scored.classes, [scoring(scored, 0.5), scoring(scored, 0.15, "rules")])
 
     assert table["kind"] == ["dos", "spoof", "all"]
     assert table["windows"] == [2.0, 0.0, 2.0]
@@ -248,7 +244,7 @@ def test_a_report_that_is_made_again_by_a_run_that_was_resumed_is_there_once(
 
 def test_mlflow_lays_the_tables_of_runs_side_by_side(store: tuple[MlflowClient, str, str], tmp_path: Path) -> None:
     scored = many(100)
-    table_of_kinds = attack_kinds_table(scored.classes, [detector(scored, 0.5)])
+    table_of_kinds = attack_kinds_table(scored.classes, [scoring(scored, 0.5)])
     runs = [
         _sent(store, tmp_path / str(number), lambda outbox: outbox.log_table(table_of_kinds, "attack_kinds.json"))
         for number in range(2)
@@ -268,6 +264,6 @@ def test_a_key_that_mlflow_would_not_take_is_refused() -> None:
         Outbox("run").log_image(png(new_figure()), "roc+1")
 
 
-def test_a_figure_that_is_not_a_number_is_no_cell_of_a_table() -> None:
+def test_a_metric_that_is_not_a_number_cannot_be_a_cell_of_a_table() -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         Outbox("run").log_table({"auroc": [float("nan")]}, "kinds.json")

@@ -1,13 +1,21 @@
-"""The closing words of a run."""
+"""The summary of a run."""
 
 from dataclasses import replace
 
 import torch
 
-from graphids.assessment.assess import Assessment
+from graphids.assessment.assess import Assessment, Measurement
 from graphids.assessment.tau_sweep import TauSweep
 from graphids.core.callbacks import TauNormRecord
-from graphids.report.summary import detection_table, evaluation_summary, headline, training_summary
+from graphids.report.findings import Findings
+from graphids.report.summary import (
+    ModelLink,
+    RunLinks,
+    detection_table,
+    evaluation_summary,
+    headline,
+    training_summary,
+)
 
 DOS = {
     "dos/windows": 12.0,
@@ -21,7 +29,7 @@ DOS = {
 RECORD = TauNormRecord(tau=0.5, key="fc_layers.3.weight", raw_head=torch.eye(2))
 SWEEP = TauSweep(
     taus=(0.0, 0.5, 1.0),
-    figures={"macro_f1": (0.5, 0.75, 0.625)},
+    metrics={"macro_f1": (0.5, 0.75, 0.625)},
     best=0.5,
     moved=(0, 3, 4),
     windows=40,
@@ -51,15 +59,10 @@ def _summary(
         **changed,
     }
     return training_summary(
-        Assessment(**parts),  # type: ignore[arg-type]
-        record=record,
-        sweep=sweep,
-        split_note="Split by capture.",
-        model_uri="models:/m-1",
-        digest="d" * 64,
-        run_id="r1",
-        experiment_id="7",
-        tracking_uri=tracking_uri,
+        Findings(Assessment(**parts), record, sweep),  # type: ignore[arg-type]
+        "Split by capture.",
+        ModelLink("models:/m-1", "d" * 64),
+        RunLinks("r1", "7", tracking_uri),
     )
 
 
@@ -102,11 +105,11 @@ def test_the_sweeps_sentence_stands_under_what_tau_changed() -> None:
 
 
 def test_a_tau_that_changes_nothing_is_said_to_and_why() -> None:
-    idle = replace(SWEEP, figures={"macro_f1": (0.5,) * 3}, best=0.0, moved=(0, 0, 0), row_norms=(2.0, 2.0))
+    idle = replace(SWEEP, metrics={"macro_f1": (0.5,) * 3}, best=0.0, moved=(0, 0, 0), row_norms=(2.0, 2.0))
 
     text = " ".join(_summary(sweep=idle).split())
 
-    assert "Of 3 values of tau from 0 to 1 none gives any of the 40 validation windows another class." in text
+    assert "Of 3 values of tau from 0 to 1 none changes the class of any of the 40 validation windows." in text
     assert "Two logits get opposite gradients" in text
 
 
@@ -114,7 +117,7 @@ def test_the_threshold_is_said_to_come_after_tau_and_from_which_budget() -> None
     assert "threshold: 0.75, chosen on validation after tau-normalization for at most 60 an hour" in _summary()
 
 
-def test_undefined_figures_are_dashes_and_named() -> None:
+def test_undefined_metrics_are_dashes_and_named() -> None:
     summary = _summary(test={}, undefined=["dos/auroc"])
 
     assert "undefined on this test split: dos/auroc" in summary
@@ -128,17 +131,9 @@ def test_the_runs_page_is_named_for_a_server_and_for_a_file() -> None:
 
 
 def _evaluation(normal_hours: float = 1.0) -> str:
-    return evaluation_summary(
-        {k: v for k, v in DOS.items() if k != "false_alarms_per_hour"},
-        ("normal", "dos"),
-        threshold=0.5,
-        model_uri="models:/m-1",
-        normal_hours=normal_hours,
-        is_own=False,
-        run_id="r1",
-        experiment_id="7",
-        tracking_uri="https://tracking/",
-    )
+    measured = Measurement(("normal", "dos"), 0.5, DOS, normal_hours)
+    run = RunLinks("r1", "7", "https://tracking/")
+    return evaluation_summary(measured, is_own=False, model_uri="models:/m-1", run=run)
 
 
 def test_an_evaluation_has_no_column_of_rules() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from graphids.assessment.curves import Detector
+from graphids.assessment.curves import Scoring
 from graphids.assessment.scored_split import ScoredSplit
 from graphids.core.evaluation import detection_metrics
 from graphids.core.graphs.packed import PackedGraphs
@@ -51,9 +51,9 @@ def scored_windows(
     return ScoredSplit(graphs, classes, torch.zeros(count, 1), logits, hours)
 
 
-def detector(scored: ScoredSplit, threshold: float, name: str = "GAT") -> Detector:
-    figures = detection_metrics(scored.score, scored.label, scored.classes, threshold, scored.hours)
-    return Detector(name, scored.score, threshold, figures)
+def scoring(scored: ScoredSplit, threshold: float, name: str = "GAT") -> Scoring:
+    metrics = detection_metrics(scored.score, scored.label, scored.classes, threshold, scored.hours)
+    return Scoring(name, scored.score, threshold, metrics)
 
 
 def many(count: int = 400, *, num_kinds: int = 2, seed: int = 0) -> ScoredSplit:
