@@ -2,10 +2,10 @@
 
     python benchmarks/captures_to_batches.py [--csv FILE] [--duration-s 600] [--repeats 5]
 
-Side by side: graphids, and the usual way with the same tools a user would reach for: pandas' C engine, payloads decoded
-in one go, numpy within each window, one PyG Data object per window, PyG's DataLoader. Both start at the file and end
-when the last batch has been made; both give the same tensors, which is checked before anything is timed. Everything is
-warm: compiling is left out and reported on its own. graphids' time includes fitting the vocabulary and the scaling; the
+Side by side: graphids, and the usual way with the tools a user would reach for: pandas' C engine, payloads decoded in
+one go, numpy within each window, one PyG Data object per window, PyG's DataLoader. Both start at the file and end when
+the last batch has been made; both give the same tensors, which is checked before anything is timed. Everything is warm:
+compilation is excluded and reported separately. graphids' time includes fitting the vocabulary and the scaling; the
 usual way is handed them. Seconds are CPU seconds of this process, which has one thread: on a shared machine wall time
 measures the neighbours too.
 """
@@ -41,7 +41,7 @@ WINDOW_SIZE, STRIDE, BATCH_SIZE = 256, 128, 64
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--csv", type=Path, help="can-train-and-test csv; simulated where not given")
+    parser.add_argument("--csv", type=Path, help="can-train-and-test csv; a simulated drive by default")
     parser.add_argument("--duration-s", type=float, default=600.0, help="of the simulated drive")
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
@@ -62,7 +62,7 @@ def main() -> None:
         print(f"{name:12}{median:10.3f}{least:10.3f}{num_frames / median:20,.0f}{num_frames / least:18,.0f}")
     print(f"ratio of medians {statistics.median(usual) / statistics.median(ours):.0f}")
     print("graphids by stage, last repeat: " + ", ".join(f"{name} {s * 1e3:.0f} ms" for name, s in stages.items()))
-    print(f"graphids' first epoch of this process, with loading or compiling its kernels: {first_s:.1f} s")
+    print(f"graphids' first epoch of this process, including loading or compiling its kernels: {first_s:.1f} s")
 
 
 def simulated_csv(path: Path, duration_s: float) -> Path:

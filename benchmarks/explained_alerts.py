@@ -1,18 +1,18 @@
-"""Do explanations point at the planted attack? Alerted windows of simulated drives that the model has not seen.
+"""Do explanations point at the planted attack? Windows that alerted in simulated drives the model has not seen.
 
     python benchmarks/explained_alerts.py models:/m-...
 
-The model is one of `mlflow run . -P tau=0.5`. An arbitration ID is planted if a frame of it in the window was injected
-or altered; where several are, the one whose removal lowers the log-odds most is meant.
+The model comes from `mlflow run . -P tau=0.5`. An arbitration ID is planted if any of its frames in the window was
+injected or altered; where several are, the one whose removal lowers the log-odds most is meant.
 """
 
 import argparse
 import os
 from collections.abc import Iterator
 
-import numpy as np
-
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded, as `graphids` does it
+
+import numpy as np
 
 from graphids.core.classifier import WindowClassifier, format_arbitration_id
 from graphids.core.explanation import Explanation, explain_window
@@ -26,7 +26,7 @@ FIRST_SEED, DURATION_S = 9000, 20.0  # seeds that neither the default run nor `-
 
 
 def alerts(model: WindowClassifier, kind: str, drives: int) -> Iterator[tuple[Explanation, set[str]]]:
-    """Explanations of alerted windows that hold an attacked frame, with the IDs of such frames."""
+    """Explanations of windows that alert and contain an attacked frame, with the IDs of such frames."""
     fitted = model.preprocessing
     for seed in range(FIRST_SEED, FIRST_SEED + drives):
         frames = simulate(seed, DURATION_S, kind).frames
@@ -43,7 +43,7 @@ def row(model: WindowClassifier, kind: str, drives: int, most: int) -> str:
     first, falls, largest, silent, changes = [], [], [], [], []
     for explanation, planted in alerts(model, kind, drives):
         if len(explanation.ids) == 1:
-            continue  # without its only ID nothing of the window is left
+            continue  # without its only ID nothing is left of the window
         lowest = min(explanation.ids, key=lambda i: i.margin_without)
         suspect = min((i for i in explanation.ids if i.arbitration_id in planted), key=lambda i: i.margin_without)
         first.append(explanation.ids[0].arbitration_id in planted)

@@ -1,11 +1,11 @@
-"""Errors, memory and requests per second of `graphids serve`, beside `mlflow models serve` of the same model.
+"""Errors, memory and requests per second of `graphids serve` and of `mlflow models serve` with the same model.
 
     python benchmarks/scoring_server.py [--requests 10000] [--in-flight 64] [--frames 512] [--size small]
 
 An untrained network of the given size (weights do not change what a request costs), windows of 256 frames with stride
 128, requests of consecutive frames of a simulated drive as JSON (`dataframe_split`). Each server is started as an
-operator starts it, on loopback, and is asked by as many clients as requests may be in flight, each on one connection.
-An error is any answer but 200, and any failed connection. Memory is resident memory of the server's processes together
+operator would start it, on loopback, and queried by one client per request in flight, each on its own connection. Any
+answer but 200 and any failed connection is an error. Memory is the resident memory of all processes of the server
 (Linux): after a warm-up of a tenth of the requests, and at the end. Clients and server share the machine's cores, so
 compare servers by the CPU time of their own processes; requests/s and latencies measure the neighbours too.
 """
@@ -28,6 +28,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -43,6 +44,14 @@ from graphids.core.simulation.simulate import simulate
 from mlflow_graphids import save_model
 
 WINDOW_SIZE, STRIDE = 256, 128
+
+
+class Server(NamedTuple):
+    """A server of the benchmark's own: `graphids` or `mlflow`."""
+
+    name: str
+    port: int
+    pid: int
 
 
 @dataclass
@@ -64,9 +73,7 @@ def main() -> None:
     arguments = parser.parse_args()
     frames = simulate(seed=1, duration_s=30.0, attack="fuzzy").frames
     bodies = [body(frames, first, arguments.frames) for first in range(0, len(frames) - arguments.frames, 997)][:32]
-    print(
-        f"{arguments.requests} requests of {arguments.frames} frames, {len(bodies[0])} bytes; size {arguments.size}; "
-    )
+    print(f"{arguments.requests} requests of {arguments.frames} frames, {len(bodies[0])} bytes; size {arguments.size}")
     heads = (
         ("errors", 8),
         ("CPU ms", 8),
@@ -81,15 +88,15 @@ def main() -> None:
         folder = Path(scratch) / "model"
         digest = save_model(classifier(frames, arguments.size), folder)
         for name in arguments.servers:
-            with running(name, folder, digest) as (port, pid):
-                measure(name, port, pid, bodies, arguments.requests, arguments.in_flight)
+            with running(name, folder, digest) as server:
+                measure(server, bodies, arguments.requests, arguments.in_flight)
 
 
-def measure(name: str, port: int, pid: int, bodies: Sequence[bytes], num_requests: int, in_flight: int) -> None:
-    ask(port, bodies, num_requests // 10, in_flight)
-    before_mib, before_s = resident_mib(pid), cpu_s(pid)
-    burst = ask(port, bodies, num_requests, in_flight)
-    after_mib, spent_s = resident_mib(pid), cpu_s(pid) - before_s
+def measure(server: Server, bodies: Sequence[bytes], num_requests: int, in_flight: int) -> None:
+    ask(server.port, bodies, num_requests // 10, in_flight)
+    before_mib, before_s = resident_mib(server.pid), cpu_s(server.pid)
+    burst = ask(server.port, bodies, num_requests, in_flight)
+    after_mib, spent_s = resident_mib(server.pid), cpu_s(server.pid) - before_s
     columns = (
         f"{num_requests - burst.statuses['200']:>8}",
         f"{spent_s / num_requests * 1e3:>8.1f}",
@@ -98,7 +105,7 @@ def measure(name: str, port: int, pid: int, bodies: Sequence[bytes], num_request
         f"{statistics.quantiles(burst.latencies_s, n=100)[98] * 1e3:>9.0f}",
         f"{before_mib:>12.1f}{after_mib:>8.1f}{after_mib - before_mib:>7.1f}   {dict(burst.statuses)}",
     )
-    print(f"{name:10}{''.join(columns)}", flush=True)
+    print(f"{server.name:10}{''.join(columns)}", flush=True)
 
 
 def classifier(frames: Frames, size: str) -> WindowClassifier:
@@ -129,15 +136,15 @@ def body(frames: Frames, first: int, num_frames: int) -> bytes:
 
 
 @contextlib.contextmanager
-def running(name: str, folder: Path, digest: str) -> Iterator[tuple[int, int]]:
-    """Port and process id of a server that answers."""
+def running(name: str, folder: Path, digest: str) -> Iterator[Server]:
+    """A server of the model in `folder`, once it answers."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = {
         "graphids": [
-            "-c",
-            "import graphids.commands.cli; graphids.commands.cli.main()",
+            "-m",
+            "graphids",
             "serve",
             str(folder),
             "--expected-digest",
@@ -158,7 +165,7 @@ def running(name: str, folder: Path, digest: str) -> Iterator[tuple[int, int]]:
             with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5):
                 break
             time.sleep(0.2)
-        yield port, process.pid
+        yield Server(name, port, process.pid)
     finally:
         for pid in descendants(process.pid):
             with contextlib.suppress(ProcessLookupError):

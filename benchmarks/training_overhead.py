@@ -1,18 +1,18 @@
 """What callbacks and logging add to an epoch of the default training.
 
 Three trainings of the default configuration (same data, network and seed) take turns, epoch by epoch, each in a process
-of its own, so that what else the machine does meets all of them alike:
+of its own, so that whatever else the machine does affects all of them alike:
 
-- `graphids`: the default run, with a card that is watched (an injected memory reader stands in for the GPU), logging to
-  MLflow: a sqlite store of its own, or the server at `--tracking-uri`.
+- `graphids`: the default run with a watched card (an injected memory reader stands in for the GPU), logging to MLflow:
+  a sqlite store of its own, or the server at `--tracking-uri`.
 - `lightning`: the same Trainer with Lightning's own ModelCheckpoint in place of ours, its early stopping and its
   progress bar, without a logger.
 - `bare`: the same Trainer without any callback.
 
 An epoch lasts from one `on_train_epoch_start` to the next: validation, checkpoints and all hooks are in it. CPU counts
-all threads of the process, and for graphids also what the background thread sends for the epoch after its end. The
-first epoch is left out: it warms caches up. `--by-callback` adds a table of the time that Lightning's profiler finds in
-each callback, of a fourth training.
+all threads of the process, for graphids including what the background thread sends after the end of the epoch. The
+first epoch is left out: it warms up caches. `--by-callback` adds a table of the time that Lightning's profiler finds in
+each callback, from a fourth training.
 """
 
 import argparse
@@ -33,7 +33,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded, as `gra
 
 import lightning.pytorch as pl
 import mlflow
-import mlflow.store.tracking.sqlalchemy_store  # the processes are forks and find it loaded
+import mlflow.store.tracking.sqlalchemy_store  # loaded here for the processes, which are forks
 import numpy as np
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.profilers import SimpleProfiler
@@ -52,7 +52,7 @@ class Baton(Callback):
     """Waits before each epoch until it is this training's turn, and sends wall and CPU seconds after it.
 
     Args:
-        turn: Gives a word when the turn comes, takes the seconds.
+        turn: Sends a word when the turn comes, receives the seconds.
         after_epoch: Called once the wall clock is read; its CPU time is counted.
     """
 
@@ -124,7 +124,7 @@ def fit_profiled(folder: Path, epochs: int, turn: Connection) -> None:
     fit_graphids(folder, epochs, turn, profiler)
     seconds: Counter[str] = Counter()
     for action, durations in profiler.recorded_durations.items():
-        # "[Callback]VRAMDriftCallback.on_train_epoch_end"; what is there once per fit is no part of an epoch.
+        # "[Callback]VRAMDriftCallback.on_train_epoch_end"; what runs once per fit is not part of an epoch.
         kind, _, rest = action.partition("]")
         name = rest.partition("{")[0].partition(".")[0]
         if kind == "[Callback" and name != Baton.__name__ and len(durations) >= epochs:
@@ -161,7 +161,7 @@ def _worker(fit: Callable[..., None], name: str, folder: Path, epochs: int, uri:
 
 
 def take_turns(fits: dict[str, Callable[..., None]], folder: Path, epochs: int, uri: str) -> dict[str, Any]:
-    """Wall and CPU seconds, float [epochs, 2], of each training; who begins an epoch changes with each."""
+    """Wall and CPU seconds, float [epochs, 2], of each training; a different one begins each epoch."""
     context = get_context("fork")
     ends, processes = {}, []
     for name, fit in fits.items():
@@ -187,7 +187,7 @@ def take_turns(fits: dict[str, Callable[..., None]], folder: Path, epochs: int, 
 
 
 def paired_ratio(ours: Any, theirs: Any, *, samples: int = 10_000) -> str:
-    """Median of the ratios of epochs that followed each other, with a 95 % bootstrap interval, as added percent."""
+    """Median of the ratios of neighbouring epochs as added percent, with a 95 % bootstrap interval."""
     added = 100 * (ours / theirs - 1)
     generator = np.random.default_rng(0)
     medians = np.median(generator.choice(added, (samples, len(added))), axis=1)

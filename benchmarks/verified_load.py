@@ -1,21 +1,21 @@
-"""What verification costs: loading a checkpoint and a model, beside an unverified loader of the same bytes.
+"""What verification costs: loading a checkpoint and a model, and an unverified loader of the same bytes.
 
     python benchmarks/verified_load.py [--megabytes 1 38] [--repeats 31]
 
-- checkpoint: `graphids._fs.atomic_load` beside `torch.load(path, weights_only=True)` of that file;
-- tensors: a model's folder to its tensors alone (every file of it read, hashed and compared, then the tensors parsed)
-  beside `torch.load` of a `torch.save` of the same tensors;
-- model: `mlflow_graphids.load_model(folder, expected_digest=...)` beside what a loader that verifies nothing has to do
-  as well: `torch.load`, `json.loads`, `GAT(**architecture)`, `load_state_dict` and the preprocessing.
+- checkpoint: `graphids._fs.atomic_load` and `torch.load(path, weights_only=True)` of that file;
+- tensors: a model's folder to its tensors alone (all of its files read, hashed and compared, then the tensors parsed)
+  and `torch.load` of a `torch.save` of the same tensors;
+- model: `mlflow_graphids.load_model(folder, expected_digest=...)` and what a loader has to do that verifies nothing:
+  `torch.load`, `json.loads`, `GAT(**architecture)`, `load_state_dict` and the preprocessing.
 
-Imports are left out and files are in the page cache. The two alternate, in turn first and second. Twice: again and
-again in one process, whose allocator hands out memory it has already touched, and once per process, forked from one
-that has imported everything, as a program does that loads one model.
+Imports are excluded and files are in the page cache. The two alternate, each first in every other round. Measured
+twice: repeatedly in one process, whose allocator hands out memory it has already touched, and once per process, forked
+from one that has imported everything, like a program that loads one model.
 
-Columns: medians of both in wall-clock time; `ratio`, the median of the ratios of neighbours. The others are medians of
+Columns: medians of both in wall-clock time; `ratio`, the median of the ratios within a round. The others are medians of
 ratios of CPU seconds to the unverified load's, which other work on the machine disturbs little: `CPU`, of both threads
-together, what a machine without a free second core pays; `busier`, of the one that takes longer, reading and parsing or
-hashing, what two free cores can reach; `sha256`, hashing those bytes alone, what no verified load can undercut.
+together, what a machine without a free second core pays; `busier`, of the thread that takes longer, reading and parsing
+or hashing, what two free cores can reach; `sha256`, hashing those bytes alone, which no verified load can undercut.
 """
 
 import argparse
@@ -50,7 +50,7 @@ Load = Callable[[], object]
 
 
 class Subject(NamedTuple):
-    """Two ways to load what lies in `path`, the file that holds nearly all of the bytes."""
+    """Two ways to load `path`, the file that holds nearly all of the bytes."""
 
     name: str
     path: Path
@@ -94,7 +94,7 @@ def main() -> None:
 
 
 def checkpoint_of(megabytes: float, scratch: Path) -> Subject:
-    """A network with the two moments of Adam for each weight, a third of the size each."""
+    """A network and both of Adam's moments for each weight, a third of the size each."""
     weights = classifier(hidden_for(megabytes / 3)).gat.state_dict()
     state = {
         key: {"step": torch.tensor(1.0), "exp_avg": weight.clone(), "exp_avg_sq": weight.clone()}
@@ -106,7 +106,7 @@ def checkpoint_of(megabytes: float, scratch: Path) -> Subject:
 
 
 def model_of(megabytes: float, scratch: Path) -> tuple[Subject, Subject]:
-    """A saved model, to its tensors alone and to a classifier."""
+    """A saved model, loaded to its tensors alone and to a classifier."""
     saved, folder, plain = classifier(hidden_for(megabytes)), scratch / f"{megabytes}", scratch / f"{megabytes}.pt"
     digest = save_model(saved, folder)
     torch.save({"weights": saved.gat.state_dict(), "tables": statistics_of(saved.preprocessing)}, plain)
