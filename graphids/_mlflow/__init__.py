@@ -1,6 +1,6 @@
 """What a run tells MLflow: its beginning and end, metrics per epoch, tags, and the view of its experiment.
 
-The door hands on the training callback when it is asked for: the rest of the room stays free of Lightning's trainer.
+The training callback is imported on first use: the rest of the package stays free of Lightning's trainer.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,8 +1,8 @@
 """What the UI shows of an experiment before anyone configures it: the view "Drift and tau" and a description.
 
 MLflow keeps a saved view as a tag of the experiment, `mlflow.sharedViewState.<key>`: an envelope with the view's name
-and, as JSON in a string, the UI's own state. The format is MLflow's private one, read off MLflow 3.17 by saving views
-in its UI; a UI that does not know it ignores it or says that the link is invalid.
+and, as JSON in a string, the UI's own state. The format is private to MLflow, found by saving views in the UI of
+MLflow 3.17; a UI that does not know it ignores it or says that the link is invalid.
 """
 
 import base64
@@ -14,8 +14,8 @@ from typing import Any
 VIEW_NAME = "Drift and tau"
 VIEW_KEY = "drift-and-tau"
 
-# One prefix a section, what a person asks for first in front; True where it is open. Metrics that are named nowhere
-# here, such as those of each attack kind, MLflow puts behind, with a section for each prefix.
+# A section per prefix, what a person asks for first in front; True where it is open. Metrics that are not named here,
+# such as those of each attack kind, follow in sections of MLflow's making, one per prefix.
 _SECTIONS = {
     "test": True,
     "tau": True,
@@ -27,7 +27,7 @@ _SECTIONS = {
     "val_after_tau": False,
     "rule": True,
 }
-# Column and its width in pixels: names of metrics are long.
+# Columns and their widths in pixels: names of metrics are long.
 _COLUMNS = {
     ("tags", "graphids.tau"): 110,
     ("tags", "graphids.vram_drift"): 160,
@@ -42,10 +42,10 @@ _COLUMNS = {
     ("attributes", "Dataset"): 200,
     ("attributes", "Models"): 150,
 }
-# Always shown, so that it is no column to select; by default 20 characters wide, where our names begin alike.
+# Always shown, so not among the columns to select; by default 20 characters wide, where our names begin alike.
 _RUN_NAME = "attributes.`Run Name`"
 _RUN_NAME_WIDTH = 260
-# Validation figures that the UI compares before and after tau-normalization.
+# Validation metrics that the UI compares before and after tau-normalization.
 CHANGED_BY_TAU = (
     "macro/auroc",
     "all/auroc",
@@ -55,7 +55,7 @@ CHANGED_BY_TAU = (
     "macro_f1",
     "false_alarms_per_hour",
 )
-# Pictures as they are logged: `figures/<name>`.
+# Pictures are logged as `figures/<name>`.
 PICTURE_SECTION = "figures"
 PICTURES = (
     "kinds",
@@ -66,18 +66,17 @@ PICTURES = (
     "score_over_time",
 )
 
-
-# Without it the UI frames an experiment's pages with those for language models.
+# Without it the UI shows the menu for language models around an experiment's pages.
 _AS_TRAINING = "workflowType=machine_learning"
 
 
 def run_page(experiment_id: str, run_id: str) -> str:
-    """A run's address behind the address of an MLflow server."""
+    """A run's address, relative to that of an MLflow server."""
     return f"#/experiments/{experiment_id}/runs/{run_id}?{_AS_TRAINING}"
 
 
 def view_page(experiment_id: str, *, charts: bool = False) -> str:
-    """The view's address behind the address of an MLflow server; with `charts` the view's charts, else its table."""
+    """The view's address, relative to that of an MLflow server; its charts or else its table."""
     mode = "&compareRunsMode=CHART" if charts else ""
     return f"#/experiments/{experiment_id}/runs?viewStateShareKey={VIEW_KEY}{mode}&{_AS_TRAINING}"
 
@@ -91,19 +90,18 @@ def experiment_tags(experiment_id: str) -> dict[str, str]:
 
 
 def _description(experiment_id: str) -> str:
-    # The UI folds a description to its first line: the links stand there.
+    # The UI folds a description to its first line: the links are there.
     return (
         f"**[{VIEW_NAME}]({view_page(experiment_id)})** ([charts]({view_page(experiment_id, charts=True)})): "
         "runs of graphids side by side, by tau, GPU memory drift and detection on the test split.\n\n"
-        "Each run trains or measures a detector of intrusions on a CAN bus. Its page begins with its summary; its "
-        "model's page holds the model card."
+        "Each run trains or measures an intrusion detector for a CAN bus. Its page begins with its summary; its "
+        "model's page shows the model card."
     )
 
 
 def _view() -> str:
     state = base64.b64encode(zlib.compress(json.dumps(_state()).encode())).decode()
-    # Without compression it is near MLflow's limit of 20,000 characters. Fixed times keep the tag as it is from run to
-    # run.
+    # Uncompressed it is near MLflow's limit of 20,000 characters. With fixed times every run writes the same tag.
     return json.dumps({"name": VIEW_NAME, "createdAt": 0, "updatedAt": 0, "state": f"deflate;{state}"})
 
 
@@ -155,7 +153,7 @@ def _charts() -> Iterator[dict[str, Any]]:
         yield _against_tau(metric)
     yield _picture("tau", "tau_sweep")
     yield _picture("tau", "tau_study")  # of sweeps alone
-    # Every run has this picture, so that the section is not empty where no GPU is watched.
+    # Every run has this picture: the section is not empty even where no GPU is watched.
     yield _picture("vram", "vram_drift")
     yield _bar("vram", "drift_max")
     for metric in ("drift", "warning", "free_mib", "other_mib", "allocated_mib", "reserved_mib"):

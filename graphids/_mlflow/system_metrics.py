@@ -1,4 +1,4 @@
-"""MLflow's system metrics, sent through the outbox like all else that a run says."""
+"""MLflow's system metrics, sent through the outbox like everything else that a run logs."""
 
 import importlib.util
 import threading
@@ -28,15 +28,14 @@ def wants_system_metrics() -> bool:
 def system_metrics(outbox: Outbox) -> Iterator[None]:
     """Sample CPU, memory, disk, network and GPUs in a thread, as `system/...`, while the block runs.
 
-    Why not `mlflow.start_run(log_system_metrics=True)`: its thread asks MLflow before each sample and ends for good at
-    the first request that fails, writes to a sqlite store beside the sender, and is waited for at the end of the run
+    Why not `mlflow.start_run(log_system_metrics=True)`: its thread queries MLflow before each sample, stops for good at
+    the first request that fails, writes to a sqlite store concurrently with the sender, and holds up the end of the run
     for as long as its requests take. What is sampled, how often (`MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL`, 10 s) and
-    the names are MLflow's; a run that goes on counts on from the samples that MLflow has
-    (`graphids resume` has sent what was left before). Nothing that fails here ends the run: it is said
-    in a line.
+    the names are MLflow's. A resumed run continues the count of the samples that MLflow has (`graphids resume` has sent
+    what was left). Nothing that fails here ends the run: it costs a line on standard error.
 
     Args:
-        outbox: Of a run that MLflow can be asked for.
+        outbox: Of a run that MLflow knows.
     """
     if not wants_system_metrics():
         yield
@@ -52,7 +51,7 @@ def system_metrics(outbox: Outbox) -> Iterator[None]:
 
 
 class _ToOutbox:
-    """Takes the place of the monitor's own logger."""
+    """Replaces the monitor's own logger."""
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
@@ -64,7 +63,7 @@ class _ToOutbox:
 
 def _sample(outbox: Outbox, stop: threading.Event) -> None:
     try:
-        # In this thread, since the step to go on from is a request to MLflow.
+        # In this thread, because finding the step to continue from is a request to MLflow.
         monitor: Any = SystemMetricsMonitor(outbox.run_id, resume_logging=outbox.resumed)  # type: ignore[no-untyped-call]
         monitor.mlflow_logger = _ToOutbox(outbox)
         while True:
@@ -73,5 +72,5 @@ def _sample(outbox: Outbox, stop: threading.Event) -> None:
                 if stop.wait(monitor.sampling_interval):
                     return
             monitor.publish_metrics(monitor.aggregate_metrics())
-    except Exception as error:  # drivers, counters of the machine, the local disk: none is worth a training
+    except Exception as error:  # drivers, counters, the local disk: none is worth a training
         say(f"no more system metrics: {type(error).__name__}: {error}")

@@ -1,114 +1,25 @@
 """What a fit tells MLflow: metrics per epoch, parameters, tags, the data set and how it ended."""
 
-import os
-import platform
-import subprocess
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from importlib.metadata import version
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import lightning.pytorch as pl
 import mlflow
-import torch
-from lightning.pytorch.callbacks import EarlyStopping
 
 from graphids._mlflow.dataset_profile import dataset_profile
-from graphids._mlflow.tracked_run import open_outbox, status_after
-from graphids.core.callbacks import NOT_WATCHED_TAGS, TauNormCallback, VRAMDriftCallback
+from graphids._mlflow.run_description import fit_parameters, name_training, tag_run
+from graphids._mlflow.run_outbox import open_outbox
+from graphids._mlflow.tracked_run import status_after
+from graphids.core.callbacks import NOT_WATCHED_TAGS, VRAMDriftCallback
 from graphids.outbox.outbox import Outbox
-
-_MLPROJECT_NAMES = {
-    "data.data": "data",
-    "data.seed": "seed",
-    "data.batch_size": "batch_size",
-    "data.window_size": "window",
-    "data.stride": "stride",
-    "model.lr": "lr",
-    "trainer.max_epochs": "max_epochs",
-    "trainer.precision": "precision",
-}
-_VERSIONED = ("graphids", "torch", "torch-geometric", "lightning", "mlflow")
-
-
-def tag_run(
-    outbox: Outbox,
-    *,
-    tau: Any,
-    seed: Any,
-    dataset_digest: str,
-    device: torch.device,
-    gpu_memory: Mapping[str, str] = NOT_WATCHED_TAGS,
-) -> None:
-    """Say what made the run: tau, seed, data, code, versions and device, and who watches the device's memory."""
-    outbox.set_tags(
-        {
-            **gpu_memory,
-            "graphids.tau": tau,
-            "graphids.seed": seed,
-            "graphids.dataset_digest": dataset_digest,
-            "graphids.git_commit": _git_commit(),
-            "graphids.device": _device_name(device),
-            **{f"graphids.version.{name}": version(name) for name in _VERSIONED},
-        }
-    )
-
-
-def name_training(outbox: Outbox, trainer: pl.Trainer, datamodule: Any) -> tuple[Any, Any]:
-    """Name the run after what is to be trained, which is known before any capture is read; returns tau and seed."""
-    tau = next((c.tau for c in trainer.callbacks if isinstance(c, TauNormCallback)), None)  # type: ignore[attr-defined]
-    seed = os.environ.get("PL_GLOBAL_SEED")
-    asked = f"{tau:g}" if isinstance(tau, float) else tau
-    # Charts name a line by its run alone, and runs may have all of this in common.
-    outbox.name_run(f"tau={asked} seed={seed} {outbox.run_id[:4]} {Path(datamodule.hparams['data']).name}")
-    return tau, seed
-
-
-def _parameters(trainer: pl.Trainer, pl_module: pl.LightningModule, datamodule: Any) -> dict[str, Any]:
-    """The settings of a fit, those of MLproject under the names that it has for them."""
-    network: dict[str, Any] = pl_module.gat.architecture()  # type: ignore[operator, union-attr]
-    settings = {
-        # The network says what the named size decided where the configuration says None.
-        **{f"model.{key}": value for key, value in {**pl_module.hparams_initial, **network}.items()},
-        **{f"data.{key}": value for key, value in datamodule.hparams_initial.items()},
-        "trainer.max_epochs": trainer.max_epochs,
-        "trainer.precision": trainer.precision,
-        "trainer.gradient_clip_val": trainer.gradient_clip_val,
-        "accelerator": "gpu" if pl_module.device.type == "cuda" else pl_module.device.type,
-        "devices": trainer.num_devices,
-    }
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, TauNormCallback):
-            settings["tau"] = callback.tau
-        elif isinstance(callback, VRAMDriftCallback):
-            settings["vram_threshold"] = callback.threshold
-        elif isinstance(callback, EarlyStopping):
-            settings["patience"] = callback.patience
-    return {_MLPROJECT_NAMES.get(key, key): value for key, value in settings.items()}
-
-
-def _git_commit() -> str:
-    # MLflow notes the commit of the project that it ran; a program run by itself asks git, which may not be there.
-    with suppress(OSError):
-        answer = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-        if answer.returncode == 0:
-            return answer.stdout.strip()
-    return "unknown"
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return f"cuda: {torch.cuda.get_device_name(device)}"
-    return f"{device.type}: {platform.processor() or platform.machine()}"
 
 
 class MLflowTrainingCallback(pl.Callback):
     """Forwards a fit to its MLflow run, without ever waiting for MLflow.
 
-    Why not Lightning's MLFlowLogger: it ends the run after fit (before the model is logged), counts batches where
-    a reader compares epochs, sends each metric on its own, knows neither tags of this kind nor LoggedModels, and a
-    server that is killed holds the training for minutes and then ends it.
+    Why not Lightning's MLFlowLogger: it ends the run after the fit (before the model is logged), counts batches where
+    a reader compares epochs, sends each metric on its own, supports neither these tags nor LoggedModels, and a server
+    that is killed blocks the training for minutes and then ends it.
 
     Hooks: `on_fit_start` logs parameters, tags and the data set; `on_train_epoch_end` logs all metrics of the epoch
     in one batch at step=epoch (train values are the epoch's means, `vram/` is the newest entry of the history of
@@ -118,7 +29,7 @@ class MLflowTrainingCallback(pl.Callback):
 
     Args:
         save_model: Saves a `WindowClassifier` to a folder and returns its root digest (`mlflow_graphids.save_model`).
-            The configuration hands it over: graphids never imports the flavor.
+            The configuration passes it in: graphids never imports the flavor.
 
     Attributes:
         outbox: Where the fit logs to. Without one, `on_fit_start` opens one for MLflow's active run, in the trainer's
@@ -140,7 +51,7 @@ class MLflowTrainingCallback(pl.Callback):
             return
         outbox = self._open(trainer)
         datamodule = trainer.datamodule  # type: ignore[attr-defined]
-        outbox.log_params(_parameters(trainer, pl_module, datamodule))
+        outbox.log_params(fit_parameters(trainer, pl_module, datamodule))
         tau, seed = name_training(outbox, trainer, datamodule)
         self._drift_tags = _drift_tags(trainer)
         tag_run(
@@ -160,14 +71,14 @@ class MLflowTrainingCallback(pl.Callback):
         )
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Remember that this epoch has validation values of its own."""
+        """Note that this epoch has validation values of its own."""
         self._validated = not trainer.sanity_checking
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log the epoch."""
         if self.outbox is None or not trainer.is_global_zero:
             return
-        # Lightning keeps the last validation's values in callback_metrics over epochs without one.
+        # In epochs without validation, Lightning keeps the values of the last one in callback_metrics.
         metrics = {
             key: float(value)
             for key, value in trainer.callback_metrics.items()
@@ -189,7 +100,7 @@ class MLflowTrainingCallback(pl.Callback):
         self._close_own()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """End the run here: after Ctrl-C Lightning leaves by `exit`, and nothing later would know why."""
+        """End the run here: after Ctrl-C Lightning calls `exit`, and nothing after it would know why."""
         if self.outbox is not None and trainer.is_global_zero:
             _log_drift_max(trainer, self.outbox)
             self.outbox.set_terminated(status_after(exception))
@@ -223,7 +134,7 @@ def _drift_tags(trainer: pl.Trainer) -> dict[str, str]:
 
 
 def _vram_metrics(trainer: pl.Trainer) -> dict[str, float]:
-    """What was read at the end of this epoch; empty where nothing is watched."""
+    """The readings at the end of this epoch; empty where nothing is watched."""
     watch = _drift_watch(trainer)
     if watch is None or not watch.history or watch.history[-1]["epoch"] != trainer.current_epoch:
         return {}
@@ -231,7 +142,7 @@ def _vram_metrics(trainer: pl.Trainer) -> dict[str, float]:
 
 
 def _log_drift_max(trainer: pl.Trainer, outbox: Outbox) -> None:
-    """At the last epoch's step: a run that is resumed has a later one, and what counts is the last."""
+    """At the step of the last epoch: a resumed run has a later one, and the last value is what counts."""
     watch = _drift_watch(trainer)
     if watch is not None and watch.drift_max is not None:
         outbox.log_metrics({"vram/drift_max": watch.drift_max}, step=int(watch.history[-1]["epoch"]))

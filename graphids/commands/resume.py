@@ -18,7 +18,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from graphids._fs import IntegrityError, atomic_load, publish_bytes, settle
-from graphids._mlflow.tracked_run import STORE_ERRORS, no_run, open_queue
+from graphids._mlflow.run_outbox import open_queue
+from graphids._mlflow.tracked_run import STORE_ERRORS, no_run
 from graphids.commands.config import parse_config
 from graphids.core.callbacks import tau_norm_record
 from graphids.failure import impatient_requests, record_failure, without_passwords

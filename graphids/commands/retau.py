@@ -12,8 +12,8 @@ from mlflow.tracking import MlflowClient
 from torch import Tensor
 
 from graphids._mlflow.dataset_profile import dataset_profile
+from graphids._mlflow.run_description import tag_run
 from graphids._mlflow.tracked_run import tracked_run
-from graphids._mlflow.training_callback import tag_run
 from graphids.assessment.tau_sweep import best_tau
 from graphids.commands.publication import LoggedData, NormalizedNetwork, publish
 from graphids.commands.resume import CONFIG

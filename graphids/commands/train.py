@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
+from graphids._mlflow.run_description import name_training
 from graphids._mlflow.tracked_run import Terminated, tracked_run
-from graphids._mlflow.training_callback import MLflowTrainingCallback, name_training
+from graphids._mlflow.training_callback import MLflowTrainingCallback
 from graphids.commands.config import root_dir_of, wire
 from graphids.commands.publication import Fit, LoggedData, NormalizedNetwork, publish
 from graphids.commands.resume import CONFIG, FOLDER_TAG, InterruptedRun, continue_as, run_folder

@@ -67,7 +67,7 @@ def test_a_disk_too_full_for_a_file_still_takes_the_line_that_says_why_the_run_f
     run = selected.client().get_run(outbox.run_id)
     assert run.info.status == "FAILED"
     assert "No space left on device" in run.data.tags["graphids.error"]
-    assert "could not be told all of why it failed" in capsys.readouterr().err
+    assert "not all of why the run failed could be recorded" in capsys.readouterr().err
 
 
 def test_an_interrupted_run_is_killed(selected: Store) -> None:

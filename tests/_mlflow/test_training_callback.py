@@ -1,4 +1,4 @@
-"""What a run says of what made it, and of the GPU memory that it had."""
+"""What a fit tells its run about the GPU memory that it had."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,9 +6,8 @@ from typing import Any
 
 import lightning.pytorch as pl
 import pytest
-import torch
 
-from graphids._mlflow.training_callback import MLflowTrainingCallback, _git_commit, tag_run
+from graphids._mlflow.training_callback import MLflowTrainingCallback
 from graphids.core.callbacks import NOT_WATCHED_TAGS, ResumableFit, VRAMDriftCallback
 from graphids.core.data.datamodule import CANDataModule
 from graphids.core.models.detector import Detector
@@ -135,16 +134,3 @@ def test_on_cpu_there_are_tags_and_no_metrics_of_gpu_memory(fit: Callable[..., N
     (tags,) = kept.tags()
     assert tags == NOT_WATCHED_TAGS
     assert tags["graphids.vram_drift"] == "not-watched"
-
-
-def test_a_run_without_a_fit_says_that_nothing_is_watched(kept: Kept) -> None:
-    outbox = Outbox("run", "0", kept)  # type: ignore[arg-type]
-    tag_run(outbox, tau=0.5, seed=0, dataset_digest="0" * 64, device=torch.device("cpu"))
-
-    assert kept.tags() == [NOT_WATCHED_TAGS]
-
-
-def test_the_commit_is_unknown_where_there_is_no_git(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-
-    assert _git_commit() == "unknown"

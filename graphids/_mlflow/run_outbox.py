@@ -1,0 +1,52 @@
+"""The outbox of a run: where its entries are kept until MLflow has them."""
+
+from pathlib import Path
+
+import mlflow
+from mlflow.utils import name_utils
+
+from graphids.outbox.durable_queue import DurableQueue
+from graphids.outbox.outbox import FOLDER, Outbox
+
+_LOCK_WAIT_S = 30.0  # for a `graphids sync` that is at work when a run is resumed
+
+
+def open_queue(run_id: str, root_dir: Path) -> DurableQueue:
+    """A run's entries for the current store, in `<root_dir>/<run id>/outbox`; what was left there is sent first."""
+    fields = {"run_id": run_id, "tracking_uri": _absolute(mlflow.get_tracking_uri())}
+    return DurableQueue(root_dir.absolute() / run_id / FOLDER, fields, wait_s=_LOCK_WAIT_S)
+
+
+def open_outbox(run: mlflow.ActiveRun, root_dir: Path) -> Outbox:
+    """Outbox of an active run, over `open_queue`."""
+    run_id: str = run.info.run_id
+    try:
+        queue = open_queue(run_id, root_dir)
+    except BaseException:
+        mlflow.end_run("FAILED")
+        raise
+    return Outbox(
+        run_id,
+        run.info.experiment_id,
+        queue,
+        resumed=queue.continued or bool(run.data.metrics),
+        named=not _is_random(run.info.run_name),
+    )
+
+
+def _is_random(name: str | None) -> bool:
+    """Whether MLflow made this name up, as "spiffy-goose-417": it does not say which names nobody gave."""
+    # Private: without them every name counts as given, and stays.
+    predicates, nouns = (getattr(name_utils, f"_GENERATOR_{words}", ()) for words in ("PREDICATES", "NOUNS"))
+    parts = (name or "").split("-")
+    if len(parts) != 3:
+        return False
+    predicate, noun, number = parts
+    known = predicate in map(str.lower, predicates) and noun in map(str.lower, nouns)
+    return known and number.isdecimal() and len(number) <= 4
+
+
+def _absolute(tracking_uri: str) -> str:
+    """A sqlite URI that means the same file from any working directory."""
+    scheme, _, path = tracking_uri.partition(":///")
+    return f"sqlite:///{Path(path).absolute()}" if scheme == "sqlite" else tracking_uri
