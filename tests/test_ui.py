@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from support import browser
 from support.browser import Window, browser_window
+from support.stores import empty_store
 from support.tracking_server import TrackingServer
 from support.ui_runs import OK, TAUS, WARNING, FourRuns, train_four
 
@@ -17,7 +17,9 @@ NUMBER = re.compile(r"\d+(\.\d+)?")
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FourRuns]:
-    server = TrackingServer(tmp_path_factory.mktemp("ui")).start()
+    folder = tmp_path_factory.mktemp("ui")
+    empty_store(folder)
+    server = TrackingServer(folder).start()
     try:
         yield train_four(server)
     finally:
@@ -117,7 +119,3 @@ def test_a_page_that_is_broken_is_told_from_a_whole_one(runs: FourRuns, window: 
 
     with pytest.raises(AssertionError, match="expected a whole page"):
         window.require_whole()
-
-
-def test_pictures_can_be_taken(runs: FourRuns, window: Window, tmp_path: Path) -> None:
-    assert window.open(runs.view).settle().picture(tmp_path / "runs.png").read_bytes().startswith(b"\x89PNG")

@@ -1,6 +1,6 @@
-"""The pictures of docs/ui.md: `python tests/ui_pictures.py`, after a change of what the UI shows; look at each.
+"""Take the screenshots of docs/ui.md: `python tests/ui_pictures.py`, after a change in what the UI shows.
 
-Four trainings on the simulated drives at their default size, some minutes.
+It takes some minutes: four trainings on the simulated drives at their default size. Look at each screenshot.
 """
 
 import io
@@ -21,7 +21,7 @@ def keep(window: Window, name: str) -> None:
     """What the window shows as docs/images/NAME.png, in 256 colours."""
     picture = Image.open(io.BytesIO(window.settle().page.screenshot(animations="disabled"))).convert("RGB")
     buffer = io.BytesIO()
-    # By coverage: the default gives its colours to backgrounds, and the plots' palette is one for all kinds of vision.
+    # By coverage: the default spends its colours on backgrounds, and the palette of the plots is chosen for any vision.
     palette = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
     palette.save(buffer, "png", optimize=True)
     size = buffer.tell()

@@ -24,6 +24,7 @@ from graphids.core.frames import DataError
 from graphids.options import OPTIONS, OptionError
 from graphids.outbox.delivery import OWN_TAGS
 from graphids.report import pictures as report
+from support.stores import empty_store
 from support.tiny_model import tiny_classifier
 
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW_KEY}"
@@ -32,8 +33,8 @@ NOTE_TAG = "mlflow.note.content"
 
 @pytest.fixture(scope="module")
 def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A store made once: creating its schema takes seconds."""
-    return f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow.db'}"
+    """One store, opened once; each test has an experiment of its own."""
+    return empty_store(tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture

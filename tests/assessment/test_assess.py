@@ -15,23 +15,16 @@ from graphids.core.data.dataset import load_captures
 from graphids.core.graphs.packed import build_graphs, concat_graphs
 from graphids.core.models.gat import GAT
 
-WINDOW, STRIDE = 64, 32
-
-
-@pytest.fixture(scope="module")
-def data() -> CANDataModule:
-    module = CANDataModule(
-        window_size=WINDOW, stride=STRIDE, simulated_duration_s=3.0, simulated_captures_per_kind=3, split="capture"
-    )
-    module.setup("fit")
-    return module
-
 
 @pytest.fixture
 def gat(data: CANDataModule) -> GAT:
     torch.manual_seed(0)
     fitted = data.preprocessing
     return GAT(fitted.num_tokens, fitted.node_mean.shape[1], len(fitted.edge_mean), len(fitted.classes)).eval()
+
+
+def _window(data: CANDataModule) -> tuple[int, int]:
+    return data.preprocessing.window_size, data.preprocessing.stride
 
 
 def _assess(gat: GAT, raw_head: Tensor, data: CANDataModule, false_alarms_per_hour: float) -> Assessment:
@@ -63,7 +56,7 @@ def test_another_head_changes_the_metrics_and_the_same_head_does_not(data: CANDa
 
 def test_the_metrics_of_a_finished_model_are_those_of_the_scores_that_it_serves(gat: GAT, data: CANDataModule) -> None:
     captures = load_captures("simulated", data_seed=3, duration_s=3.0, captures_per_kind=1)
-    graphs = concat_graphs([build_graphs(c.frames, WINDOW, STRIDE, capture_name=c.name) for c in captures])
+    graphs = concat_graphs([build_graphs(c.frames, *_window(data), capture_name=c.name) for c in captures])
     classifier = WindowClassifier(gat, data.preprocessing, threshold=0.5)
 
     metrics = measure(score_split(gat, graphs, data.preprocessing, graphs.classes), classifier.threshold).metrics
@@ -75,6 +68,6 @@ def test_the_metrics_of_a_finished_model_are_those_of_the_scores_that_it_serves(
 
 def test_overlap_is_counted_once_in_the_hours_of_normal_traffic(data: CANDataModule) -> None:
     captures = load_captures("simulated", data_seed=3, duration_s=10.0, captures_per_kind=1)
-    graphs = build_graphs(captures[0].frames, WINDOW, STRIDE)
+    graphs = build_graphs(captures[0].frames, *_window(data))
 
     assert normal_hours(graphs, data.preprocessing) * 3600 == pytest.approx(10.0, rel=0.02)

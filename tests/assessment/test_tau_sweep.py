@@ -236,15 +236,6 @@ def test_a_sweep_leaves_head_and_split_as_they_are() -> None:
     assert torch.equal(raw.logits, logits)
 
 
-@pytest.fixture(scope="module")
-def data() -> CANDataModule:
-    module = CANDataModule(
-        window_size=64, stride=32, simulated_duration_s=3.0, simulated_captures_per_kind=3, split="capture"
-    )
-    module.setup("fit")
-    return module
-
-
 def test_a_fit_with_auto_ends_with_the_tau_that_the_sweep_of_its_raw_head_prefers(data: CANDataModule) -> None:
     pl.seed_everything(0)
     detector, tau_norm = Detector(hidden=8, heads=2, layers=1, lr=0.01), TauNormCallback("auto", choose_tau)

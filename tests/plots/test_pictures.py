@@ -22,6 +22,7 @@ from graphids.plots.rates import draw_precision_recall, draw_roc
 from graphids.plots.style import COLOURS, png, written
 from graphids.plots.tau import draw_tau_sweep
 from graphids.plots.timeline import attack_intervals, chosen_capture, draw_score_over_time
+from support.figures import pixels
 from support.scored_windows import many, scored_windows, scoring
 
 SWEEP = TauSweep(
@@ -264,7 +265,7 @@ def test_a_run_without_a_gpu_has_a_drift_chart_that_says_so() -> None:
 
 
 def test_a_card_that_is_all_gone_is_drawn() -> None:
-    png(draw_drift(_drift([0.0, 1.0]), threshold=0.2))
+    pixels(draw_drift(_drift([0.0, 1.0]), threshold=0.2))
 
 
 def _all(scored: ScoredSplit) -> dict[str, Callable[[], Figure]]:
@@ -302,7 +303,7 @@ def test_every_picture_is_drawn_whatever_the_split_lacks(case: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for draw in _all(ODD[case]).values():
-            png(draw())
+            pixels(draw())
 
 
 def test_a_picture_of_many_windows_and_kinds_stays_below_100_kb() -> None:
@@ -318,15 +319,19 @@ def test_nothing_is_cut_at_the_edge_of_a_picture() -> None:
     pictures = {**_all(scored), "tau_sweep": lambda: draw_tau_sweep(SWEEP, 0.3)}
     pictures["vram_drift"] = lambda: draw_drift(_drift([0.0, 0.4]), threshold=0.2, cause="a long cause, " * 20)
     for name, draw in pictures.items():
-        pixels = np.asarray(Image.open(io.BytesIO(png(draw()))).convert("RGB"))
-        edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+        drawn = pixels(draw())
+        edge = np.concatenate([drawn[0], drawn[-1], drawn[:, 0], drawn[:, -1]])
         assert (edge > 250).all(), name
 
 
-def test_the_same_figure_gives_the_same_bytes() -> None:
+def test_a_png_is_the_figure_and_the_same_figure_gives_the_same_bytes() -> None:
     scored = many()
 
-    assert png(draw_reliability(scored)) == png(draw_reliability(scored))
+    picture = png(draw_reliability(scored))
+
+    assert picture == png(draw_reliability(scored))
+    shown = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB")).astype(int)
+    assert np.abs(shown - pixels(draw_reliability(scored))).mean() < 1  # of 255; it has 256 colours
 
 
 def test_names_from_the_data_are_text_not_formulas_and_not_too_long() -> None:

@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
 from graphids.core.explanation import EdgeEvidence, Explanation, FeatureEvidence, IdEvidence
-from graphids.plots.style import png
 from graphids.plots.window_graph import draw_window
+from support.figures import pixels
 
 
 def explanation(num_ids: int = 5, *, extended: bool = False, **changes: Any) -> Explanation:
@@ -119,8 +118,7 @@ def test_a_window_of_one_id_is_drawn_without_bars_for_what_cannot_be_removed() -
 @pytest.mark.parametrize(("num_ids", "extended"), [(1, False), (36, True), (100, True), (113, False)])
 def test_no_text_is_cut_off(num_ids: int, extended: bool) -> None:
     figure = draw_window(explanation(num_ids, extended=extended), "a recording with a long name " * 3)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    figure.draw_without_rendering()
     graph, ids, features = panels(figure)
     texts = [*graph.texts, *(label for axes in (ids, features) for label in axes.get_yticklabels()), *figure.texts]
     titles = [axes.title for axes in (ids, features)]
@@ -134,4 +132,4 @@ def test_no_text_is_cut_off(num_ids: int, extended: bool) -> None:
 
 
 def test_the_same_window_is_the_same_picture() -> None:
-    assert png(draw_window(explanation())) == png(draw_window(explanation()))
+    np.testing.assert_array_equal(pixels(draw_window(explanation())), pixels(draw_window(explanation())))

@@ -30,6 +30,7 @@ from graphids.report.pictures import (
     log_training_report,
 )
 from support.scored_windows import many, scored_windows, scoring
+from support.stores import empty_store
 
 PICTURES = {"kinds", "confusion", "roc", "precision_recall", "reliability", "score_over_time"}
 OF_TRAINING = {"tau_sweep", "vram_drift"}
@@ -74,6 +75,12 @@ def _of_evaluation(outbox: Any) -> None:
     log_evaluation_report(outbox, measure(scored, 0.6), scored, scored.classes)
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are made, but not drawn: for tests of what is logged, whatever it looks like."""
+    monkeypatch.setattr(report, "png", lambda _: b"PNG")
+
+
 @pytest.fixture(scope="module")
 def of_training() -> Recorder:
     outbox = Recorder()
@@ -90,6 +97,7 @@ def test_a_run_that_made_a_model_has_every_picture_and_table(of_training: Record
     assert outbox.tags == {PICTURES_TAG: "complete"}
 
 
+@pytest.mark.usefixtures("quick")
 def test_an_evaluation_has_the_pictures_of_detection_and_tables_with_the_same_columns(
     of_training: Recorder,
 ) -> None:
@@ -136,6 +144,7 @@ def test_the_table_of_confusions_has_a_row_per_cell_with_windows() -> None:
     assert list(zip(*table.values(), strict=True)) == [("normal", "normal", 3, 0.75), ("normal", "dos", 1, 0.25)]
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_picture_that_cannot_be_drawn_is_told_of_and_costs_no_other(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -152,6 +161,7 @@ def test_a_picture_that_cannot_be_drawn_is_told_of_and_costs_no_other(
     assert "'roc' of this run could not be drawn" in caplog.text
 
 
+@pytest.mark.usefixtures("quick")
 def test_what_the_outbox_cannot_keep_is_not_taken_for_a_picture_that_cannot_be_drawn() -> None:
     class FullDisk(Recorder):
         def log_image(self, png: bytes, key: str) -> None:
@@ -164,7 +174,7 @@ def test_what_the_outbox_cannot_keep_is_not_taken_for_a_picture_that_cannot_be_d
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> tuple[MlflowClient, str, str]:
     folder = tmp_path_factory.mktemp("store")
-    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    uri = empty_store(folder)
     client = MlflowClient(uri)
     return client, client.create_experiment("test", artifact_location=(folder / "artifacts").as_uri()), uri
 

@@ -1,7 +1,7 @@
 """The MLflow UI as a person sees it: pages in the machine's own Chromium, headless, driven by playwright.
 
-What is expected of a page is what can be read there and what stands under which heading, never a CSS class: the pages
-are MLflow's, and change with it.
+Tests expect what can be read on a page and what is under which heading, never a CSS class: the pages are MLflow's, and
+change with it.
 """
 
 import os
@@ -10,7 +10,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 CHROMIUM_VARIABLE = "GRAPHIDS_CHROMIUM"
@@ -58,7 +57,7 @@ def find_chromium() -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Text that stands somewhere in the window: its left edge and the height of its middle, in pixels."""
+    """Text somewhere in the window: its left edge and the height of its middle, in pixels."""
 
     text: str
     left: float
@@ -70,7 +69,7 @@ class Window:
 
     Attributes:
         page: playwright's.
-        errors: Exceptions of the page's scripts and answers of the server from 500 on, in their order.
+        errors: Exceptions of the page's scripts and the server's answers of 500 and above, in order.
     """
 
     def __init__(self, page: Any) -> None:
@@ -78,7 +77,7 @@ class Window:
         self.errors: list[str] = []
         page.on("pageerror", lambda error: self.errors.append(f"script: {error}"))
         page.on("response", lambda answer: self._note(answer.status, answer.url))
-        # On a first visit the UI opens a pane that greets, over a quarter of the window.
+        # On a first visit the UI opens a pane of greetings over a quarter of the window.
         page.add_init_script(
             "location.origin !== 'null' && "
             "localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')"
@@ -93,7 +92,7 @@ class Window:
         return self.expect(*words)
 
     def expect(self, *words: str | re.Pattern[str]) -> "Window":
-        """Wait until each of `words` can be read; the error quotes what stands there instead."""
+        """Wait until each of `words` can be read; the error quotes what is there instead."""
         from playwright.sync_api import TimeoutError as TooLate
 
         for word in words:
@@ -104,12 +103,12 @@ class Window:
         return self
 
     def click(self, words: str) -> "Window":
-        """Click what says exactly this."""
+        """Click the first element that says exactly this."""
         self.page.get_by_text(words, exact=True).locator("visible=true").first.click()
         return self
 
     def scroll_to(self, words: str) -> "Window":
-        """Have the first that says exactly this stand at the top of what scrolls."""
+        """Scroll until the first element that says exactly this is at the top."""
         self.page.get_by_text(words, exact=True).first.evaluate("element => element.scrollIntoView()")
         return self
 
@@ -124,7 +123,7 @@ class Window:
         return str(self.page.inner_text("body"))
 
     def num_pictures(self) -> int:
-        """Images that are shown, have loaded, and are as large as a figure; icons are smaller."""
+        """Images that are shown, have loaded, and are as large as a picture of ours; icons are smaller."""
         return int(
             self.page.evaluate(
                 "() => [...document.images].filter(i => i.naturalWidth >= 300 && i.getClientRects().length).length"
@@ -132,10 +131,10 @@ class Window:
         )
 
     def table(self, *headings: str) -> list[dict[str, str]]:
-        """What stands below `headings`, line by line, by where it stands; lines with nothing below one are left out.
+        """What is below `headings`, line by line, by position; lines with nothing below one of them are left out.
 
         Raises:
-            AssertionError: If the headings do not stand on one line.
+            AssertionError: If the headings are not on one line.
         """
         pieces = [Piece(*piece) for piece in self.page.evaluate(_PIECES)]
         for first in (piece for piece in pieces if piece.text == headings[0]):
@@ -146,28 +145,25 @@ class Window:
         raise AssertionError(f"{self.page.url}: expected the headings {headings} on one line, found:\n{self.text()}")
 
     def line(self, words: str) -> list[str]:
-        """What stands on the line that begins with exactly these words, behind them, from left to right.
+        """What follows exactly these words on the line that begins with them, from left to right.
 
         Raises:
             AssertionError: If no line does.
         """
         pieces = sorted((Piece(*piece) for piece in self.page.evaluate(_PIECES)), key=lambda piece: piece.left)
         for first in (piece for piece in pieces if piece.text == words):
-            behind = [p.text for p in pieces if p.left > first.left and abs(p.middle - first.middle) <= _SAME_LINE_PX]
-            if behind:
-                return behind
+            following = [
+                p.text for p in pieces if p.left > first.left and abs(p.middle - first.middle) <= _SAME_LINE_PX
+            ]
+            if following:
+                return following
         raise AssertionError(f"{self.page.url}: expected a line that begins with {words!r}, found:\n{self.text()}")
 
     def require_whole(self) -> None:
-        """Raise AssertionError where the page says that a part of it failed, or where one did without saying so."""
+        """Raise AssertionError if the page says that a part of it failed, or if one failed without saying so."""
         broken = [line for line in self.text().splitlines() if _BROKEN.search(line)]
         if broken or self.errors:
             raise AssertionError(f"{self.page.url}: expected a whole page, found {broken + self.errors}")
-
-    def picture(self, path: Path) -> Path:
-        """Save what the window shows as a PNG."""
-        self.page.screenshot(path=path, animations="disabled")
-        return path
 
     def _note(self, status: int, url: str) -> None:
         if status >= 500:

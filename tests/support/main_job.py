@@ -13,6 +13,7 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from support.paths import ROOT
+from support.stores import empty_store
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Store:
 
     def create(self) -> "Store":
         """Make the store and an experiment whose artifacts lie in the folder, not in the working directory."""
+        empty_store(self.folder)
         self.client().create_experiment("test", artifact_location=(self.folder / "artifacts").as_uri())
         return self
 

@@ -32,6 +32,9 @@ class InjectedCard:
         )
 
 
+_CARD = f"{InjectedCard.__module__}.{InjectedCard.__qualname__}"
+
+
 @dataclass(frozen=True, slots=True)
 class FourRuns:
     """Where the runs are.
@@ -91,7 +94,7 @@ def train_four(server: TrackingServer, *, overrides: tuple[str, ...] = SIZES, **
         runs.overrides = overrides
         for callback in runs.config["trainer"]["callbacks"]:
             if callback["class_path"].endswith(".VRAMDriftCallback"):
-                card = {"class_path": "ui_runs.InjectedCard", "init_args": {"lost_after": _LOST_AFTER[status]}}
+                card = {"class_path": _CARD, "init_args": {"lost_after": _LOST_AFTER[status]}}
                 callback["init_args"]["memory_reader"] = card
         run_ids[tau, status], code = runs.train()
         if code != 0:
