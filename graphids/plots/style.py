@@ -29,8 +29,9 @@ def new_figure(*, width: float = WIDTH, height: float = HEIGHT) -> Figure:
 def png(figure: Figure) -> bytes:
     """The figure as PNG of 256 colours, a third of the size of one of all colours; the same figure, the same bytes."""
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()  # once; `savefig` would lay it out twice
-    image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    canvas.draw()  # type: ignore[no-untyped-call]  # once; `savefig` would lay it out twice
+    pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    image = Image.fromarray(pixels).convert("RGB")
     packed = io.BytesIO()
     image.quantize(256, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
     return packed.getvalue()
