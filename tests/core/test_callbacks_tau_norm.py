@@ -231,7 +231,7 @@ def test_auto_asks_again_from_the_raw_head_when_the_best_checkpoint_was_normaliz
 
 
 def test_auto_without_a_function_to_ask_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"tau='auto' needs choose_tau.*found None.*graphids\.tau_sweep\.choose_tau"):
+    with pytest.raises(ValueError, match=r"tau='auto' needs choose_tau.*found None.*assessment\.tau_sweep\.choose_tau"):
         TauNormCallback("auto")
 
 

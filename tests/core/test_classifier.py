@@ -209,5 +209,5 @@ def test_a_setting_out_of_range_is_refused_before_anything_is_scored(
 
 
 def test_a_network_for_other_classes_is_refused(classifier: WindowClassifier) -> None:
-    with pytest.raises(ValueError, match="3 classes apart, but preprocessing names 2"):
+    with pytest.raises(ValueError, match="GAT has 3 classes, but preprocessing names 2"):
         replace(classifier, preprocessing=replace(classifier.preprocessing, classes=("normal", "attack")))
