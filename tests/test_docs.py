@@ -1,11 +1,14 @@
 """What the documentation says of the code."""
 
-from pathlib import Path
+import re
+from importlib import import_module
+from operator import attrgetter
 
 from graphids.core.captures.formats.text_formats import TEXT_FORMATS
 from graphids.core.graphs.features import EDGE_FEATURES, NODE_FEATURES
+from support.paths import ROOT
 
-DATA = (Path(__file__).parent.parent / "docs" / "data.md").read_text()
+DATA = (ROOT / "docs" / "data.md").read_text()
 
 
 def test_every_feature_is_documented_with_its_unit() -> None:
@@ -21,3 +24,20 @@ def test_every_text_format_is_documented() -> None:
     for text_format in TEXT_FORMATS:
         words = text_format.name.removesuffix(" csv").removesuffix(" log").removesuffix(" trace")
         assert words in DATA, text_format.name
+
+
+def test_every_function_that_the_walkthrough_names_exists() -> None:
+    text = (ROOT / "docs" / "walkthrough.md").read_text()
+    named = re.findall(r"`((?:mlflow_)?graphids[\w.]*):([\w.]+)`", text)
+
+    assert len(named) > 20
+    for module, name in named:
+        attrgetter(name)(import_module(module))
+
+
+def test_every_page_is_reached_from_the_index() -> None:
+    index = (ROOT / "docs" / "index.md").read_text()
+
+    for page in (ROOT / "docs").iterdir():
+        if page.suffix in (".md", ".ipynb") and page.stem != "index":
+            assert f"({page.name})" in index, page.name

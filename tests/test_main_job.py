@@ -78,7 +78,7 @@ def test_the_run_finishes_and_reports_each_attack_kind_beside_the_rules(run: Run
 def test_the_default_data_are_learned_and_not_easy(run: Run) -> None:
     assert run.data.metrics["test/macro/auroc"] >= 0.95
     assert run.data.metrics["rule/masquerade/auroc"] < 0.7
-    # The README says which, and why; another machine's last digits may lift one of them to the rules' 1.000.
+    # docs/results.md says which, and why; another machine's last digits may lift one of them to the rules' 1.000.
     below = {kind for kind in KINDS if run.data.metrics[f"test/{kind}/auroc"] < run.data.metrics[f"rule/{kind}/auroc"]}
     assert below <= {"dos", "fuzzy", "spoof", "suppress"}
 

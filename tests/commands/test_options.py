@@ -127,8 +127,8 @@ def test_tau_may_be_left_to_validation() -> None:
     assert _parse("--tau=auto")["tau"] == "auto"
 
 
-def test_the_readme_lists_every_option_with_its_default_and_what_is_allowed() -> None:
-    readme = (ROOT / "README.md").read_text()
+def test_the_documentation_lists_every_option_with_its_default_and_what_is_allowed() -> None:
+    page = (ROOT / "docs" / "parameters.md").read_text()
 
     for option in OPTIONS:
-        assert f"| `{option.name}` | {option.default} | {option.allowed} |" in readme
+        assert f"| `{option.name}` | {option.default} | {option.allowed} |" in page
