@@ -7,3 +7,5 @@ From a capture file to a verified prediction, room by room (docs/architecture.md
 
 `_fs` (digests, files published whole) stands on the standard library alone and imports nothing of this package.
 """
+
+__version__ = "0.2.0"

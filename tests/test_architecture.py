@@ -98,8 +98,9 @@ def test_a_room_that_has_to_start_fast_loads_no_heavy_library(room: str, heavy: 
     assert _loaded(f"import {', '.join(modules)}", heavy) == "set()"
 
 
-def test_help_loads_no_heavy_library() -> None:
-    statement = "import graphids.commands.cli; graphids.commands.cli.main(['--help'])"
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_and_version_load_no_heavy_library(option: str) -> None:
+    statement = f"import graphids.commands.cli; graphids.commands.cli.main(['{option}'])"
 
     assert _loaded(statement, "torch, lightning, mlflow, pandas, numba") == "set()"
 

@@ -9,6 +9,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import mlflow_graphids
+from graphids import __version__
+from graphids.commands.cli import main
 from support.paths import ROOT
 
 
@@ -61,3 +63,17 @@ def test_the_malicious_lightning_uploads_are_excluded(bad: str) -> None:
     lightning = next(r for r in _project_requirements() if r.name == "lightning")
 
     assert not lightning.specifier.contains(bad)
+
+
+def test_the_package_has_one_source_of_its_version() -> None:
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+    assert "version" not in pyproject["project"]
+    assert pyproject["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "graphids.__version__"}
+
+
+def test_the_command_line_says_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+
+    assert capsys.readouterr().out == f"graphids {__version__}\n"

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from graphids import __version__
 from graphids.options import AUTO, OneLineParser, add_options, find_option
 
 _Command = Callable[[str, str], argparse.ArgumentParser]
@@ -12,6 +13,7 @@ _Command = Callable[[str, str], argparse.ArgumentParser]
 def command_line() -> argparse.ArgumentParser:
     """Parser whose namespace has `command`, the values, and `option_names`: what the command knows."""
     parser = OneLineParser(prog="graphids", description="Intrusion detection on a vehicle's CAN bus.")
+    parser.add_argument("--version", action="version", version=f"graphids {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, summary: str) -> argparse.ArgumentParser:
