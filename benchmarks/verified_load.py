@@ -42,7 +42,7 @@ from graphids.core.graphs.features import EDGE_FEATURES, NODE_FEATURES
 from graphids.core.models.gat import GAT
 from mlflow_graphids import load_model, save_model
 from mlflow_graphids.artifacts import tensors_in
-from mlflow_graphids.verification.folder import inspect_folder
+from mlflow_graphids.verification.folder import verify_folder
 from mlflow_graphids.verification.manifest import MODEL_FILE, WEIGHTS_FILE
 
 CLASSES, TOKENS, LAYERS, HEADS = ("normal", "dos", "fuzzy", "spoof"), 101, 4, 8
@@ -112,7 +112,7 @@ def model_of(megabytes: float, scratch: Path) -> tuple[Subject, Subject]:
     torch.save({"weights": saved.gat.state_dict(), "tables": statistics_of(saved.preprocessing)}, plain)
 
     def verified_tensors() -> dict[str, torch.Tensor]:
-        return tensors_in(inspect_folder(folder, digest, "").require_verified().content[WEIGHTS_FILE])
+        return tensors_in(verify_folder(folder, digest, "").require_verified().content[WEIGHTS_FILE])
 
     def unverified_model() -> WindowClassifier:
         stored, description = torch.load(plain, weights_only=True), json.loads((folder / MODEL_FILE).read_bytes())

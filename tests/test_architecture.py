@@ -34,11 +34,11 @@ CORE = (
 )
 FLAVOR = (
     ("mlflow_graphids.verification",),
-    ("mlflow_graphids.artifacts", "mlflow_graphids.frames_schema"),
+    ("mlflow_graphids.artifacts", "mlflow_graphids.frames_schema", "mlflow_graphids.verifying"),
     ("mlflow_graphids.pyfunc_wrapper", "mlflow_graphids.reader"),
     ("mlflow_graphids.saving",),
     ("mlflow_graphids.loading",),
-    ("mlflow_graphids.examination", "mlflow_graphids.serving"),
+    ("mlflow_graphids.serving",),
 )
 # Each hands on names of the room that it is the door of.
 DOORS = {"graphids", "graphids.core", "mlflow_graphids"}

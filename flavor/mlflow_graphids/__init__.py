@@ -1,7 +1,7 @@
 """The MLflow flavor of graphids, also reachable as `mlflow.graphids`.
 
-A saved model names this package as its loader module for ever, so its name and `_load_pyfunc` stay. A public name is
-imported when it is asked for: whoever only verifies a model does not load torch.
+A saved model names this package as its loader module for ever, so its name and `_load_pyfunc` stay. Public names are
+imported on first use: verifying a model does not load torch.
 """
 
 from importlib import import_module
@@ -10,21 +10,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from graphids._fs import IntegrityError
     from mlflow_graphids.artifacts import IncompatibleModelError
-    from mlflow_graphids.examination import Examination, examine_model
-    from mlflow_graphids.loading import _load_pyfunc, load_model, sign_model, verify_model
+    from mlflow_graphids.loading import _load_pyfunc, load_model
     from mlflow_graphids.saving import get_default_conda_env, get_default_pip_requirements, log_model, save_model
     from mlflow_graphids.serving.scoring_app import ServerLimits
     from mlflow_graphids.serving.server import serve
     from mlflow_graphids.verification.manifest import FLAVOR_NAME
+    from mlflow_graphids.verifying import VerificationReport, sign_model, verification_report, verify_model
 
 __all__ = [
     "FLAVOR_NAME",
-    "Examination",
     "IncompatibleModelError",
     "IntegrityError",
     "ServerLimits",
+    "VerificationReport",
     "_load_pyfunc",
-    "examine_model",
     "get_default_conda_env",
     "get_default_pip_requirements",
     "load_model",
@@ -32,17 +31,18 @@ __all__ = [
     "save_model",
     "serve",
     "sign_model",
+    "verification_report",
     "verify_model",
 ]
 _MODULES = {
     "graphids._fs": ("IntegrityError",),
     "mlflow_graphids.artifacts": ("IncompatibleModelError",),
-    "mlflow_graphids.examination": ("Examination", "examine_model"),
-    "mlflow_graphids.loading": ("_load_pyfunc", "load_model", "sign_model", "verify_model"),
+    "mlflow_graphids.loading": ("_load_pyfunc", "load_model"),
     "mlflow_graphids.saving": ("get_default_conda_env", "get_default_pip_requirements", "log_model", "save_model"),
     "mlflow_graphids.serving.scoring_app": ("ServerLimits",),
     "mlflow_graphids.serving.server": ("serve",),
     "mlflow_graphids.verification.manifest": ("FLAVOR_NAME",),
+    "mlflow_graphids.verifying": ("VerificationReport", "sign_model", "verification_report", "verify_model"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -20,8 +20,8 @@ from graphids._fs import IntegrityError
 from graphids.core.frames import DataError, Frames, require_valid
 from graphids.options import OptionError
 from mlflow_graphids.frames_schema import frames_from_table
-from mlflow_graphids.verification.folder import Verified
 from mlflow_graphids.verification.manifest import READER_FILE
+from mlflow_graphids.verification.verdict import Verified
 
 # From the path of a capture to its frames, or to a table of them as `load_model(...).predict` takes it.
 CaptureReader = Callable[[Path], Frames | pd.DataFrame]

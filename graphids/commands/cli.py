@@ -170,12 +170,12 @@ def _retau(arguments: argparse.Namespace) -> None:
 
 
 def _verify(arguments: argparse.Namespace) -> None:
-    from mlflow_graphids import examine_model
+    from mlflow_graphids import verification_report
 
-    examination = examine_model(arguments.model, **_trust(arguments))
-    print(json.dumps(examination.as_dict()) if arguments.json else examination)
-    if examination.error is not None:
-        raise IntegrityError(examination.error)
+    report = verification_report(arguments.model, **_trust(arguments))
+    print(json.dumps(report.as_dict()) if arguments.json else report)
+    if report.error is not None:
+        raise IntegrityError(report.error)
 
 
 def _sign(arguments: argparse.Namespace) -> None:

@@ -15,13 +15,13 @@ from unittest.mock import patch
 
 import torch
 
-import mlflow_graphids.loading
 from faults import forgery, kills, power_loss, races
 from faults.crew import Shard
 from faults.table import Tally
 from graphids import _fs
 from graphids._fs import files, publish
 from graphids.core.callbacks import checkpoint
+from mlflow_graphids.verification import uri
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +109,12 @@ def _mapped() -> AbstractContextManager[object]:
 
 def _digest_only_in_the_folder() -> AbstractContextManager[object]:
     """The model is held to the digest that lies beside it, whatever the caller or the registry says."""
-    inspect = mlflow_graphids.loading.inspect_folder
+    verify = uri.verify_folder
 
-    def inspect_by_itself(folder: Path, _: str | None, origin: str, **options: Any) -> Any:
-        return inspect(folder, None, origin, **options)
+    def verify_against_itself(folder: Path, _: str | None, origin: str, **options: Any) -> Any:
+        return verify(folder, None, origin, **options)
 
-    return patch.object(mlflow_graphids.loading, "inspect_folder", inspect_by_itself)
+    return patch.object(uri, "verify_folder", verify_against_itself)
 
 
 _SWAPPED_MODEL, _SWAPPED_CHECKPOINT = Probe(races.swaps, 90, 0, 10), Probe(races.swaps, 90, 1, 10)

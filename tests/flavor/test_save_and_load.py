@@ -251,7 +251,7 @@ def test_a_path_where_no_folder_lies_is_not_taken_for_a_model_without_an_anchor(
     path = saved[0].parent / name
 
     for expected_digest in (None, saved[1]):
-        with pytest.raises(FileNotFoundError, match=rf"{name}: no folder lies there. Expected .* models:/name/version"):
+        with pytest.raises(FileNotFoundError, match=rf"{name}: there is no such folder. Expected .* models:/name/version"):
             verify_model(path, expected_digest=expected_digest)
 
 

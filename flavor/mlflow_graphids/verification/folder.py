@@ -1,4 +1,4 @@
-"""Verification: whether a folder holds exactly the model that a root digest names, and the bytes if it does.
+"""Verify a folder: does it hold exactly the model that a root digest names? The verified bytes if it does.
 
 Every file is opened once, never through a link, compared in size before a byte of it is read, and hashed from the
 private buffer that is parsed afterwards.
@@ -6,12 +6,8 @@ private buffer that is parsed afterwards.
 
 import os
 import stat
-from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from graphids._fs import IntegrityError, read_digested
 from mlflow_graphids.verification.manifest import (
@@ -24,7 +20,8 @@ from mlflow_graphids.verification.manifest import (
     parse_manifest,
 )
 from mlflow_graphids.verification.mlmodel import MLmodel, contradictions, parse_mlmodel
-from mlflow_graphids.verification.strict import Buffer, shown
+from mlflow_graphids.verification.strict import Buffer
+from mlflow_graphids.verification.verdict import FileState, State, Verdict, Verified
 
 # Written by MLflow beside the payload, some of them after the model was saved. None is opened to load a model.
 FILES_BESIDE = frozenset(
@@ -47,103 +44,27 @@ _MAX_MLMODEL_BYTES = 1 << 20
 _MAX_ENTRIES = 10_000
 
 
-class State(StrEnum):
-    """What became of one file; everything but OK and NOT_USED keeps the model from loading."""
-
-    OK = "ok"
-    NOT_USED = "not used"  # MLflow's, beside the payload, never opened
-    CHANGED = "changed"
-    TRUNCATED = "truncated"
-    MISSING = "missing"
-    UNDECLARED = "undeclared"
-    IRREGULAR = "not a regular file"
-    UNREADABLE = "unreadable"
-    NOT_COMPARED = "not compared"  # the manifest that would name its digest is not the expected one
-
-
-@dataclass(frozen=True, slots=True)
-class FileState:
-    """One file's state; `path` relative to the model, `detail` the sentence behind it."""
-
-    path: str
-    state: State
-    detail: str = ""
-
-    @property
-    def is_problem(self) -> bool:
-        """Whether this file speaks against the model."""
-        return self.state not in (State.OK, State.NOT_USED, State.NOT_COMPARED)
-
-    def __str__(self) -> str:
-        return f"{shown(self.path)}: {self.detail or self.state}"
-
-
-@dataclass(frozen=True, slots=True)
-class Verified:
-    """Bytes that matched their digests when they were read, by path; parse these, never the files again."""
-
-    digest: str
-    content: Mapping[str, Buffer]
-    manifest: Manifest
-
-    @property
-    def model_config(self) -> Mapping[str, Any]:
-        """Defaults of the params of `predict`."""
-        return self.manifest.model_config
-
-
-@dataclass(frozen=True, slots=True)
-class Inspection:
-    """What a look at a folder found.
-
-    Attributes:
-        folder: The model.
-        files: Every file found or declared, problems first.
-        digest: sha256 of the manifest that lies there; None where there is none to read.
-        verified: The bytes; None unless every file is as declared.
-    """
-
-    folder: Path
-    files: tuple[FileState, ...]
-    digest: str | None
-    verified: Verified | None
-
-    def require_verified(self) -> Verified:
-        """The bytes.
-
-        Raises:
-            IntegrityError: If a file is not as declared; the message lists all of them.
-        """
-        if self.verified is not None:
-            return self.verified
-        lines = "\n".join(f"  {file}" for file in self.files if file.is_problem)
-        raise IntegrityError(
-            f"{self.folder} is not the model that was saved:\n{lines}\n"
-            "Download it again, or log the model again from its run."
-        )
-
-
-def inspect_folder(
+def verify_folder(
     folder: Path, expected_digest: str | None, origin: str, *, tolerate_bytecode: bool = False
-) -> Inspection:
-    """Read a saved model and check every byte of it.
+) -> Verdict:
+    """Read a saved model and verify every byte of it.
 
     Args:
         folder: The model: MLmodel, manifest and payload.
         expected_digest: sha256 of the manifest, from outside the folder. None trusts the digest that MLmodel names,
             which shows accidental damage but not tampering.
         origin: Where `expected_digest` comes from, for the message.
-        tolerate_bytecode: Pass over `code/**/__pycache__/*.pyc`, which the interpreter writes when `mlflow.pyfunc`
+        tolerate_bytecode: Ignore `code/**/__pycache__/*.pyc`, which the interpreter writes when `mlflow.pyfunc`
             imports from there. Anybody can plant such a file, and Python would run it.
 
     Raises:
         OSError: If the folder itself cannot be listed.
     """
-    return _Reading(folder, tolerate_bytecode).inspect(expected_digest, origin)
+    return _Reading(folder, tolerate_bytecode).verdict(expected_digest, origin)
 
 
 class _Reading:
-    """One pass over a folder; states and bytes gather here."""
+    """One pass over a folder, which collects states and bytes."""
 
     def __init__(self, folder: Path, tolerate_bytecode: bool) -> None:
         self.folder = folder
@@ -154,7 +75,7 @@ class _Reading:
         if tolerate_bytecode:
             self.sizes = {path: size for path, size in self.sizes.items() if not _is_bytecode(path)}
 
-    def inspect(self, expected_digest: str | None, origin: str) -> Inspection:
+    def verdict(self, expected_digest: str | None, origin: str) -> Verdict:
         digest = self._read(MANIFEST_FILE, max_bytes=MAX_MANIFEST_BYTES)
         self._read(MLMODEL_FILE, max_bytes=_MAX_MLMODEL_BYTES)
         manifest = self._manifest(digest, expected_digest, origin)
@@ -170,16 +91,16 @@ class _Reading:
         files = tuple(sorted(self.states.values(), key=lambda file: (not file.is_problem, file.path)))
         whole = manifest is not None and not any(file.is_problem for file in files)
         verified = Verified(digest, self.content, manifest) if whole and digest and manifest else None
-        return Inspection(self.folder, files, digest, verified)
+        return Verdict(self.folder, files, digest, verified)
 
     def _note(self, path: str, state: State, detail: str = "") -> None:
         self.states[path] = FileState(path, state, detail)
 
     def _list(self) -> None:
-        """Sizes of the regular files below the folder; a state for everything else. No link is followed."""
-        waiting, count = [""], 0
-        while waiting:
-            prefix = waiting.pop()
+        """Note the sizes of the regular files below the folder and a state for everything else; follow no link."""
+        pending, count = [""], 0
+        while pending:
+            prefix = pending.pop()
             try:
                 with os.scandir(self.folder / prefix) as entries:
                     for entry in entries:
@@ -188,14 +109,14 @@ class _Reading:
                             problem = f"holds more than {_MAX_ENTRIES} entries; no model does."
                             raise IntegrityError(f"{self.folder}: {problem}")
                         if self._is_folder(path := f"{prefix}{entry.name}", entry.stat(follow_symlinks=False)):
-                            waiting.append(f"{path}/")
+                            pending.append(f"{path}/")
             except OSError as error:
                 if not prefix:
                     raise
                 self._note(prefix, State.UNREADABLE, f"cannot be read ({error.strerror})")
 
     def _is_folder(self, path: str, status: os.stat_result) -> bool:
-        """Whether it is one; else its size, or a state, is noted."""
+        """Whether it is a folder; if not, note its size or a state."""
         if stat.S_ISREG(status.st_mode):
             self.sizes[path] = status.st_size
         elif not stat.S_ISDIR(status.st_mode):
@@ -203,13 +124,13 @@ class _Reading:
         return stat.S_ISDIR(status.st_mode)
 
     def _read(self, path: str, *, max_bytes: int | None = None, expected_bytes: int | None = None) -> str | None:
-        """Digest of a file whose bytes are now in `content`; None, with a state, where it cannot be had."""
+        """Read a file into `content` and return its digest; None, and a state, if that fails."""
         if path not in self.sizes:
             self.states.setdefault(path, FileState(path, State.MISSING))
             return None
         try:
             data, digest = read_digested(self.folder / path, max_bytes=max_bytes, expected_bytes=expected_bytes)
-        except IntegrityError as error:  # too large, or exchanged since it was listed
+        except IntegrityError as error:  # too large, or replaced since it was listed
             self._note(path, State.CHANGED, str(error))
         except OSError as error:
             self._note(path, State.UNREADABLE, f"cannot be read ({error.strerror})")
@@ -220,7 +141,7 @@ class _Reading:
         return None
 
     def _manifest(self, digest: str | None, expected_digest: str | None, origin: str) -> Manifest | None:
-        """The manifest, once its bytes are the expected ones: nothing in any other may be parsed or believed."""
+        """The manifest, once its bytes are the expected ones; no other may be parsed or believed."""
         if digest is None:
             return None
         if expected_digest is None:
@@ -248,7 +169,7 @@ class _Reading:
 
     @cached_property
     def _mlmodel(self) -> MLmodel | None:
-        """What MLmodel says; None where it cannot be read, and its state says why."""
+        """What MLmodel says; None if it cannot be read, and its state says why."""
         if MLMODEL_FILE not in self.content:
             return None
         try:

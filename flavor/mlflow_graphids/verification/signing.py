@@ -16,8 +16,8 @@ from typing import Any
 
 from graphids._fs import IntegrityError, publish_bytes, read_digested
 from graphids.options import OptionError
-from mlflow_graphids.verification.folder import Verified
 from mlflow_graphids.verification.manifest import MANIFEST_FILE, MLMODEL_FILE, is_digest
+from mlflow_graphids.verification.verdict import Verified
 
 PASSWORD_VARIABLE = "GRAPHIDS_SIGNING_PASSWORD"
 _MAX_SIGNATURE_BYTES = 1 << 24

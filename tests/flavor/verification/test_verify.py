@@ -3,12 +3,14 @@
 import errno
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from graphids.commands import cli
-from mlflow_graphids import examine_model
+from mlflow_graphids import verification_report
 from mlflow_graphids.verification import folder as verification
 from support.attacks import ATTACKS, MANIFEST, flip_bit
 
@@ -41,10 +43,10 @@ def test_every_kind_of_damage_has_its_own_word(saved: Saved) -> None:
     (folder / "requirements.txt").unlink()
     (folder / "requirements.txt").symlink_to("/etc/passwd")
 
-    examination = examine_model(folder, expected_digest=digest)
+    report = verification_report(folder, expected_digest=digest)
 
-    assert not examination.verified
-    assert {file.path: str(file.state) for file in examination.files} == {
+    assert not report.verified
+    assert {file.path: str(file.state) for file in report.files} == {
         "MLmodel": "ok",
         "conda.yaml": "not used",
         "manifest.json": "ok",
@@ -55,7 +57,7 @@ def test_every_kind_of_damage_has_its_own_word(saved: Saved) -> None:
         "weights.safetensors": "truncated",
     }
     ATTACKS["weights missing"](folder)
-    states = {file.path: str(file.state) for file in examine_model(folder, expected_digest=digest).files}
+    states = {file.path: str(file.state) for file in verification_report(folder, expected_digest=digest).files}
     assert states["weights.safetensors"] == "missing"
 
 
@@ -63,20 +65,20 @@ def test_no_name_can_forge_a_line_of_the_report(saved: Saved) -> None:
     (saved[0] / "x\nanchor: none").write_text("")
     (saved[0] / os.fsdecode(b"\xff")).write_text("")
 
-    report = str(examine_model(saved[0], expected_digest=saved[1]))
+    printed = str(verification_report(saved[0], expected_digest=saved[1]))
 
-    assert report.encode()
-    assert [line for line in report.splitlines() if line.startswith("anchor:")] == [
+    assert printed.encode()
+    assert [line for line in printed.splitlines() if line.startswith("anchor:")] == [
         f"anchor: {saved[1]} from expected_digest"
     ]
-    assert "undeclared         'x\\nanchor: none'\nundeclared         '\\udcff'\n" in report
+    assert "undeclared         'x\\nanchor: none'\nundeclared         '\\udcff'\n" in printed
 
 
 def test_files_that_an_unexpected_manifest_lists_are_not_compared(saved: Saved) -> None:
     folder, digest = saved
     flip_bit(folder / MANIFEST, 10)
 
-    states = {file.path: str(file.state) for file in examine_model(folder, expected_digest=digest).files}
+    states = {file.path: str(file.state) for file in verification_report(folder, expected_digest=digest).files}
 
     assert (states[MANIFEST], states["weights.safetensors"]) == ("changed", "not compared")
 
@@ -91,7 +93,7 @@ def test_a_file_that_cannot_be_read_is_said_to_be_unreadable(saved: Saved, monke
 
     monkeypatch.setattr(verification, "read_digested", fail_on_the_description)
 
-    (problem, *_) = examine_model(saved[0], expected_digest=saved[1]).files
+    (problem, *_) = verification_report(saved[0], expected_digest=saved[1]).files
 
     assert (str(problem.state), str(problem)) == ("unreadable", "model.json: cannot be read (Permission denied)")
 
@@ -134,3 +136,15 @@ def test_the_sentence_on_standard_error_says_what_to_do(saved: Saved, capsys: py
         cli.main(["verify", str(saved[0]), "--expected-digest", saved[1]])
 
     assert "Download it again, or log the model again from its run." in capsys.readouterr().err
+
+
+def test_verifying_a_folder_costs_no_import_of_torch(saved: Saved) -> None:
+    program = (
+        "import sys; from graphids.commands import cli; cli.main(sys.argv[1:])\n"
+        "print({'torch', 'torch_geometric', 'lightning', 'numba'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-c", program, "verify", str(saved[0]), "--expected-digest", saved[1]]
+
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    assert answer.stdout.splitlines()[-2:] == [f"{saved[0]}: every file matches; graphids.digest {saved[1]}", "set()"]
