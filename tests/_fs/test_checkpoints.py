@@ -27,6 +27,7 @@ from graphids._fs.files import OpenedFile
 from graphids._fs.publish import publish_bytes
 from graphids._fs.tensors import MappableMemory
 from graphids.commands.cli import main
+from support.damage import flip_bit
 
 OLD, NEW = {"epoch": 1, "w": torch.zeros(3)}, {"epoch": 2, "w": torch.ones(3)}
 
@@ -36,12 +37,6 @@ def checkpoint(tmp_path: Path) -> Path:
     path = tmp_path / "epoch=1.ckpt"
     atomic_save(OLD, path)
     return path
-
-
-def flip_bit(path: Path, offset: int) -> None:
-    data = bytearray(path.read_bytes())
-    data[offset] ^= 1
-    path.write_bytes(data)
 
 
 def sha256sum_check(path: Path) -> subprocess.CompletedProcess[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from faults.crew import Shard
-from faults.scenes import Scene, fresh, inspect, look, scenes
+from faults.scenes import Scene, fresh, judge_folder, judge_read, scenes
 from faults.table import Tally, Wrong
 from faults.trace import Call, interposed, record
 
@@ -92,16 +92,16 @@ def failing_calls(shard: Shard) -> Tally:
         met, raised = failure.play(folder, lambda: scene.act(folder))
         wrong, why = failure.judge(raised, folder)
         if wrong is None:
-            wrong, why = _inspect(scene, folder, shard, returned=raised is None)
+            wrong, why = _judge_retry(scene, folder, shard, returned=raised is None)
         tally.add(hit=met, wrong=wrong, example=f"{scene.name}: {failure}: {why}")
     return tally
 
 
-def _inspect(scene: Scene, folder: Path, shard: Shard, *, returned: bool) -> tuple[Wrong | None, str]:
+def _judge_retry(scene: Scene, folder: Path, shard: Shard, *, returned: bool) -> tuple[Wrong | None, str]:
     """What is wrong with the folder now, and when the same is done once more, without a fault."""
     allowed = {scene.after} if returned else scene.during | {scene.after}
-    wrong, why = inspect(folder, shard.subjects, allowed)
+    wrong, why = judge_folder(folder, shard.subjects, allowed)
     if wrong is None:
         scene.act(folder)
-        wrong, why = look(folder, shard.subjects, {scene.after})
+        wrong, why = judge_read(folder, shard.subjects, {scene.after})
     return wrong, why

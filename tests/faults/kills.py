@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from faults.crew import Shard, in_child
-from faults.scenes import Scene, fresh, inspect, scenes
+from faults.scenes import Scene, fresh, judge_folder, scenes
 from faults.table import Tally
 from faults.trace import Call, Hook, interposed, record
 
@@ -35,7 +35,7 @@ def kills(shard: Shard) -> Tally:
         folder = fresh(shard.folder / "played")
         temporary = elsewhere if elsewhere and chance.random() < 0.5 else shard.folder
         hit, said = _play(played[number], folder, lengths[number], chance, temporary)
-        wrong, why = inspect(folder, shard.subjects, played[number].during | {played[number].after})
+        wrong, why = judge_folder(folder, shard.subjects, played[number].during | {played[number].after})
         tally.add(hit=hit, wrong=wrong, example=f"{played[number].name}, killed at {said}: {why}")
     return tally
 

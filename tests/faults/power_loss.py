@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from faults.crew import Shard
-from faults.scenes import Scene, fresh, inspect, scenes
+from faults.scenes import Scene, fresh, judge_folder, scenes
 from faults.table import Tally
 from faults.trace import Call, interposed
 
@@ -79,7 +79,7 @@ def power_loss(shard: Shard) -> Tally:
     for content, returned, dropped in states if len(states) <= shard.cases else chance.sample(states, shard.cases):
         folder = fresh(shard.folder / "disk")
         _materialise(content, folder)
-        wrong, why = inspect(folder, shard.subjects, {scene.after} if returned else scene.during | {scene.after})
+        wrong, why = judge_folder(folder, shard.subjects, {scene.after} if returned else scene.during | {scene.after})
         tally.add(hit=bool(dropped), wrong=wrong, example=f"{scene.name}: {dropped or 'nothing'} dropped: {why}")
     return tally
 

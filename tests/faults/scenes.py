@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -106,17 +106,17 @@ def judge(answer: doors.Answer, path: Path, subjects: Subjects, allowed: Collect
     return (None, "") if found in allowed else ("lost", f"found the {found} one, expected {sorted(allowed)}")
 
 
-def inspect(folder: Path, subjects: Subjects, allowed: Collection[Found]) -> tuple[Wrong | None, str]:
+def judge_folder(folder: Path, subjects: Subjects, allowed: Collection[Found]) -> tuple[Wrong | None, str]:
     """What is wrong with the folder after a fault, for a reader and for the next start, which puts it in order."""
     path = folder / CHECKPOINT
-    wrong, why = look(folder, subjects, allowed)
+    wrong, why = judge_read(folder, subjects, allowed)
     if wrong is None:
         wrong, why = judge(doors.resume(path), path, subjects, allowed)
         why = f"resume: {why}"
     return (wrong, why) if wrong is not None else settled(folder)
 
 
-def look(folder: Path, subjects: Subjects, allowed: Collection[Found]) -> tuple[Wrong | None, str]:
+def judge_read(folder: Path, subjects: Subjects, allowed: Collection[Found]) -> tuple[Wrong | None, str]:
     """What is wrong with the folder for a reader."""
     path = folder / CHECKPOINT
     answer = doors.read_checkpoint(path)
@@ -181,8 +181,3 @@ def _cut_off(old: bytes, new: bytes, folder: Path, *, before: bool) -> None:
 
     _save(old, folder)
     in_child(save)
-
-
-def named(all_scenes: Sequence[Scene], name: str) -> Scene:
-    """The scene of that name."""
-    return next(scene for scene in all_scenes if scene.name == name)

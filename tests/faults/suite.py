@@ -17,7 +17,6 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ["OMP_NUM_THREADS"] = "1"
 
 from faults import (
-    attack_list,
     damage,
     doors,
     failing_calls,
@@ -27,6 +26,7 @@ from faults import (
     parsers,
     power_loss,
     races,
+    tampering,
     trainings,
 )
 from faults.crew import Shard, require_one_thread, run_shards
@@ -79,7 +79,7 @@ FAULTS = (
     Fault("failing calls of a fit", trainings.fit_failures, 1, 4),
     Fault("failing calls of save_model", trainings.model_failures, 1, 4),
     Fault("power loss", power_loss.power_loss, 100, 10_000, shards=SCENES, each=True),
-    Fault("attack list", attack_list.attack_list, 1, 1),
+    Fault("tampering list", tampering.tamper, 1, 1),
     Fault("forged models", forgery.forgeries, 200, 5_000),
     Fault("forged models in a store", forgery.anchored, 100, 1_000),
 )

@@ -1,6 +1,7 @@
 """The tiny model as a saved one, a table of frames, and a tracking store."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 
 from graphids.core.classifier import WindowClassifier
 from graphids.core.frames import Frames
-from mlflow_graphids import save_model
+from mlflow_graphids import load_model, save_model
+from mlflow_graphids.pyfunc_wrapper import VerifiedClassifier
 from support.tiny_model import three_ids, tiny_classifier
 
 
@@ -34,10 +36,23 @@ def table() -> pd.DataFrame:
     return as_table(three_ids(12, seed=1))
 
 
+@pytest.fixture(scope="session")
+def pristine(classifier: WindowClassifier, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A saved model that no test changes, and its root digest."""
+    folder = tmp_path_factory.mktemp("model") / "saved"
+    return folder, save_model(classifier, folder)
+
+
 @pytest.fixture
-def saved(classifier: WindowClassifier, tmp_path: Path) -> tuple[Path, str]:
-    """A saved model and its root digest."""
-    return tmp_path / "saved", save_model(classifier, tmp_path / "saved")
+def saved(pristine: tuple[Path, str], tmp_path: Path) -> tuple[Path, str]:
+    """A saved model of the test's own, and its root digest."""
+    return shutil.copytree(pristine[0], tmp_path / "saved"), pristine[1]
+
+
+@pytest.fixture(scope="session")
+def model(pristine: tuple[Path, str]) -> VerifiedClassifier:
+    """That model, loaded."""
+    return load_model(pristine[0], expected_digest=pristine[1])
 
 
 @pytest.fixture(scope="session")

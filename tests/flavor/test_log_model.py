@@ -14,7 +14,8 @@ from mlflow.models.model import ModelInfo
 from graphids.core.classifier import WindowClassifier
 from graphids.options import OptionError
 from mlflow_graphids import IntegrityError, load_model, log_model, save_model, verify_model
-from support.attacks import ATTACKS
+from support.damage import flip_bit
+from support.tampering import TAMPERING
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -107,10 +108,7 @@ def test_tampering_in_the_store_is_refused_even_where_the_folder_agrees_with_its
 
 
 def test_one_flipped_bit_in_the_store_is_refused(logged: ModelInfo) -> None:
-    weights = artifact_folder(logged.model_id) / "weights.safetensors"
-    data = bytearray(weights.read_bytes())
-    data[len(data) // 2] ^= 1
-    weights.write_bytes(data)
+    flip_bit(artifact_folder(logged.model_id) / "weights.safetensors", offset=1000)
 
     with pytest.raises(IntegrityError, match=r"weights.safetensors: expected sha256"):
         verify_model(logged.model_uri)
@@ -218,10 +216,10 @@ def test_what_is_kept_is_what_was_verified_and_never_mixed_with_other_files(logg
 
 
 @pytest.mark.parametrize(
-    "attack", ["weights sparse and oversized", "undeclared pipe", "weights a link to the right bytes"]
+    "tampering", ["weights sparse and oversized", "undeclared pipe", "weights a link to the right bytes"]
 )
 def test_a_store_on_this_machine_is_read_in_place(
-    logged: ModelInfo, attack: str, monkeypatch: pytest.MonkeyPatch
+    logged: ModelInfo, tampering: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """MLflow would copy the folder first: follow the link, wait for the pipe, write a terabyte."""
     folder = artifact_folder(logged.model_id)
@@ -230,7 +228,7 @@ def test_a_store_on_this_machine_is_read_in_place(
 
     verify_model(logged.model_uri)
     assert sorted(folder.iterdir()) == before
-    ATTACKS[attack](folder)
+    TAMPERING[tampering](folder)
     for uri, digest in ((logged.model_uri, None), (f"runs:/{logged.run_id}/detector", anchor_of(logged.model_id))):
         with pytest.raises(IntegrityError, match="is not the model that was saved"):
             load_model(uri, expected_digest=digest)

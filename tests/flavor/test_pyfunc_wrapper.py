@@ -8,26 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from graphids.core.classifier import WindowClassifier
 from graphids.core.frames import DataError
-from mlflow_graphids import load_model, save_model
 from mlflow_graphids.pyfunc_wrapper import VerifiedClassifier
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, classifier: WindowClassifier) -> tuple[Path, str]:
-    path = tmp_path_factory.mktemp("model") / "saved"
-    return path, save_model(classifier, path)
-
-
-@pytest.fixture(scope="module")
-def model(folder: tuple[Path, str]) -> VerifiedClassifier:
-    return load_model(folder[0], expected_digest=folder[1])
-
-
-@pytest.fixture(scope="module")
-def pyfunc(folder: tuple[Path, str]) -> Any:
-    return mlflow.pyfunc.load_model(str(folder[0]))
+def pyfunc(pristine: tuple[Path, str]) -> Any:
+    return mlflow.pyfunc.load_model(str(pristine[0]))
 
 
 def with_value(table: pd.DataFrame, column: str, value: object) -> pd.DataFrame:

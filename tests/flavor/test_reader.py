@@ -17,7 +17,7 @@ from graphids.core.frames import DataError, Frames
 from graphids.options import OptionError
 from mlflow_graphids import IntegrityError, _load_pyfunc, load_model, save_model
 from mlflow_graphids.reader import IncompatibleReaderError, reader_versions
-from support.attacks import write_manifest
+from support.tampering import write_manifest
 from support.tiny_model import three_ids
 
 Saved = tuple[Path, str]

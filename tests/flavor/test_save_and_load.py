@@ -17,7 +17,8 @@ from graphids._fs import digest_file
 from graphids.core.classifier import WindowClassifier
 from graphids.options import OptionError
 from mlflow_graphids import IntegrityError, _load_pyfunc, load_model, save_model, verify_model
-from support.attacks import edit_mlmodel, flip_bit, reseal
+from support.damage import flip_bit
+from support.tampering import edit_mlmodel, reseal
 
 Saved = tuple[Path, str]
 

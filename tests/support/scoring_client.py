@@ -21,6 +21,7 @@ import pandas as pd
 from mlflow_graphids.pyfunc_wrapper import VerifiedClassifier
 from mlflow_graphids.serving.scoring_app import ServerLimits, scoring_app
 from mlflow_graphids.serving.server import http_server, serve
+from support.ports import free_port
 
 T = TypeVar("T")
 JSON, CSV = "application/json", "text/csv"
@@ -77,12 +78,6 @@ def while_served(client: Callable[[str], T], uri: str | Path, **trust: Any) -> T
         used = other.submit(use)
         serve(uri, port=port, **trust)
         return used.result()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def accepts(url: str) -> bool:

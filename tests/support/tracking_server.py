@@ -17,6 +17,8 @@ import mlflow
 import werkzeug.serving
 from mlflow import MlflowClient
 
+from support.ports import free_port
+
 _ANSWER_500 = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
 
 
@@ -190,10 +192,3 @@ def _digest(data: bytes, without_ids: Callable[[str], str]) -> str:
     with contextlib.suppress(UnicodeDecodeError):
         data = without_ids(data.decode()).encode()
     return hashlib.sha256(data).hexdigest()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from graphids.core.callbacks import MemoryReading, VRAMDriftCallback
 from support.four_ranks import Tiny
 from support.memory_readers import usable_mib
-from support.tracking_server import free_port
+from support.ports import free_port
 
 RANKS = 2
 # When the fit starts, and after each of two epochs.

@@ -10,20 +10,11 @@ import mlflow
 import pandas as pd
 import pytest
 
-from mlflow_graphids import load_model
 from mlflow_graphids.pyfunc_wrapper import VerifiedClassifier
 from mlflow_graphids.serving.scoring_app import MAX_WINDOWS
 from support.scoring_client import CSV, JSON, ask, running, split_body
 
 COLUMNS = ["timestamp", "arbitration_id", "data_field", "channel"]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory, classifier: Any) -> VerifiedClassifier:
-    from mlflow_graphids import save_model
-
-    folder = tmp_path_factory.mktemp("model") / "saved"
-    return load_model(folder, expected_digest=save_model(classifier, folder))
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,9 @@ from graphids.core.classifier import WindowClassifier
 from graphids.options import OptionError
 from mlflow_graphids import load_model, log_model, save_model, serve
 from mlflow_graphids.pyfunc_wrapper import VerifiedClassifier
-from support.scoring_client import ask, free_port, split_body, while_served
+from support.damage import flip_bit
+from support.ports import free_port
+from support.scoring_client import ask, split_body, while_served
 
 STARTUP_S = 90
 # `mlflow models serve` finds uvicorn by PATH.
@@ -101,13 +103,10 @@ def test_the_server_of_an_alias_gives_the_answers_of_the_process_and_refuses_bad
 
 
 def test_mlflows_server_does_not_load_a_model_whose_bytes_changed(saved: tuple[Path, str]) -> None:
-    folder, _ = saved
-    data = bytearray((folder / "weights.safetensors").read_bytes())
-    data[-1] ^= 1
-    (folder / "weights.safetensors").write_bytes(data)
+    flip_bit(saved[0] / "weights.safetensors", offset=-1)
 
     with pytest.raises(IntegrityError, match=r"weights\.safetensors: expected sha256"):
-        load_model_with_mlflow_config(str(folder))
+        load_model_with_mlflow_config(str(saved[0]))
 
 
 @pytest.mark.usefixtures("store")

@@ -17,17 +17,15 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from graphids.core.classifier import WindowClassifier
 from graphids.options import OptionError
-from mlflow_graphids import load_model, save_model
 from mlflow_graphids.pyfunc_wrapper import VerifiedClassifier
 from mlflow_graphids.serving.scoring_app import ServerLimits
+from support.ports import free_port
 from support.scoring_client import (
     Answer,
     accepts,
     ask,
     burst,
-    free_port,
     raw,
     resident_mib,
     running,
@@ -38,12 +36,6 @@ from support.scoring_client import (
 
 NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
 POST = b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory, classifier: WindowClassifier) -> VerifiedClassifier:
-    folder = tmp_path_factory.mktemp("model") / "saved"
-    return load_model(folder, expected_digest=save_model(classifier, folder))
 
 
 @dataclass(frozen=True)

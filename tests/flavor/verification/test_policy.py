@@ -77,7 +77,7 @@ def test_an_argument_cannot_replace_the_key_of_the_deployment(
     monkeypatch.setenv("GRAPHIDS_PUBLIC_KEY", str(tmp_path / "deployment.pem"))
 
     with pytest.raises(OptionError, match="an argument cannot replace the deployment's key"):
-        load_model(saved[0], expected_digest=saved[1], public_key=tmp_path / "attacker.pem")
+        load_model(saved[0], expected_digest=saved[1], public_key=tmp_path / "other.pem")
 
 
 def test_a_key_without_a_signature_and_a_signature_without_a_key_are_refused(saved: Saved, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is refused, by which sentence, and that nothing planted runs; the attacks stand in tests/support/attacks.py."""
+"""What is refused, with which message, and that nothing planted runs; tests/support/tampering.py does the damage."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from graphids.commands import cli
 from graphids.core.classifier import WindowClassifier
 from mlflow_graphids import IntegrityError, load_model, save_model, verify_model
 from mlflow_graphids.verification import folder as verification
-from support.attacks import ATTACKS, INVISIBLE_WITHOUT_ANCHOR, WEIGHTS, attacked_copy, marker_of
+from support.tampering import INVISIBLE_WITHOUT_ANCHOR, TAMPERING, WEIGHTS, marker_of, tampered_copy
 
 Saved = tuple[Path, str]
 
@@ -49,7 +49,7 @@ REASONS = {
     "folders deeper than any path": r"d{200}/: cannot be read \(File name too long\)",
     "ten thousand empty folders": r"holds more than 10000 entries; no model does",
     "code planted": r"code/sitecustomize\.py: undeclared",
-    "loader module swapped": r"loader_module is 'attacker_loader', expected 'mlflow_graphids'",
+    "loader module swapped": r"loader_module is 'planted_loader', expected 'mlflow_graphids'",
     "loader module swapped in the manifest": r"manifest\.json: loader_module is 'os', expected 'mlflow_graphids'",
     "weights a pickle that the manifest declares": r"weights\.safetensors: expected a safetensors file",
     "reader planted": "",
@@ -107,15 +107,15 @@ REASONS = {
 }
 
 
-def test_every_attack_has_its_sentence() -> None:
-    assert ATTACKS.keys() == REASONS.keys()
+def test_every_way_of_tampering_has_its_message() -> None:
+    assert TAMPERING.keys() == REASONS.keys()
     assert {name for name, reason in REASONS.items() if not reason} == INVISIBLE_WITHOUT_ANCHOR
 
 
-@pytest.mark.parametrize("attack", ATTACKS)
-def test_with_a_pinned_digest_every_attack_is_refused(saved: Saved, attack: str) -> None:
+@pytest.mark.parametrize("tampering", TAMPERING)
+def test_with_a_pinned_digest_every_tampered_model_is_refused(saved: Saved, tampering: str) -> None:
     folder, digest = saved
-    ATTACKS[attack](folder)
+    TAMPERING[tampering](folder)
 
     with pytest.raises(
         IntegrityError,
@@ -125,22 +125,22 @@ def test_with_a_pinned_digest_every_attack_is_refused(saved: Saved, attack: str)
     assert not marker_of(folder).exists()
 
 
-@pytest.mark.parametrize("attack", [name for name in ATTACKS if name not in INVISIBLE_WITHOUT_ANCHOR])
-def test_without_an_anchor_whatever_does_not_agree_with_itself_is_refused(saved: Saved, attack: str) -> None:
+@pytest.mark.parametrize("tampering", [name for name in TAMPERING if name not in INVISIBLE_WITHOUT_ANCHOR])
+def test_without_an_anchor_whatever_does_not_agree_with_itself_is_refused(saved: Saved, tampering: str) -> None:
     folder, _ = saved
-    ATTACKS[attack](folder)
+    TAMPERING[tampering](folder)
 
     started = time.perf_counter()
-    with pytest.raises(IntegrityError, match=re.compile(REASONS[attack], flags=re.DOTALL)):
+    with pytest.raises(IntegrityError, match=re.compile(REASONS[tampering], flags=re.DOTALL)):
         load_model(folder, policy="integrity-only")
     assert time.perf_counter() - started < 5  # nothing waits, and nothing reads a terabyte
     assert not marker_of(folder).exists()
 
 
-@pytest.mark.parametrize("attack", ["code planted", "loader module swapped", "undeclared pickle", "reader planted"])
-def test_nothing_planted_runs_through_any_of_our_doors(saved: Saved, attack: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("tampering", ["code planted", "loader module swapped", "undeclared pickle", "reader planted"])
+def test_nothing_planted_runs_through_any_of_our_doors(saved: Saved, tampering: str, tmp_path: Path) -> None:
     folder, digest = saved
-    ATTACKS[attack](folder)
+    TAMPERING[tampering](folder)
     path, modules = list(sys.path), set(sys.modules)
     capture = tmp_path / "capture.csv"
     capture.write_text("timestamp,arbitration_id,data_field,attack\n")
@@ -160,12 +160,12 @@ def test_nothing_planted_runs_through_any_of_our_doors(saved: Saved, attack: str
 
     assert not marker_of(folder).exists()
     assert sys.path == path
-    assert not {name for name in set(sys.modules) - modules if "attacker" in name}
+    assert not {name for name in set(sys.modules) - modules if "planted" in name}
 
 
 def test_a_planted_reader_stays_shut_even_where_the_folder_agrees_with_itself(saved: Saved) -> None:
     folder, _ = saved
-    ATTACKS["reader planted"](folder)
+    TAMPERING["reader planted"](folder)
 
     assert load_model(folder, policy="integrity-only").capture_reader is None
     with pytest.raises(IntegrityError, match=r"reader\.pkl is code, and nothing outside the artifact says whose"):
@@ -227,7 +227,7 @@ def test_the_folder_itself_may_be_reached_through_a_link(saved: Saved, tmp_path:
     assert verify_model(tmp_path / "current", expected_digest=saved[1]) == saved[1]
 
 
-def test_an_attack_on_a_copy_leaves_the_model_whole(saved: Saved, tmp_path: Path) -> None:
-    attacked_copy(saved[0], "weights cut", tmp_path / "copy")
+def test_tampering_with_a_copy_leaves_the_model_whole(saved: Saved, tmp_path: Path) -> None:
+    tampered_copy(saved[0], "weights cut", tmp_path / "copy")
 
     assert verify_model(saved[0], expected_digest=saved[1]) == saved[1]

@@ -13,7 +13,8 @@ from graphids.commands import cli
 from graphids.core.classifier import WindowClassifier
 from graphids.options import OptionError
 from mlflow_graphids import IntegrityError, load_model, log_model, save_model, sign_model, verify_model
-from support.attacks import ATTACKS, flip_bit
+from support.damage import flip_bit
+from support.tampering import TAMPERING
 
 pytest.importorskip("model_signing", reason="needs the extra sign")
 from cryptography.hazmat.primitives import serialization
@@ -62,15 +63,15 @@ def test_the_library_alone_verifies_the_same_signature(saved: Saved, keys: tuple
     arguments = ["--signature", str(signature), "--public_key", str(keys[1])]
 
     assert subprocess.run([*command, *arguments], capture_output=True, check=False).returncode == 0
-    ATTACKS["one bit of the weights flipped"](saved[0])
+    TAMPERING["one bit of the weights flipped"](saved[0])
     assert subprocess.run([*command, *arguments], capture_output=True, check=False).returncode != 0
 
 
-@pytest.mark.parametrize("attack", ["one bit of the weights flipped", "threshold changed and every digest repaired"])
+@pytest.mark.parametrize("tampering", ["one bit of the weights flipped", "threshold changed and every digest repaired"])
 def test_a_changed_model_does_not_pass_for_the_signed_one(
-    saved: Saved, keys: tuple[Path, Path], signature: Path, attack: str
+    saved: Saved, keys: tuple[Path, Path], signature: Path, tampering: str
 ) -> None:
-    ATTACKS[attack](saved[0])
+    TAMPERING[tampering](saved[0])
 
     with pytest.raises(IntegrityError, match=rf"(from signature {signature}|weights.safetensors: expected sha256)"):
         load_model(saved[0], signature=signature, public_key=keys[1])
@@ -152,7 +153,7 @@ def test_a_genuine_signature_of_something_else_is_refused(
 def test_only_a_model_that_verifies_is_signed(saved: Saved, keys: tuple[Path, Path]) -> None:
     with pytest.raises(IntegrityError, match="nothing outside the artifact says"):
         sign_model(saved[0], keys[0])
-    ATTACKS["weights cut"](saved[0])
+    TAMPERING["weights cut"](saved[0])
     with pytest.raises(IntegrityError, match=r"weights\.safetensors: expected"):
         sign_model(saved[0], keys[0], expected_digest=saved[1])
 

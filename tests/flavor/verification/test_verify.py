@@ -12,7 +12,8 @@ import pytest
 from graphids.commands import cli
 from mlflow_graphids import verification_report
 from mlflow_graphids.verification import folder as verification
-from support.attacks import ATTACKS, MANIFEST, flip_bit
+from support.damage import flip_bit
+from support.tampering import MANIFEST, TAMPERING
 
 Saved = tuple[Path, str]
 
@@ -56,7 +57,7 @@ def test_every_kind_of_damage_has_its_own_word(saved: Saved) -> None:
         "requirements.txt": "not a regular file",
         "weights.safetensors": "truncated",
     }
-    ATTACKS["weights missing"](folder)
+    TAMPERING["weights missing"](folder)
     states = {file.path: str(file.state) for file in verification_report(folder, expected_digest=digest).files}
     assert states["weights.safetensors"] == "missing"
 
@@ -130,7 +131,7 @@ def test_json_is_also_printed_where_nothing_could_be_compared(saved: Saved, caps
 
 
 def test_the_sentence_on_standard_error_says_what_to_do(saved: Saved, capsys: pytest.CaptureFixture[str]) -> None:
-    ATTACKS["weights cut"](saved[0])
+    TAMPERING["weights cut"](saved[0])
 
     with pytest.raises(SystemExit, match="3"):
         cli.main(["verify", str(saved[0]), "--expected-digest", saved[1]])

@@ -1,8 +1,8 @@
-"""What a writer of its folder can do to a saved model: each attack of `tests/support/attacks.py`, at each door.
+"""What anyone who can write to its folder may do to a saved model: all of `tests/support/tampering.py`, at each door.
 
-A hit is a refusal. Held to a digest from outside, every attack has to be refused; without one (integrity-only) all
-but those after which the folder agrees with itself. Nothing that was planted may run. An attack that makes a door
-wait for ever ends the shard at its time limit.
+A hit is a refusal. Held to a digest from outside, every tampered model has to be refused; without one (integrity-only)
+all but those whose folder agrees with itself. Nothing that was planted may run. If a door waits for ever, the shard's
+time limit ends it.
 """
 
 import mlflow
@@ -12,21 +12,21 @@ from faults.crew import Shard
 from faults.damage import write_files
 from faults.scenes import fresh
 from faults.table import Tally, Wrong
-from support.attacks import ATTACKS, INVISIBLE_WITHOUT_ANCHOR, attacked_copy, marker_of
+from support.tampering import INVISIBLE_WITHOUT_ANCHOR, TAMPERING, marker_of, tampered_copy
 
 
-def attack_list(shard: Shard) -> Tally:
-    """All attacks, whatever `cases` says."""
+def tamper(shard: Shard) -> Tally:
+    """Every way of tampering, whatever `cases` says."""
     tally, saved = Tally(), shard.subjects.old
     whole = shard.folder / "whole"
     write_files(saved.model, whole)
-    for attack in ATTACKS:
-        folder = attacked_copy(whole, attack, fresh(shard.folder / "attacked") / "model")
+    for tampering in TAMPERING:
+        folder = tampered_copy(whole, tampering, fresh(shard.folder / "tampered") / "model")
         answers = {
             "load_model": doors.load_model(folder, saved.digest),
             "verify": doors.verify(folder, saved.digest),
         }
-        if attack not in INVISIBLE_WITHOUT_ANCHOR:
+        if tampering not in INVISIBLE_WITHOUT_ANCHOR:
             answers["load_model, integrity-only"] = doors.answer(
                 lambda folder=folder: mlflow.graphids.load_model(str(folder), policy="integrity-only")
             )
@@ -34,5 +34,5 @@ def attack_list(shard: Shard) -> Tally:
             wrong: Wrong | None = {"loaded": "undetected", "refused": None}.get(answer.kind, "other_errors")  # type: ignore[assignment]
             if marker_of(folder).exists():
                 wrong = "undetected"
-            tally.add(hit=answer.kind == "refused", wrong=wrong, example=f"{attack}, {door}: {answer.said}")
+            tally.add(hit=answer.kind == "refused", wrong=wrong, example=f"{tampering}, {door}: {answer.said}")
     return tally

@@ -1,8 +1,8 @@
-"""What can be done to a saved model by whoever writes to its folder: one function per attack, by a name that says it.
+"""Tampering with a saved model: what anyone who can write to its folder may do, one function per way, named after it.
 
-Every attack of `ATTACKS` must be refused where the digest is pinned outside the folder. Where it is not, all but
-`INVISIBLE_WITHOUT_ANCHOR` must be: there the folder agrees with itself, which is why a digest beside the bytes proves
-nothing about who wrote them.
+Everything in `TAMPERING` must be refused if the digest is pinned outside the folder. If it is not, all but
+`INVISIBLE_WITHOUT_ANCHOR` must be: after those the folder agrees with itself, which is why a digest beside the bytes
+proves nothing about who wrote them.
 """
 
 import contextlib
@@ -22,16 +22,11 @@ import safetensors.torch
 import yaml
 
 from graphids._fs import digest_file
+from support.damage import flip_bit
 
 WEIGHTS, MODEL, MANIFEST, MLMODEL = "weights.safetensors", "model.json", "manifest.json", "MLmodel"
 _SPARSE_BYTES = 1 << 40
-Attack = Callable[[Path], None]
-
-
-def flip_bit(path: Path, offset: int) -> None:
-    data = bytearray(path.read_bytes())
-    data[offset] ^= 1
-    path.write_bytes(data)
+Tamper = Callable[[Path], None]
 
 
 def edit_mlmodel(folder: Path, edit: Callable[[dict[str, Any]], object]) -> None:
@@ -72,8 +67,8 @@ def _with_manifest_text(replace: Callable[[bytes], bytes], folder: Path) -> None
     write_manifest(folder, replace((folder / MANIFEST).read_bytes()))
 
 
-def _declare(*paths: str) -> Attack:
-    """List more files, each with the true size and digest of the weights."""
+def _declare(*paths: str) -> Tamper:
+    """List more files, each with the size and digest of the weights."""
     return partial(_with_manifest, lambda m: m["files"].extend({**m["files"][1], "path": path} for path in paths))
 
 
@@ -131,8 +126,10 @@ def _folders_beyond_any_path(folder: Path) -> None:
 
 
 def _ten_thousand_folders(folder: Path) -> None:
-    for number in range(10_001):
-        (folder / "code" / str(number // 100) / str(number)).mkdir(parents=True)
+    for outer in range(101):
+        (folder / "code" / str(outer)).mkdir(parents=True)
+        for inner in range(100):
+            os.mkdir(folder / "code" / str(outer) / str(inner))  # noqa: PTH102 -- in half the time of Path's
 
 
 def _pipe(name: str, folder: Path) -> None:
@@ -144,7 +141,7 @@ def _device(folder: Path) -> None:
     (folder / WEIGHTS).unlink()
     try:
         os.mknod(folder / WEIGHTS, stat.S_IFCHR | 0o600, os.makedev(1, 5))  # /dev/zero
-    except PermissionError:  # only root makes devices; a socket is no file either
+    except PermissionError:  # only root makes devices; a socket is not a regular file either
         os.mknod(folder / WEIGHTS, stat.S_IFSOCK | 0o600)
 
 
@@ -164,7 +161,7 @@ class _Payload:
 
 
 def marker_of(folder: Path) -> Path:
-    """What exists once code that an attack planted has run."""
+    """The folder that planted code makes when it runs."""
     return folder.parent / f"{folder.name}-code-has-run"
 
 
@@ -194,8 +191,8 @@ def _plant_code(folder: Path) -> None:
 
 
 def _other_loader(folder: Path) -> None:
-    _write("code/attacker_loader.py", f"import os\nos.makedirs({os.fspath(marker_of(folder))!r})\n".encode(), folder)
-    edit_mlmodel(folder, lambda m: m["flavors"]["python_function"].update(loader_module="attacker_loader", code="code"))
+    _write("code/planted_loader.py", f"import os\nos.makedirs({os.fspath(marker_of(folder))!r})\n".encode(), folder)
+    edit_mlmodel(folder, lambda m: m["flavors"]["python_function"].update(loader_module="planted_loader", code="code"))
 
 
 def _nan_weight(folder: Path) -> None:
@@ -223,7 +220,7 @@ def _infinite_threshold(folder: Path) -> None:
     reseal(folder)
 
 
-ATTACKS: dict[str, Attack] = {
+TAMPERING: dict[str, Tamper] = {
     # Files.
     "one bit of the weights flipped": lambda f: flip_bit(f / WEIGHTS, (f / WEIGHTS).stat().st_size // 2),
     "one bit of model.json flipped": lambda f: flip_bit(f / MODEL, (f / MODEL).stat().st_size // 2),
@@ -323,8 +320,8 @@ ATTACKS: dict[str, Attack] = {
 INVISIBLE_WITHOUT_ANCHOR = frozenset({"threshold changed and every digest repaired", "reader planted"})
 
 
-def attacked_copy(folder: Path, attack: str, target: Path) -> Path:
-    """A copy of a saved model after an attack; the model itself stays whole."""
+def tampered_copy(folder: Path, tampering: str, target: Path) -> Path:
+    """A tampered copy of a saved model, which itself stays whole."""
     shutil.copytree(folder, target)
-    ATTACKS[attack](target)
+    TAMPERING[tampering](target)
     return target
