@@ -12,7 +12,7 @@ from graphids.core.classifier import WindowClassifier
 from graphids.core.data.preprocessing import STATISTICS, Preprocessing
 from graphids.core.graphs.packed import EDGE_FEATURES, NODE_FEATURES, Column
 from graphids.core.models.gat import GAT
-from mlflow_graphids.verification.manifest import MODEL_FILE, WEIGHTS_FILE
+from mlflow_graphids.verification.manifest import MODEL_FILE, WEIGHTS_FILE, version_advice
 from mlflow_graphids.verification.strict import Buffer, parse_json, render_json
 
 FORMAT_VERSION = 1
@@ -51,11 +51,15 @@ def to_payload(classifier: WindowClassifier) -> dict[str, bytes]:
 
 
 class IncompatibleModelError(ValueError):
-    """An undamaged model that needs another version of graphids; the message names the difference."""
+    """An undamaged model that needs another version of graphids; the message says what differs and which version."""
 
 
-def from_payload(payload: Mapping[str, Buffer]) -> WindowClassifier:
+def from_payload(payload: Mapping[str, Buffer], *, written_by: str) -> WindowClassifier:
     """Classifier from verified bytes. Its tensors are views of `payload`'s buffers, which must not be written to again.
+
+    Args:
+        payload: Content by path.
+        written_by: The version of graphids that wrote it, for messages.
 
     Raises:
         IntegrityError: If a payload file is not declared or malformed, the parts contradict each other, or a weight
@@ -66,7 +70,7 @@ def from_payload(payload: Mapping[str, Buffer]) -> WindowClassifier:
         raise IntegrityError(f"The manifest does not declare {', '.join(missing)}, which every model consists of.")
     description = parse_json(payload[MODEL_FILE], MODEL_FILE)
     try:
-        _require_same_features(description)
+        _require_same_features(description, written_by)
         tensors = tensors_in(payload[WEIGHTS_FILE])
         statistics = {name: tensors.pop(STATISTIC + name).numpy() for name in STATISTICS}
         raw_head = tensors.pop(RAW_HEAD, None)
@@ -85,7 +89,7 @@ def from_payload(payload: Mapping[str, Buffer]) -> WindowClassifier:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise IntegrityError(
             f"{MODEL_FILE} and {WEIGHTS_FILE}: expected the parts of one model, found otherwise ({reason}). "
-            "Log the model again from its run."
+            f"{version_advice(written_by)}"
         ) from error
 
 
@@ -163,11 +167,10 @@ def _columns(columns: Sequence[Column]) -> list[dict[str, str]]:
     return [{"name": column.name, "unit": column.unit} for column in columns]
 
 
-def _require_same_features(description: Mapping[str, Any]) -> None:
+def _require_same_features(description: Mapping[str, Any], written_by: str) -> None:
     if (version := description.get("format_version")) != FORMAT_VERSION:
         raise IncompatibleModelError(
-            f"{MODEL_FILE} has format version {version}, expected {FORMAT_VERSION}. "
-            "Install the version of graphids that the model's requirements.txt names."
+            f"{MODEL_FILE}: format_version is {version!r:.80}, expected {FORMAT_VERSION}. {version_advice(written_by)}"
         )
     for name, columns in (("node_features", NODE_FEATURES), ("edge_features", EDGE_FEATURES)):
         if description[name] != _columns(columns):
@@ -176,7 +179,7 @@ def _require_same_features(description: Mapping[str, Any]) -> None:
             difference = sorted(trained ^ computed) or "only their order"
             raise IncompatibleModelError(
                 f"{MODEL_FILE}: the model was trained on other {name} than this graphids computes; they differ in "
-                f"{difference}. Install the version of graphids that the model's requirements.txt names."
+                f"{difference}. {version_advice(written_by)}"
             )
 
 

@@ -63,7 +63,7 @@ def load_model(
             undeclared; all are listed.
         OptionError: If an argument is malformed; a ValueError.
         ValueError: If the model needs another version of graphids, or its reader another Python or cloudpickle.
-        FileNotFoundError: If `model_uri` is a path and no folder lies there.
+        FileNotFoundError: If `model_uri` is a path and there is no such folder.
         MlflowException: If the run, model, version or alias does not exist.
     """
     trust = Trust.of(policy, expected_digest, signature, public_key)
@@ -123,7 +123,7 @@ def _classifier(
     reader: Callable[[Path], Frames] | None = None,
 ) -> VerifiedClassifier:
     return VerifiedClassifier.of(
-        from_payload(verified.content),
+        from_payload(verified.content, written_by=verified.manifest.graphids_version),
         digest=verified.digest,
         anchored=anchored,
         model_id=model_id,

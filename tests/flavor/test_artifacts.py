@@ -6,6 +6,7 @@ from itertools import chain
 import pytest
 import torch
 
+from graphids import __version__
 from graphids.core.classifier import WindowClassifier
 from graphids.core.models.gat import GAT
 from mlflow_graphids.artifacts import from_payload, to_payload
@@ -19,7 +20,7 @@ def test_a_network_of_any_kind_comes_back_ready_to_score_and_to_train(
     gat = GAT(**{**classifier.gat.architecture(), "layers": 2, "jumping": jumping})
     original = replace(classifier, gat=gat, tau_record={})
 
-    loaded = from_payload(to_payload(original))
+    loaded = from_payload(to_payload(original), written_by=__version__)
 
     assert loaded.gat.state_dict().keys() == gat.state_dict().keys()
     assert [t.dtype for t in loaded.gat.parameters()] == [t.dtype for t in gat.parameters()]
@@ -33,6 +34,6 @@ def test_loading_draws_no_random_numbers(classifier: WindowClassifier) -> None:
     payload = to_payload(classifier)
     before = torch.get_rng_state()
 
-    from_payload(payload)
+    from_payload(payload, written_by=__version__)
 
     assert torch.equal(torch.get_rng_state(), before)

@@ -252,7 +252,7 @@ def test_a_path_where_no_folder_lies_is_not_taken_for_a_model_without_an_anchor(
     path = saved[0].parent / name
 
     for expected_digest in (None, saved[1]):
-        with pytest.raises(FileNotFoundError, match=rf"{name}: there is no such folder. Expected .* models:/name/version"):
+        with pytest.raises(FileNotFoundError, match=rf"{name}: there is no such folder. Expected .* models:/name"):
             verify_model(path, expected_digest=expected_digest)
 
 
@@ -309,17 +309,6 @@ def test_weights_that_are_not_finite_are_neither_saved_nor_loaded(
     with pytest.raises(ValueError, match=r"not finite cannot be saved: tau_norm.raw_head"):
         save_model(replace(classifier, tau_record={"tau": 1.0, "key": "k", "raw_head": raw_head}), tmp_path / "bad")
     assert not (tmp_path / "bad").exists()
-
-
-def test_a_model_trained_on_other_features_is_refused_with_the_difference(saved: Saved) -> None:
-    folder, _ = saved
-    model = json.loads((folder / "model.json").read_text())
-    model["node_features"][0]["name"] = "entropy"
-    (folder / "model.json").write_text(json.dumps(model))
-    reseal(folder)
-
-    with pytest.raises(ValueError, match=r"other node_features .*entropy.*Install the version of graphids"):
-        load_model(folder, policy="integrity-only")
 
 
 def test_a_changed_copy_of_a_verified_model_does_not_claim_to_be_verified(saved: Saved) -> None:

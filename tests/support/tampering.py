@@ -293,7 +293,7 @@ TAMPERING: dict[str, Tamper] = {
     "manifest with NaN": partial(_with_manifest_text, lambda _: b'{"format_version": NaN}'),
     "manifest that is not UTF-8": partial(_with_manifest_text, lambda data: data.replace(b"files", b"f\xffles", 1)),
     "manifest in UTF-16": partial(_with_manifest_text, lambda data: data.decode().encode("utf-16")),
-    "manifest of another version": partial(_with_manifest, lambda m: m.update(format_version=2)),
+    "manifest of another version": partial(_with_manifest, lambda m: m.update(format_version=3)),
     "manifest with an unknown key": partial(_with_manifest, lambda m: m.update(loader="os")),
     # MLmodel.
     "signature changed": partial(_with_mlmodel, lambda m: m["signature"].update(params=None)),
