@@ -34,7 +34,12 @@ CORE = (
 )
 FLAVOR = (
     ("mlflow_graphids.verification",),
-    ("mlflow_graphids.artifacts", "mlflow_graphids.frames_schema", "mlflow_graphids.verifying"),
+    (
+        "mlflow_graphids.artifacts",
+        "mlflow_graphids.environment",
+        "mlflow_graphids.frames_schema",
+        "mlflow_graphids.verifying",
+    ),
     ("mlflow_graphids.pyfunc_wrapper", "mlflow_graphids.reader"),
     ("mlflow_graphids.saving",),
     ("mlflow_graphids.loading",),

@@ -11,6 +11,7 @@ from packaging.utils import canonicalize_name
 import mlflow_graphids
 from graphids import __version__
 from graphids.commands.cli import main
+from mlflow_graphids.verification import signing
 from support.paths import ROOT
 
 
@@ -53,8 +54,6 @@ def test_the_flavor_requires_the_versions_of_the_constraints() -> None:
     pins = _constraints()
     for text in mlflow_graphids.get_default_pip_requirements():
         requirement = Requirement(text)
-        if requirement.name == "graphids":
-            continue
         assert str(requirement.specifier) == f"=={pins[canonicalize_name(requirement.name)]}", text
 
 
@@ -77,3 +76,9 @@ def test_the_command_line_says_its_version(capsys: pytest.CaptureFixture[str]) -
         main(["--version"])
 
     assert capsys.readouterr().out == f"graphids {__version__}\n"
+
+
+def test_the_message_about_signatures_names_what_the_extra_installs() -> None:
+    sign = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["sign"]
+
+    assert sign[0] == signing.LIBRARY

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from graphids._fs import IntegrityError
     from mlflow_graphids.artifacts import IncompatibleModelError
+    from mlflow_graphids.environment import get_default_conda_env, get_default_pip_requirements
     from mlflow_graphids.loading import _load_pyfunc, load_model
-    from mlflow_graphids.saving import get_default_conda_env, get_default_pip_requirements, log_model, save_model
+    from mlflow_graphids.saving import log_model, save_model
     from mlflow_graphids.serving.scoring_app import ServerLimits
     from mlflow_graphids.serving.server import serve
     from mlflow_graphids.verification.manifest import FLAVOR_NAME
@@ -37,8 +38,9 @@ __all__ = [
 _MODULES = {
     "graphids._fs": ("IntegrityError",),
     "mlflow_graphids.artifacts": ("IncompatibleModelError",),
+    "mlflow_graphids.environment": ("get_default_conda_env", "get_default_pip_requirements"),
     "mlflow_graphids.loading": ("_load_pyfunc", "load_model"),
-    "mlflow_graphids.saving": ("get_default_conda_env", "get_default_pip_requirements", "log_model", "save_model"),
+    "mlflow_graphids.saving": ("log_model", "save_model"),
     "mlflow_graphids.serving.scoring_app": ("ServerLimits",),
     "mlflow_graphids.serving.server": ("serve",),
     "mlflow_graphids.verification.manifest": ("FLAVOR_NAME",),

@@ -2,25 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import mlflow
-import yaml  # type: ignore[import-untyped]
 from mlflow import pyfunc
 from mlflow.models import Model, ModelInputExample, ModelSignature
 from mlflow.models.model import ModelInfo
 from mlflow.models.utils import _save_example
 from mlflow.tracking import MlflowClient
 from mlflow.tracking._model_registry import DEFAULT_AWAIT_MAX_SLEEP_SECONDS
-from mlflow.utils.environment import (
-    _mlflow_conda_env,
-    _process_conda_env,
-    _process_pip_requirements,
-    _PythonEnv,
-    _validate_env_arguments,
-)
+from mlflow.utils.environment import _validate_env_arguments
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from mlflow.utils.model_utils import _validate_and_copy_code_paths, _validate_and_prepare_target_save_path
 
@@ -28,6 +20,7 @@ from graphids._fs import digest_bytes, publish_bytes
 from graphids.core.classifier import WindowClassifier
 from graphids.logged_model import DIGEST_KEY, set_anchor
 from mlflow_graphids.artifacts import to_payload
+from mlflow_graphids.environment import write_environment
 from mlflow_graphids.frames_schema import default_signature
 from mlflow_graphids.pyfunc_wrapper import own_settings, require_known
 from mlflow_graphids.reader import CaptureReader, pickle_reader, reader_versions
@@ -43,36 +36,8 @@ from mlflow_graphids.verification.manifest import (
     render_manifest,
 )
 
-# What scoring imports. `graphids` is on no package index: an environment that is built from these needs a wheel of it
-# in reach (PIP_FIND_LINKS), or `pip_requirements` that name one.
-REQUIREMENTS = (
-    "cloudpickle",
-    "graphids",
-    "mlflow",
-    "numba",
-    "numpy",
-    "pandas",
-    "safetensors",
-    "torch",
-    "torch-geometric",
-    "torchmetrics",
-)
-
 # Digest of the model that `log_model` has just saved and MLflow now validates in this process.
 digest_being_logged: ContextVar[str | None] = ContextVar("digest_being_logged", default=None)
-
-
-def get_default_pip_requirements() -> list[str]:
-    """Requirements at their installed versions, without local labels such as `+cpu`, which no index serves."""
-    return [f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS]
-
-
-def get_default_conda_env() -> dict[str, Any]:
-    """Conda environment with `get_default_pip_requirements`."""
-    environment: dict[str, Any] = _mlflow_conda_env(  # type: ignore[no-untyped-call]
-        additional_pip_deps=get_default_pip_requirements(), install_mlflow=False
-    )
-    return environment
 
 
 def save_model(
@@ -101,7 +66,7 @@ def save_model(
         signature: By default the one of `frames_schema`.
         input_example: A table of at least `window_size` frames, or a tuple of it and a dict of params.
         conda_env: As in every MLflow flavor.
-        pip_requirements: As in every MLflow flavor; default `get_default_pip_requirements`.
+        pip_requirements: As in every MLflow flavor; by default `get_default_pip_requirements`.
         extra_pip_requirements: As in every MLflow flavor.
         code_paths: Files and folders that `mlflow.pyfunc` puts on `sys.path`. They are part of the digest;
             `load_model` imports none of them.
@@ -147,7 +112,7 @@ def save_model(
     _save_example(mlflow_model, input_example, str(folder))
     _describe(mlflow_model, manifest, code, metadata, settings)
     mlflow_model.save(str(folder / MLMODEL_FILE))
-    _write_environment(folder, conda_env, pip_requirements, extra_pip_requirements)
+    write_environment(folder, conda_env, pip_requirements, extra_pip_requirements)
     return digest_bytes(manifest)
 
 
@@ -283,19 +248,3 @@ def _describe(
     mlflow_model.add_flavor(FLAVOR_NAME, **section)
     digests = {DIGEST_KEY: section["digest"], f"{FLAVOR_NAME}.files": dict(section["files"])}
     mlflow_model.metadata = {**(mlflow_model.metadata or {}), **(metadata or {}), **digests}
-
-
-def _write_environment(folder: Path, conda_env: Any, pip_requirements: Any, extra_pip_requirements: Any) -> None:
-    """Write conda.yaml, requirements.txt, python_env.yaml and, where requirements name constraints, these."""
-    if conda_env is None:
-        # Given explicitly: MLflow would otherwise load the model in a subprocess to see what it imports.
-        environment, requirements, constraints = _process_pip_requirements(  # type: ignore[no-untyped-call]
-            get_default_pip_requirements(), pip_requirements, extra_pip_requirements
-        )
-    else:
-        environment, requirements, constraints = _process_conda_env(conda_env)  # type: ignore[no-untyped-call]
-    (folder / "conda.yaml").write_text(yaml.safe_dump(environment, default_flow_style=False))
-    (folder / "requirements.txt").write_text("\n".join(requirements))
-    if constraints:
-        (folder / "constraints.txt").write_text("\n".join(constraints))
-    _PythonEnv.current().to_yaml(str(folder / "python_env.yaml"))  # type: ignore[no-untyped-call]

@@ -387,8 +387,14 @@ def test_model_config_sets_the_defaults_of_the_params(
 def test_requirements_pin_installed_versions_that_an_index_can_serve(saved: Saved) -> None:
     requirements = (saved[0] / "requirements.txt").read_text().split()
 
-    assert {line.partition("==")[0] for line in requirements} >= {"graphids", "mlflow", "torch", "torch-geometric"}
+    assert {line.partition("==")[0] for line in requirements} >= {"mlflow", "torch", "torch-geometric"}
     assert all("==" in line and "+" not in line for line in requirements)
+
+
+def test_no_environment_file_asks_an_index_for_graphids(saved: Saved) -> None:
+    """On the public index the name belongs to another project."""
+    for name in ("requirements.txt", "conda.yaml", "python_env.yaml"):
+        assert "graphids" not in (saved[0] / name).read_text()
 
 
 def test_a_loaded_model_reads_as_one_line(saved: tuple[Path, str]) -> None:

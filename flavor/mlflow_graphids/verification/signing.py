@@ -19,6 +19,7 @@ from graphids.options import OptionError
 from mlflow_graphids.verification.manifest import MANIFEST_FILE, MLMODEL_FILE, is_digest
 from mlflow_graphids.verification.verdict import Verified
 
+LIBRARY = "model-signing>=1.1.1,<1.2"
 PASSWORD_VARIABLE = "GRAPHIDS_SIGNING_PASSWORD"
 _MAX_SIGNATURE_BYTES = 1 << 24
 _MAX_KEY_BYTES = 1 << 16
@@ -120,7 +121,8 @@ def _library() -> tuple[Any, Any, Any, Any]:
         from model_signing._signing import sign_ec_key, sign_sigstore_pb
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f"Signatures need the library model-signing ({error}). Install it with: pip install 'graphids[sign]'.",
+            f"Signatures need the library model-signing ({error}). Run: pip install '{LIBRARY}' pyOpenSSL, "
+            "which is what the extra `sign` installs.",
             name=error.name,
         ) from error
     return hashing, signing, sign_ec_key, sign_sigstore_pb
