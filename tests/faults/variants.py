@@ -54,7 +54,7 @@ class _OsWithoutFsync:
 
     @staticmethod
     def fsync(descriptor: int) -> None:
-        """Promise what is not done."""
+        """Do nothing."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(os, name)
@@ -65,7 +65,7 @@ def _without_fsync() -> AbstractContextManager[object]:
 
 
 def _hash_then_reopen() -> AbstractContextManager[object]:
-    """The bytes that are parsed come from a second look at the path."""
+    """The bytes that are parsed come from opening the path a second time."""
     read = files.OpenedFile.read
 
     def read_again(self: files.OpenedFile, *arguments: Any) -> tuple[memoryview, str]:
@@ -78,7 +78,7 @@ def _hash_then_reopen() -> AbstractContextManager[object]:
 
 @contextmanager
 def _sidecar_after_rename() -> Iterator[None]:
-    """The checkpoint takes its place first, then its digest does."""
+    """The checkpoint is renamed into place first, then its sidecar."""
 
     def save(obj: object, path: str | os.PathLike[str]) -> str:
         path, data = Path(path), obj if isinstance(obj, bytes) else _serialized(obj)
@@ -98,7 +98,7 @@ def _serialized(obj: object) -> bytes:
 
 
 def _mapped() -> AbstractContextManager[object]:
-    """What is hashed, and parsed in place, is the file itself: whoever writes to it later changes the weights."""
+    """The file itself is hashed and parsed in place: a later write to it changes the weights."""
 
     def read(self: files.OpenedFile, *_: Any) -> tuple[memoryview, str]:
         data = memoryview(mmap.mmap(self.descriptor, self.size, access=mmap.ACCESS_COPY))
@@ -108,7 +108,7 @@ def _mapped() -> AbstractContextManager[object]:
 
 
 def _digest_only_in_the_folder() -> AbstractContextManager[object]:
-    """The model is held to the digest that lies beside it, whatever the caller or the registry says."""
+    """The model is held to the digest in its own folder, whatever the caller or the registry says."""
     verify = uri.verify_folder
 
     def verify_against_itself(folder: Path, _: str | None, origin: str, **options: Any) -> Any:
@@ -117,13 +117,13 @@ def _digest_only_in_the_folder() -> AbstractContextManager[object]:
     return patch.object(uri, "verify_folder", verify_against_itself)
 
 
-_SWAPPED_MODEL, _SWAPPED_CHECKPOINT = Probe(races.swaps, 90, 0, 10), Probe(races.swaps, 90, 1, 10)
-_POWER_LOSS, _KILLS, _READERS = (
-    Probe(power_loss.power_loss, 200, 1),
-    Probe(kills.kills, 20, 0, 5),
-    Probe(races.readers, 2, 0, 6),
-)
-_FORGERIES = Probe(forgery.forgeries, 4)
+# As few cases as find a variant in one round or two; more rounds follow where it is a matter of luck.
+_SWAPPED_MODEL = Probe(races.swaps, cases=60, number=0, rounds=15)
+_SWAPPED_CHECKPOINT = Probe(races.swaps, cases=45, number=1, rounds=20)
+_POWER_LOSS = Probe(power_loss.power_loss, cases=40, number=1)
+_KILLS = Probe(kills.kills, cases=10, rounds=10)
+_READERS = Probe(races.readers, cases=2, rounds=6)
+_FORGERIES = Probe(forgery.forgeries, cases=4)
 VARIANTS = (
     Variant("no fsync", _without_fsync, {"power loss": _POWER_LOSS}),
     Variant(
