@@ -88,7 +88,7 @@ def from_payload(payload: Mapping[str, Buffer], *, written_by: str) -> WindowCla
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise IntegrityError(
-            f"{MODEL_FILE} and {WEIGHTS_FILE}: expected the parts of one model, found otherwise ({reason}). "
+            f"{MODEL_FILE} and {WEIGHTS_FILE}: expected parts of one model, but they do not fit together ({reason}). "
             f"{version_advice(written_by)}"
         ) from error
 

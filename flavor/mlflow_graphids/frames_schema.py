@@ -1,8 +1,8 @@
-"""The tables at the door: a DataFrame of frames in, a DataFrame of scored windows out, and MLflow's signature for both.
+"""Tables in and out of a model: frames and scored windows as DataFrames, and MLflow's signature for both.
 
 Identifiers and payloads are strings of hex. MLflow has no union types, and a numeric column would turn the
-identifier `1E5` into 100000; integers are accepted where no signature stands in between. JSON lets them past the
-signature, so `mlflow.pyfunc` refuses them: the csv that holds 420 means 0x420, the integer 420 is 0x1A4.
+identifier `1E5` into 100000; integers are accepted only without a signature in between. JSON lets them past the
+signature, so `mlflow.pyfunc` refuses them: in csv 420 means 0x420, the integer 420 is 0x1A4.
 """
 
 import contextlib
@@ -29,8 +29,8 @@ from graphids.core.frames import (
 
 REQUIRED_COLUMNS = ("timestamp", "arbitration_id", "data_field")
 OPTIONAL_COLUMNS = ("channel",)
-MAX_CHANNELS = 256  # Frames.channel is a byte
-MAX_CHANNEL_NAME = 64  # characters; every row of the answer repeats it
+MAX_BUSES = 256  # Frames.channel is a byte
+MAX_BUS_NAME = 64  # characters; every row of the answer repeats the name
 
 _HEX_ID = re.compile(r"(?:0[xX])?([0-9A-Fa-f]{1,8})")
 _HEX_PAYLOAD = re.compile(r"(?:[0-9A-Fa-f]{2}){0,8}")
@@ -41,7 +41,7 @@ _EXPECTED_SECONDS = f"a finite number of seconds, less than {MAX_TIMESTAMP_S:g}"
 
 
 def default_signature() -> ModelSignature:
-    """MLflow signature of every graphids model; a param left at None is the model's own."""
+    """MLflow signature of every graphids model; a param left at None takes the model's own value."""
     return ModelSignature(
         inputs=Schema(
             [
@@ -83,7 +83,7 @@ def frames_from_table(table: pd.DataFrame, *, integer_ids: bool = True) -> Frame
 
     Raises:
         TypeError: If `table` is not a DataFrame.
-        DataError: If a column is missing or stands twice, or a value is missing, not finite or not what its column
+        DataError: If a column is missing or repeated, or a value is missing, not finite or not what its column
             holds; the message names the row, counted from 0, and the value.
     """
     if not isinstance(table, pd.DataFrame):
@@ -138,7 +138,7 @@ def _timestamps(column: "pd.Series[Any]") -> NDArray[np.float64]:
 
 
 def _seconds(row: int, value: object) -> float:
-    """A number as float; bool is an int to Python, and an int can be beyond every float."""
+    """A number as float; to Python a bool is an int, and an int can exceed every float."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         with contextlib.suppress(OverflowError):
             return float(value)
@@ -170,7 +170,7 @@ def _identifiers(column: "pd.Series[Any]", integer_ids: bool) -> tuple[NDArray[n
 
 
 def _payloads(values: Sequence[Any]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    # Regular expression first: bytes.fromhex alone would skip blanks.
+    # The regular expression first: bytes.fromhex alone would skip blanks.
     for row, value in enumerate(values):
         if not (isinstance(value, str) and _HEX_PAYLOAD.fullmatch(value)):
             raise _value_error(
@@ -189,21 +189,19 @@ def _channels(table: pd.DataFrame) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     if "channel" not in table.columns:
         return np.zeros(len(table), np.uint8), ("",)
     values = table["channel"].tolist()
-    # Beside other names the empty one is a missing value, as csv writes it.
+    # Among other names an empty one is a missing value, as csv writes it.
     nameless = all(value == "" for value in values)
     for row, value in enumerate(values):
-        if not (
-            isinstance(value, str) and (value or nameless) and value.isprintable() and len(value) <= MAX_CHANNEL_NAME
-        ):
+        if not (isinstance(value, str) and (value or nameless) and value.isprintable() and len(value) <= MAX_BUS_NAME):
             raise _value_error(
                 row,
                 "channel",
                 value,
-                f"the bus's name, at most {MAX_CHANNEL_NAME} printable characters, in every row or in none",
+                f"the bus's name, at most {MAX_BUS_NAME} printable characters, in every row or in none",
             )
     names = list(dict.fromkeys(values))
-    if len(names) > MAX_CHANNELS:
-        raise DataError(f"Column 'channel' names {len(names)} buses, expected at most {MAX_CHANNELS}.")
+    if len(names) > MAX_BUSES:
+        raise DataError(f"Column 'channel' names {len(names)} buses, expected at most {MAX_BUSES}.")
     number = {name: index for index, name in enumerate(names)}
     return np.array([number[value] for value in values], np.uint8), tuple(names) or ("",)
 
@@ -216,5 +214,5 @@ def short_repr(value: object) -> str:
     """`repr`, cut to a length that a message can hold; a value from outside can be megabytes long."""
     try:
         return _REPR.repr(value)
-    except ValueError:  # an integer of more digits than Python prints
+    except ValueError:  # an integer with more digits than Python prints
         return f"a number of type {type(value).__name__} too long to print"

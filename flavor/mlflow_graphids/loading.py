@@ -49,14 +49,14 @@ def load_model(
         model_uri: `models:/m-...`, `models:/name/version`, `models:/name@alias`, `runs:/<run_id>/name`, a folder, or
             any other URI that MLflow downloads.
         expected_digest: Root digest that the model must have, as `save_model` returned it. By default the one that
-            a signature names, or that the LoggedModel behind the URI is anchored to.
-        dst_path: Folder, empty or still to be made, that keeps the verified files; by default nothing is kept.
-        policy: "anchored", by default, refuses a model for which nothing outside the artifact names a digest;
+            a signature names, or that the URI's LoggedModel is anchored to.
+        dst_path: Folder, empty or yet to be made, for a copy of the verified files; by default nothing is kept.
+        policy: "anchored", the default, refuses a model for which nothing outside the artifact names a digest;
             "signed" also one without a valid signature. "integrity-only" accepts both, with a warning: damage is still
-            refused, tampering is not. GRAPHIDS_POLICY sets what an argument can only tighten.
+            refused, tampering is not. GRAPHIDS_POLICY sets a minimum that an argument can only tighten.
         signature: Detached signature of the model; `<folder>.sig` by default where a signature is demanded.
         public_key: PEM of the key that it must have been made with; by default the one that GRAPHIDS_PUBLIC_KEY names.
-        allow_code: Also load the capture reader that the model carries, which is code of whoever saved it.
+        allow_code: Also load the capture reader that the model carries, which is code of the one who saved it.
 
     Raises:
         IntegrityError: If there is no anchor, a signature does not verify, or a file is changed, missing, resized or
@@ -82,27 +82,31 @@ def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> Se
 
     Raises:
         IntegrityError: If the folder is damaged, not the model that GRAPHIDS_EXPECTED_DIGEST names, or GRAPHIDS_POLICY
-            demands more than can be known here.
+            demands more than can be established here.
     """
     being_logged = digest_being_logged.get()
     expected = being_logged or _pinned_digest(path)
-    # The interpreter has already run what lies in code/, and written its bytecode there.
+    # The interpreter has already run what is in code/, and written its bytecode there.
     verdict = verify_folder(Path(path), expected, EXPECTED_DIGEST_VARIABLE, tolerate_bytecode=True)
     verified = verdict.require_verified()
     return ServedClassifier(_classifier(verified, anchored=expected is not None, model_config=model_config))
 
 
 def _pinned_digest(path: str) -> str | None:
-    """The digest that the environment names, if the policy of the deployment can be met with it."""
+    """The digest that the environment names, if it is enough for the policy of the deployment."""
     policy, given = deployment_policy(), os.environ.get(EXPECTED_DIGEST_VARIABLE)
     if given:
         require_digest(given, EXPECTED_DIGEST_VARIABLE)
     if policy == "signed" or (policy == "anchored" and not given):
-        wanted = "a signature" if policy == "signed" else "a digest from outside the artifact"
-        way = "" if policy == "signed" else f"Set {EXPECTED_DIGEST_VARIABLE} to the model's graphids.digest, or "
+        doors = "`graphids serve` or mlflow.graphids.load_model."
+        if policy == "signed":
+            demanded, remedy = "a signature", f"Use {doors}"
+        else:
+            demanded = "a digest from outside the artifact"
+            remedy = f"Set {EXPECTED_DIGEST_VARIABLE} to the model's graphids.digest, or use {doors}"
         raise IntegrityError(
-            f"{path}: {POLICY_VARIABLE}={policy} demands {wanted}, and mlflow.pyfunc hands over a folder and nothing "
-            f"else. {way}{'Use' if not way else 'use'} `graphids serve` or mlflow.graphids.load_model."
+            f"{path}: {POLICY_VARIABLE}={policy} demands {demanded}, and mlflow.pyfunc hands over a folder and nothing "
+            f"else. {remedy}"
         )
     if not given:
         _logger.warning(

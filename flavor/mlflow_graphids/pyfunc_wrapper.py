@@ -1,4 +1,4 @@
-"""The model as its users hold it: raw frames in a DataFrame in, one row per window out."""
+"""The model as its users see it: a DataFrame of raw frames in, one row per window out."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -14,9 +14,9 @@ from graphids.core.classifier import DEFAULT_TOP_K, WindowClassifier, WindowScor
 from graphids.core.frames import DataError, Frames
 from mlflow_graphids.frames_schema import frames_from_table, short_repr, table_from_scores
 
-# Type and lowest value of every param of `predict`, and what a message says of them.
+# Type and lowest value of every param of `predict`, and how a message describes them.
 _RANGES: dict[str, tuple[Any, int, str]] = {
-    "threshold": (Real, 0, "a finite number of at least 0; scores lie between 0 and 1"),
+    "threshold": (Real, 0, "a finite number of at least 0; scores are between 0 and 1"),
     "stride": (Integral, 1, "a whole number of at least 1: frames between window starts"),
     "top_k": (Integral, 0, "a whole number of at least 0: arbitration IDs per alert"),
 }
@@ -33,9 +33,9 @@ class VerifiedClassifier(WindowClassifier):
         digest: sha256 of the manifest that its bytes were compared with, the `graphids.digest`.
         anchored: True if that digest came from outside the artifact (caller, LoggedModel or environment). False means
             that only the absence of accidental damage is known.
-        model_id: LoggedModel that the URI led to; None where it led to none.
-        model_config: Defaults of `predict`'s params where they differ from the classifier's own.
-        capture_reader: The reader that the model carries, where `load_model(..., allow_code=True)` loaded it.
+        model_id: LoggedModel that the URI resolved to; None if there is none.
+        model_config: Defaults of `predict`'s params that differ from the classifier's own.
+        capture_reader: The reader that the model carries, if `load_model(..., allow_code=True)` loaded it.
 
     Raises:
         ValueError: If `model_config` holds anything but `threshold`, `stride` and `top_k`.
@@ -64,7 +64,7 @@ class VerifiedClassifier(WindowClassifier):
         model_id: str | None = None,
         capture_reader: Callable[[Path], Frames] | None = None,
     ) -> "VerifiedClassifier":
-        """The same classifier, with what verification found."""
+        """The same classifier, with what verification established."""
         own = own_settings(classifier)
         verified = cls(
             **{part.name: getattr(classifier, part.name) for part in fields(WindowClassifier)},
@@ -77,7 +77,7 @@ class VerifiedClassifier(WindowClassifier):
         return verified
 
     def __repr__(self) -> str:
-        """What it is, on one line; weights are not for reading."""
+        """One line, without the weights."""
         window, tau = self.preprocessing, self.tau_record.get("tau")
         return (
             f"VerifiedClassifier(classes={list(window.classes)}, window_size={window.window_size}, "
@@ -89,13 +89,13 @@ class VerifiedClassifier(WindowClassifier):
         """Frames of a capture, by the reader that the model carries.
 
         Raises:
-            DataError: If none was loaded, it cannot read the capture or returned something else than frames, or
+            DataError: If no reader was loaded, it cannot read the capture or returns something other than frames, or
                 their times cannot be seconds in recorded order.
         """
         if self.capture_reader is None:
             raise DataError(
                 f"{os.fspath(path)}: this model was loaded without a capture reader. If it carries one, load it "
-                "with allow_code=True; else read the capture with graphids.core.captures.read.read_captures."
+                "with allow_code=True; otherwise read the capture with graphids.core.captures.read.read_captures."
             )
         frames = self.capture_reader(Path(path))
         Clock(path).observe(frames)
@@ -106,15 +106,15 @@ class VerifiedClassifier(WindowClassifier):
 
         Args:
             model_input: One capture, as `frames_schema.frames_from_table` takes it.
-            params: Optional `threshold`, `stride` and `top_k`; None stands for the model's own.
+            params: Optional `threshold`, `stride` and `top_k`; None means the model's own.
 
         Returns:
             One row per window: `start_s`, `end_s`, `score`, `alert`, `kind`, `arbitration_ids`, `channel`.
 
         Raises:
             DataError: A ValueError: if a value is missing or not what its column holds, times cannot be seconds in
-                recorded order (see `Clock`), a parameter is unknown or out of range, a channel has fewer frames than
-                a window (no row would read as no attack), or a score would not be finite.
+                recorded order (see `Clock`), a parameter is unknown or out of range, a bus has fewer frames than
+                a window (no row would look like no attack), or a score would not be finite.
         """
         return _predict(self, model_input, params)
 
@@ -143,13 +143,13 @@ def _predict(
 ) -> pd.DataFrame:
     settings = prediction_settings(model, params)
     frames = frames_from_table(table, integer_ids=integer_ids)
-    # As short as a request is: of 20,543 slices of 128 to 8,192 frames of recorded captures none was refused.
+    # Even for a short request: of 20,543 slices of 128 to 8,192 frames of recorded captures, none was refused.
     Clock("The table").observe(frames)
     window_size = model.preprocessing.window_size
-    # Beyond these nothing changes: a window names no more IDs than it has frames, and one window starts at frame 0.
+    # Larger values change nothing: a window names no more IDs than it has frames, and one window starts at frame 0.
     limits = {"top_k": window_size, "stride": max(len(frames), 1)}
     scores = model.score(frames, **{**settings, **{name: min(settings[name], limits[name]) for name in limits}})
-    _require_a_window_per_channel(frames, scores, window_size)
+    _require_a_window_per_bus(frames, scores, window_size)
     return table_from_scores(scores)
 
 
@@ -174,7 +174,7 @@ def prediction_settings(model: VerifiedClassifier, params: Mapping[str, Any] | N
 
 
 def own_settings(classifier: WindowClassifier) -> dict[str, Any]:
-    """Values of `predict`'s params where nobody says otherwise."""
+    """Values of `predict`'s params unless a caller or `model_config` sets others."""
     return {
         "threshold": float(classifier.threshold),
         "stride": int(classifier.preprocessing.stride),
@@ -183,17 +183,17 @@ def own_settings(classifier: WindowClassifier) -> dict[str, Any]:
 
 
 def require_known(settings: Mapping[str, Any], name: str) -> None:
-    """Refuse what is no setting of a prediction: a misspelled threshold must not be ignored."""
+    """Refuse unknown settings: a misspelled threshold must not be ignored."""
     if unknown := sorted(set(settings) - set(PARAMETERS)):
         raise ValueError(f"{name} holds {unknown}, expected some of {list(PARAMETERS)}.")
 
 
-def _require_a_window_per_channel(frames: Frames, scores: WindowScores, window_size: int) -> None:
+def _require_a_window_per_bus(frames: Frames, scores: WindowScores, window_size: int) -> None:
     scored = set(scores.channel.tolist())
     short = {name: count for name, count in scores.unscored_frames.items() if name not in scored}
     if short or not len(frames):
-        found = ", ".join(f"{count} on channel {name!r}" for name, count in short.items()) or "none"
+        found = ", ".join(f"{count} on bus {name!r}" for name, count in short.items()) or "none"
         raise DataError(
             f"Too few frames for a score: found {found}, but a window takes {window_size} consecutive frames of one "
-            "channel. Send at least that many; overlap requests so that no window falls between two of them."
+            "bus. Send at least that many; overlap requests so that no window falls between two of them."
         )

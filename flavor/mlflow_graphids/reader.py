@@ -1,9 +1,9 @@
 """The capture reader that a user may put into a model: the one part of a model that is code.
 
 A reader is a function from the path of a capture to its frames, for a recorder whose format graphids does not know.
-It is pickled, and unpickling runs whatever the pickle says; so it happens only where four parties agree: the caller
-allows code, a digest from outside the artifact has been verified, MLflow's switch for pickle is on, and Python and
-cloudpickle are the versions that wrote it.
+It is pickled, and unpickling runs whatever the pickle says; so four things are required: the caller allows code, a
+digest from outside the artifact has been verified, MLflow's switch for pickle is on, and Python and cloudpickle are
+the versions that wrote it.
 """
 
 import platform
@@ -28,7 +28,7 @@ CaptureReader = Callable[[Path], Frames | pd.DataFrame]
 
 
 def reader_versions() -> dict[str, str]:
-    """What a reader pickled here needs where it is unpickled: the bytecode is Python's, the format cloudpickle's."""
+    """Versions that a reader pickled here needs: the bytecode is Python's, the format cloudpickle's."""
     major, minor, _ = platform.python_version_tuple()
     return {"python": f"{major}.{minor}", "cloudpickle": cloudpickle.__version__}
 
@@ -36,7 +36,7 @@ def reader_versions() -> dict[str, str]:
 def pickle_reader(reader: CaptureReader) -> bytes:
     """The pickle of a reader, by value: the module that defines it need not exist where it is loaded.
 
-    Other modules that it imports do. The bytes of one reader may differ between processes.
+    Other modules that it imports must. The bytes of one reader may differ between processes.
 
     Raises:
         TypeError: If it cannot be called.
@@ -56,14 +56,14 @@ def pickle_reader(reader: CaptureReader) -> bytes:
 
 
 def unpickle_reader(verified: Verified, *, anchored: bool) -> Callable[[Path], Frames]:
-    """The reader of a model whose caller allows code to run.
+    """The model's reader, for a caller who allows code to run.
 
     Args:
         verified: Verified bytes of the model.
         anchored: Whether they were held to a digest from outside the artifact.
 
     Raises:
-        IntegrityError: If they were not, or the pickle is no function.
+        IntegrityError: If they were not, or the pickle does not hold a function.
         OptionError: If MLflow's MLFLOW_ALLOW_PICKLE_DESERIALIZATION forbids it, or the model has no reader.
         ValueError: If it was pickled by another version of Python or cloudpickle.
     """
@@ -72,18 +72,18 @@ def unpickle_reader(verified: Verified, *, anchored: bool) -> Callable[[Path], F
         raise OptionError("allow_code was given, but the model carries no capture reader; leave it out.")
     if not anchored:
         raise IntegrityError(
-            f"{READER_FILE} is code, and nothing outside the artifact says whose (policy='integrity-only'). Give "
+            f"{READER_FILE} is code, and nothing outside the artifact vouches for it (policy='integrity-only'). Give "
             "expected_digest or a signature, or leave allow_code out."
         )
     if not MLFLOW_ALLOW_PICKLE_DESERIALIZATION.get():  # type: ignore[no-untyped-call]
         raise OptionError(
-            f"{MLFLOW_ALLOW_PICKLE_DESERIALIZATION.name} forbids to unpickle {READER_FILE}; leave allow_code out, or "
+            f"{MLFLOW_ALLOW_PICKLE_DESERIALIZATION.name} forbids unpickling {READER_FILE}; leave allow_code out, or "
             "set it to true if this deployment may run the code of the models that it trusts."
         )
     if needed != (here := reader_versions()):
         raise IncompatibleReaderError(
-            f"{READER_FILE} was pickled with {_spelled(needed)}, here run {_spelled(here)}; a pickle of code needs the "
-            "same. Load it in that environment, or save the model again from this one."
+            f"{READER_FILE} was pickled with {_spelled(needed)}, but this is {_spelled(here)}; a pickle of code needs "
+            "the same versions. Load it in that environment, or save the model again from this one."
         )
     reader = cloudpickle.loads(verified.content[READER_FILE])
     if not callable(reader):
@@ -92,7 +92,7 @@ def unpickle_reader(verified: Verified, *, anchored: bool) -> Callable[[Path], F
 
 
 class IncompatibleReaderError(ValueError):
-    """A reader that needs another environment than the one it would run in."""
+    """A reader that needs another environment than this one."""
 
 
 def _returning_frames(reader: Callable[[Path], Any]) -> Callable[[Path], Frames]:
@@ -105,8 +105,8 @@ def _returning_frames(reader: Callable[[Path], Any]) -> Callable[[Path], Frames]
             raise  # it names the file
         except Exception as error:  # the reader is the user's: whatever it raises
             raise DataError(
-                f"{where} cannot read it ({type(error).__name__}: {error}). Expected a capture of the kind that it was "
-                "written for."
+                f"{where} cannot read it ({type(error).__name__}: {error}). Expected a capture in the format that it "
+                "was written for."
             ) from error
         if not isinstance(frames, Frames):
             raise DataError(f"{where} returned {type(frames).__name__}, expected Frames or a DataFrame.")

@@ -57,7 +57,7 @@ def save_model(
 ) -> str:
     """Save a classifier as an MLflow model in a new folder.
 
-    Equal classifiers saved with equal arguments have equal digests.
+    Equal classifiers saved with equal arguments by one version of graphids have equal digests.
 
     Args:
         graphids_model: What to save; its threshold, preprocessing and tau record travel with it.
@@ -75,7 +75,7 @@ def save_model(
         capture_reader: A function from the path of a capture to its frames, for a format that graphids does not read.
             It is pickled into the model and listed in the manifest; `load_model(..., allow_code=True)` loads it.
             Without one a model contains no pickle.
-        model_card: Markdown for whoever meets the model without its run: MODEL_CARD.md, under the digest like the
+        model_card: Markdown for readers who have the model but not its run: MODEL_CARD.md, under the digest like the
             weights. Loading reads nothing from it.
 
     Returns:
@@ -89,7 +89,7 @@ def save_model(
     """
     _validate_env_arguments(conda_env, pip_requirements, extra_pip_requirements)  # type: ignore[no-untyped-call]
     require_known(model_config or {}, "model_config")
-    # All of them, always: MLflow lets a caller override at load time only what stands in MLmodel.
+    # All of them, always: at load time MLflow lets a caller override only what MLmodel names.
     settings = {**own_settings(graphids_model), **(model_config or {})}
     files = to_payload(graphids_model)
     if capture_reader is not None:
@@ -143,7 +143,7 @@ def log_model(
     Args:
         graphids_model: What to log.
         name: Name of the LoggedModel.
-        registered_model_name: Also make a version of this registered model, once the anchor stands; the version gets
+        registered_model_name: Also make a version of this registered model, once the anchor is set; the version gets
             the digest as a tag for display.
         await_registration_for: Seconds to wait for the version.
         signature: As in `save_model`.
@@ -213,7 +213,7 @@ def log_model(
 
 
 class _Flavor:
-    """What `Model.log` takes for a flavor module; keeps the digest, which must not be read back from the artifact."""
+    """Stands in for the flavor module that `Model.log` wants; keeps the digest, which the artifact must not supply."""
 
     __name__ = LOADER_MODULE
     digest = ""
@@ -235,7 +235,7 @@ def _describe(
     metadata: Mapping[str, Any] | None,
     settings: dict[str, Any],
 ) -> None:
-    """Fill in MLmodel: both flavors, and the digests for whoever reads it."""
+    """Fill in MLmodel: both flavors, and the digests for its readers."""
     section = parse_manifest(manifest).flavor_section(digest_bytes(manifest))
     pyfunc.add_to_model(
         mlflow_model,

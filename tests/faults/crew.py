@@ -21,18 +21,19 @@ from faults.table import Tally
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A part of one fault's cases, the same ones whoever runs it and whenever.
+    """A part of one fault's cases: the same cases in every run, whichever worker runs it.
 
     Attributes:
         fault: Name of the fault.
         number: Of the shard within its fault.
-        cases: How many to run, or seconds, as the fault has it.
+        cases: How many to run; for some faults, how many seconds.
         seed: Of the suite.
         subjects: What the faults are injected into.
         folder: The worker's own, empty, on a local disk.
         run: Runs the cases.
-        background: Beside the others: it waits more than it computes, or has processes of its own.
-        limit_s: It hangs if it takes longer.
+        background: Runs beside the others, not as one of the workers: it waits more than it computes, or has processes
+            of its own.
+        limit_s: A shard that takes longer counts as hanging.
     """
 
     fault: str
@@ -46,7 +47,7 @@ class Shard:
     limit_s: float = 900.0
 
     def random(self) -> random.Random:
-        """Numbers of this shard alone."""
+        """Random numbers of this shard's own."""
         return random.Random(f"{self.seed} {self.fault} {self.number}")
 
 
@@ -92,7 +93,7 @@ def in_child(function: Callable[[], None], limit_s: float = 120.0) -> int:
 
 
 def fork(function: Callable[[], None]) -> int:
-    """Pid of a child that runs `function` and ends with it, whatever it raises."""
+    """Pid of a child that runs `function` and exits, whatever it raises."""
     if pid := os.fork():
         return pid
     code = 1
@@ -107,13 +108,13 @@ def fork(function: Callable[[], None]) -> int:
 
 
 def require_one_thread() -> None:
-    """A fork copies the forking thread alone; a lock that another one holds would be held for ever.
+    """A fork copies only the forking thread; a lock that another one holds would be held for ever.
 
     Raises:
         RuntimeError: If this process has other threads.
     """
     threads = [Path(task.path, "comm").read_text().strip() for task in os.scandir("/proc/self/task")]
-    threads = [name for name in threads if name != "jemalloc_bg_thd"]  # pyarrow's allocator sees to itself at a fork
+    threads = [name for name in threads if name != "jemalloc_bg_thd"]  # pyarrow's allocator handles forks itself
     if len(threads) > 1:
         raise RuntimeError(f"expected one thread before the first fork, found {len(threads)}: {threads}.")
 
@@ -173,5 +174,5 @@ def _collect(worker: _Worker) -> Tally:
     except (EOFError, pickle.UnpicklingError):
         tally = Tally()
         name = f"{worker.shard.fault}, shard {worker.shard.number}"
-        tally.add(hit=True, wrong="other_errors", example=f"{name} ended with {status}, without an answer")
+        tally.add(hit=True, wrong="other_errors", example=f"{name} ended with {status} and no answer")
     return tally

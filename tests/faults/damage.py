@@ -1,8 +1,8 @@
 """Damage to bytes at rest: flipped bits, cut files, pages and tails of zeros.
 
 Models media errors, torn writes of a parallel filesystem and interrupted copies. Each case damages one file in
-place, asks a door, and undoes the damage. A hit is a refusal; what was not refused has to be equal in all that the
-load used, as a flip in a part of MLmodel that nothing uses.
+place, tries a door, and undoes the damage. A hit is a refusal; what was not refused (a flip in a part of MLmodel that
+nothing uses) has to be equal in everything that the load used.
 """
 
 import random
@@ -42,7 +42,7 @@ def flip(data: bytes, chance: random.Random) -> bytes:
 
 
 def truncate(data: bytes, chance: random.Random) -> bytes:
-    """Any length below the whole, nothing included."""
+    """Any shorter length, down to an empty file."""
     return data[: chance.randrange(len(data))]
 
 
@@ -54,13 +54,13 @@ def zero_page(data: bytes, chance: random.Random) -> bytes:
 
 
 def zero_tail(data: bytes, chance: random.Random) -> bytes:
-    """The right length, with nothing but zeros from somewhere on: allocated, and never written."""
+    """The right length, but only zeros from some byte on: allocated, and never written."""
     start = chance.randrange(len(data))
     return data[:start] + bytes(len(data) - start)
 
 
 def lengthen(data: bytes, chance: random.Random) -> bytes:
-    """Something after the end, as two copies into one file leave it."""
+    """Bytes after the end, as two copies into one file leave them."""
     return data + data[: chance.randrange(1, min(len(data), PAGE_BYTES) + 1)]
 
 
@@ -70,7 +70,7 @@ def flips(shard: Shard) -> Tally:
 
 
 def cuts(shard: Shard) -> Tally:
-    """Truncations, zeroed pages and tails, and what stands after the end."""
+    """Truncations, zeroed pages and tails, and bytes after the end."""
     return _inject(shard, (truncate, zero_page, zero_tail, lengthen))
 
 
@@ -99,10 +99,10 @@ def _inject(shard: Shard, damages: tuple[Damage, ...]) -> Tally:
         whole = path.read_bytes()
         damaged = damage(whole, chance)
         with _damaged(path, whole, damaged):
-            hit, wrong, said = _ask(shard, name, damaged, case)
+            hit, wrong, answer = _ask(shard, name, damaged, case)
         if damaged == whole:  # a page that was zero before
             hit, wrong = False, "false_refusals" if hit else wrong
-        tally.add(hit=hit, wrong=wrong, example=f"{damage.__name__} of {name}, case {case}: {said}")
+        tally.add(hit=hit, wrong=wrong, example=f"{damage.__name__} of {name}, case {case}: {answer}")
     return tally
 
 
@@ -122,7 +122,7 @@ def _ask(shard: Shard, name: str, damaged: bytes, case: int) -> tuple[bool, Wron
         answer = doors.resume(folder / CHECKPOINT)
         equal = answer.kind == "loaded" and shard.subjects.checkpoint_of(answer.used) is saved
     elif case % _VERIFY_EVERY == 0:
-        # It uses nothing, so everything that a load would use has to be as saved.
+        # `verify` uses nothing, so everything that a load would use has to be as saved.
         answer = doors.verify(folder / "model", saved.digest)
         equal = answer.kind == "loaded" and name == "MLmodel" and mlmodel_parts(damaged) == saved.described
     else:
@@ -130,4 +130,4 @@ def _ask(shard: Shard, name: str, damaged: bytes, case: int) -> tuple[bool, Wron
         equal = answer.kind == "loaded" and shard.subjects.model_of(answer.used) is saved
     if answer.kind == "loaded":
         return False, None if equal else "undetected", "loaded"
-    return answer.kind == "refused", None if answer.kind == "refused" else "other_errors", answer.said
+    return answer.kind == "refused", None if answer.kind == "refused" else "other_errors", answer.message

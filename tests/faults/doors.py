@@ -1,4 +1,4 @@
-"""The public doors: a Trainer's resume, `mlflow.graphids.load_model` and `graphids verify`, and what they answer."""
+"""The public doors: a Trainer's resume, `mlflow.graphids.load_model` and `graphids verify`, and their answers."""
 
 import contextlib
 import io
@@ -17,33 +17,36 @@ from graphids.commands.cli import main as graphids
 from graphids.core.callbacks import DigestCheckpointIO, Sha256ModelCheckpoint
 from graphids.core.models.detector import Detector
 
-# Making a network takes a third of a resume. One that a resume refused is as good as new: the next one that is not
-# refused replaces every weight.
+# Building a network takes a third of a resume. One whose resume was refused can be used again: the next resume that
+# succeeds replaces every weight.
 _unused: list[Detector] = []
+
+
+Kind = Literal["loaded", "refused", "absent", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a door made of what lay there.
+    """What a door answered.
 
     Attributes:
         kind: "failed" is neither a load nor a refusal: an exception that says nothing about verification.
         used: What was loaded, in the shape of `Saved.checkpoint_truth` or `Saved.model_truth`.
-        said: The error's text.
+        message: The error's text.
     """
 
-    kind: Literal["loaded", "refused", "absent", "failed"]
+    kind: Kind
     used: Any = None
-    said: str = ""
+    message: str = ""
 
 
 def resume(path: Path, *, settling: bool = True) -> Answer:
-    """`Trainer.fit(ckpt_path=...)` of a finished fit: it restores everything and has no step left to do.
+    """`Trainer.fit(ckpt_path=...)` of a finished fit: it restores everything and has no step left.
 
     Args:
         path: Checkpoint.
-        settling: As a new run of the program does it, whose checkpoint callback puts the folder in order. Not
-            beside a process that still saves there.
+        settling: Put the folder in order first, as the checkpoint callback of a new run does. Not while another
+            process still saves there.
     """
     detector = _unused.pop() if _unused else new_detector()
 
@@ -60,7 +63,7 @@ def resume(path: Path, *, settling: bool = True) -> Answer:
 
 
 def read_checkpoint(path: Path) -> Answer:
-    """The checkpoint plugin alone, as many readers beside a writer use it; all that it holds."""
+    """The checkpoint plugin alone, as a reader beside a writer uses it."""
 
     def read() -> Any:
         return DigestCheckpointIO().load_checkpoint(path)
@@ -78,7 +81,7 @@ def load_model(uri: str | Path, expected_digest: str | None = None) -> Answer:
 
 
 def parts_of(model: Any) -> dict[str, Any]:
-    """What a loaded model consists of, in the shape of `Saved.model_truth`."""
+    """The parts of a loaded model, in the shape of `Saved.model_truth`."""
     return {
         "weights": dict(model.gat.state_dict()),
         "raw_head": model.tau_record.get("raw_head"),
@@ -100,23 +103,24 @@ def verify(uri: str | Path, expected_digest: str | None = None) -> Answer:
     except SystemExit as end:
         if end.code in (None, 0):
             return Answer("loaded")
-        return Answer("refused" if end.code == EXIT_NOT_VERIFIED else "failed", said=f"{end.code}: {output.getvalue()}")
+        kind: Kind = "refused" if end.code == EXIT_NOT_VERIFIED else "failed"
+        return Answer(kind, message=f"{end.code}: {output.getvalue()}")
     except Exception as error:
-        return Answer("failed", said=_told(error))
+        return Answer("failed", message=_text(error))
     return Answer("loaded")
 
 
 def answer(load: Callable[[], Any]) -> Answer:
-    """What came of a load."""
+    """The outcome of a load."""
     try:
         with quiet():
             return Answer("loaded", load())
     except IntegrityError as error:
-        return Answer("refused", said=str(error))
+        return Answer("refused", message=str(error))
     except FileNotFoundError as error:
-        return Answer("absent", said=str(error))
+        return Answer("absent", message=str(error))
     except Exception as error:
-        return Answer("failed", said=_told(error))
+        return Answer("failed", message=_text(error))
 
 
 def _restored(trainer: Trainer, detector: Any) -> dict[str, Any]:
@@ -129,5 +133,5 @@ def _restored(trainer: Trainer, detector: Any) -> dict[str, Any]:
     }
 
 
-def _told(error: BaseException) -> str:
+def _text(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"

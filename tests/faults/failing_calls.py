@@ -34,7 +34,7 @@ class Failure:
         return f"{self.call} with {errno.errorcode.get(self.error, 'half of its bytes')}"
 
     def play(self, folder: Path, act: Callable[[], object]) -> tuple[bool, Exception | None]:
-        """Do something to `folder` with this call failing: whether it came to the call, and what was raised."""
+        """Run `act` on `folder` with this call failing: whether the call was made, and what was raised."""
         met = False
 
         def fail(call: Call, proceed: Callable[..., Any]) -> Any:
@@ -47,7 +47,7 @@ class Failure:
                 return proceed(descriptor, bytes(data[: max(len(data) // 2, 1)]))
             if call.name == "close":
                 proceed()  # a close that reports an error has closed
-            # As the system does it: a call on a descriptor, such as a write, knows no path.
+            # As the system does: an error of a call on a descriptor, such as a write, has no path.
             raise OSError(self.error, os.strerror(self.error), *([] if call.on_descriptor else [call.paths[0]]))
 
         try:
@@ -58,11 +58,11 @@ class Failure:
         return met, None
 
     def judge(self, raised: Exception | None, folder: Path) -> tuple[Wrong | None, str]:
-        """What is wrong with what was raised; nothing has to be, where the caller can do without the call."""
+        """What is wrong with what was raised; nothing need be raised if the caller can do without the call."""
         if raised is None:
             return None, ""
         if self.error == _HALF:
-            return "other_errors", f"a short write is no error, found {raised!r}"
+            return "other_errors", f"a short write is not an error, found {raised!r}"
         if not isinstance(raised, OSError):
             return "other_errors", f"expected an OSError, found {raised!r}"
         if os.fspath(folder) not in str(raised):
@@ -71,7 +71,7 @@ class Failure:
 
 
 def failures_of(calls: Sequence[Call], errors: int, chance: random.Random) -> Iterator[Failure]:
-    """For each call that many errors, of those that it can raise, and for each write a short one."""
+    """For each call that many of the errors it can raise, and for each write a short one."""
     for call in calls:
         possible = _ERRORS_OF_READS if call.reads else _ERRORS
         for error in chance.sample(possible, min(errors, len(possible))):
@@ -98,7 +98,7 @@ def failing_calls(shard: Shard) -> Tally:
 
 
 def _judge_retry(scene: Scene, folder: Path, shard: Shard, *, returned: bool) -> tuple[Wrong | None, str]:
-    """What is wrong with the folder now, and when the same is done once more, without a fault."""
+    """What is wrong with the folder now, and after the scene is played again without a fault."""
     allowed = {scene.after} if returned else scene.during | {scene.after}
     wrong, why = judge_folder(folder, shard.subjects, allowed)
     if wrong is None:

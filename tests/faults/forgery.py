@@ -1,8 +1,8 @@
-"""Somebody who can write the artifact store changes a model and every digest that lies beside it.
+"""Anyone who can write to the artifact store changes a model and every digest beside it.
 
-Nothing in the folder contradicts itself then; only a digest kept elsewhere tells: the caller's, or the LoggedModel's
-param in the tracking store. A hit is a refusal. A checkpoint's only digest is its sidecar, so there is no such case
-for it: docs/integrity.md says so.
+The folder then agrees with itself; only a digest kept elsewhere tells: the caller's, or the LoggedModel's param in the
+tracking store. A hit is a refusal. A checkpoint's only digest is its sidecar, so it has no such case (see
+docs/integrity.md).
 """
 
 import json
@@ -26,7 +26,7 @@ WEIGHTS, DESCRIPTION, MANIFEST, MLMODEL = "weights.safetensors", "model.json", "
 
 
 def forgeries(shard: Shard) -> Tally:
-    """Forged models, held to a digest that the caller gives."""
+    """Forged models, held to a digest given by the caller."""
     tally, chance, saved = Tally(), shard.random(), shard.subjects.old
     folder = shard.folder / "model"
     for case in range(shard.cases):
@@ -45,8 +45,8 @@ def anchored(shard: Shard) -> Tally:
         uri, door = uris[case % len(uris)], doors.verify if case % 5 == 0 else doors.load_model
         if case % 10 == 0:
             answer = door(uri)
-            told = f"case {case}, nothing changed: {answer.said}"
-            tally.add(hit=False, wrong=None if answer.kind == "loaded" else "false_refusals", example=told)
+            example = f"case {case}, nothing changed: {answer.message}"
+            tally.add(hit=False, wrong=None if answer.kind == "loaded" else "false_refusals", example=example)
         changed = dict(whole)
         if case % 2:
             name = chance.choice((WEIGHTS, DESCRIPTION, MANIFEST))
@@ -85,11 +85,11 @@ def forge(saved: Saved, chance: random.Random) -> dict[str, bytes]:
 
 def _count(tally: Tally, answer: doors.Answer, case: str) -> None:
     wrong = {"loaded": "undetected", "refused": None}.get(answer.kind, "other_errors")
-    tally.add(hit=answer.kind == "refused", wrong=wrong, example=f"{case}: {answer.said}")  # type: ignore[arg-type]
+    tally.add(hit=answer.kind == "refused", wrong=wrong, example=f"{case}: {answer.message}")  # type: ignore[arg-type]
 
 
 def _logged(saved: Saved, folder: Path) -> tuple[list[str], Path]:
-    """Log the model to a new sqlite store: its URIs, by LoggedModel, run, version and alias, and where it lies."""
+    """Log the model to a new sqlite store: its URIs, by LoggedModel, run, version and alias, and its folder."""
     write_files(saved.model, folder / "source")
     classifier = mlflow.graphids.load_model(str(folder / "source"), expected_digest=saved.digest)
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder / 'mlflow.db'}"

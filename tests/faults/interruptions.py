@@ -1,13 +1,13 @@
 """SIGTERM in the middle of a training, as a scheduler sends it, and a resume.
 
-A real run of the program, in a tracking store: it gets the signal in one of its training steps, ends, and `graphids
-resume` brings it to its end. Weights of the best and the last checkpoint, the logged model's digest and every point
-of every metric have to be those of the run that nobody interrupted. A hit is a run that the signal ended.
+A real run of the program, with a tracking store: it gets the signal in one of its training steps, ends, and `graphids
+resume` finishes it. Weights of the best and the last checkpoint, the logged model's digest and every point of every
+metric have to equal those of the uninterrupted run. A hit is a run that the signal ended.
 """
 
 from signal import SIGTERM
 
-# MLflow imports its stores when they are first used: here once for all, and not in each of a hundred children.
+# MLflow imports its stores on first use: here once, and not in each of a hundred children.
 import mlflow.store.model_registry.sqlalchemy_store
 import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
 
@@ -19,7 +19,7 @@ EXIT_SIGTERM = 128 + SIGTERM
 
 
 def interruptions(shard: Shard) -> Tally:
-    """Each shard takes steps of its own, all shards together every step as long as there are cases."""
+    """Each shard takes steps of its own; together they take every step, as far as the cases go."""
     tally = Tally()
     runs = TinyRuns(shard.folder)
     run_id, code = runs.train()
@@ -41,7 +41,7 @@ def _resumed(runs: TinyRuns, run_id: str, truth: Result) -> tuple[Wrong | None, 
         return "lost", f"resume ended with {code}: {runs.log()}"
     found = runs.result(run_id)
     if (found.weights, found.models) != (truth.weights, truth.models):
-        return "undetected", "the finished weights are others"
+        return "undetected", "the finished weights differ"
     if found != truth:
-        return "other_errors", "status, params or metrics of the run are others"
+        return "other_errors", "status, params or metrics of the run differ"
     return None, ""

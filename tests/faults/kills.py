@@ -34,9 +34,9 @@ def kills(shard: Shard) -> Tally:
         number = (shard.number * shard.cases + case) % len(played)
         folder = fresh(shard.folder / "played")
         temporary = elsewhere if elsewhere and chance.random() < 0.5 else shard.folder
-        hit, said = _play(played[number], folder, lengths[number], chance, temporary)
+        hit, where = _play(played[number], folder, lengths[number], chance, temporary)
         wrong, why = judge_folder(folder, shard.subjects, played[number].during | {played[number].after})
-        tally.add(hit=hit, wrong=wrong, example=f"{played[number].name}, killed at {said}: {why}")
+        tally.add(hit=hit, wrong=wrong, example=f"{played[number].name}, killed at {where}: {why}")
     return tally
 
 
@@ -53,7 +53,7 @@ def killer(index: int, moment: str, tell: Callable[[Call], object] = lambda _: N
         elif moment == "after":
             proceed()
         os.kill(os.getpid(), signal.SIGKILL)
-        raise SystemExit("killed")  # not reached: SIGKILL cannot be held back
+        raise SystemExit("killed")  # not reached: SIGKILL cannot be blocked
 
     return hook
 
@@ -61,7 +61,7 @@ def killer(index: int, moment: str, tell: Callable[[Call], object] = lambda _: N
 def _play(scene: Scene, folder: Path, length: int, chance: random.Random, temporary: Path) -> tuple[bool, str]:
     """Play a scene and kill it, perhaps again; whether the last kill hit, and where."""
     scene.prepare(folder)
-    said = ""
+    where = ""
     code = 0
     for _ in range(chance.choice((1, 1, _MAX_KILLS))):
         index, moment = chance.randrange(length), chance.choice(MOMENTS)
@@ -72,8 +72,8 @@ def _play(scene: Scene, folder: Path, length: int, chance: random.Random, tempor
                 scene.act(folder)
 
         code = in_child(act)
-        said += f"{' then ' if said else ''}{moment} call {index} of {length}"
-    return code == -signal.SIGKILL, said
+        where += f"{' then ' if where else ''}{moment} call {index} of {length}"
+    return code == -signal.SIGKILL, where
 
 
 def _length(scene: Scene, folder: Path) -> int:

@@ -1,6 +1,6 @@
 """Whole, damaged and arbitrary lines for every text parser of captures, by hypothesis.
 
-The properties stand in `tests/core/captures/test_parsers_hypothesis.py`; here they get more examples and the suite's
+The properties are those of `tests/core/captures/test_parsers_hypothesis.py`, here with more examples and the suite's
 seed. A case is an example, a hit too; one property of one parser that fails is one undetected fault.
 """
 

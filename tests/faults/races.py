@@ -108,7 +108,7 @@ def _compare(
         before = turns()
         answer = load(number)
         wrong: Wrong | None = "other_errors" if answer.kind == "failed" else None
-        tally.add(hit=turns() != before, wrong=wrong, example=f"{what}, load {number}: {answer.said}")
+        tally.add(hit=turns() != before, wrong=wrong, example=f"{what}, load {number}: {answer.message}")
         # Compared once the file has changed again.
         if loaded and not is_right(loaded[-1][1]):
             tally.find("undetected", f"{what}, load {loaded[-1][0]} returned other weights than were asked for")

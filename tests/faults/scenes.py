@@ -95,11 +95,11 @@ def fresh(folder: Path) -> Path:
 def judge(answer: doors.Answer, path: Path, subjects: Subjects, allowed: Collection[Found]) -> tuple[Wrong | None, str]:
     """What is wrong with a door's answer about the checkpoint at `path`, if only these may be found."""
     if answer.kind == "failed":
-        return "other_errors", answer.said
+        return "other_errors", answer.message
     if answer.kind == "absent":
-        return (None, "") if "nothing" in allowed else ("lost", answer.said)
+        return (None, "") if "nothing" in allowed else ("lost", answer.message)
     if answer.kind == "refused":
-        return ("false_refusals" if _is_whole(path, subjects) else "lost"), answer.said
+        return ("false_refusals" if _is_whole(path, subjects) else "lost"), answer.message
     found = _name(subjects, subjects.checkpoint_of(answer.used))
     if found is None:
         return "undetected", "loaded what was never saved"
@@ -145,7 +145,7 @@ def _is_whole(path: Path, subjects: Subjects) -> bool:
     """Whether the bytes, taken without any verification, are a checkpoint that was saved."""
     try:
         return subjects.checkpoint_of(restored(torch.load(path, weights_only=True))) is not None
-    except Exception:  # whatever torch says of bytes that are no checkpoint
+    except Exception:  # whatever torch raises over bytes that are not a checkpoint
         return False
 
 

@@ -81,17 +81,17 @@ class Saved:
 
 @dataclass(frozen=True)
 class Subjects:
-    """Two networks that differ in their weights alone; what is saved over what, swapped with what, forged into what."""
+    """Two networks that differ only in their weights: one is saved over, swapped with or forged into the other."""
 
     old: Saved
     new: Saved
 
     def checkpoint_of(self, used: Any) -> Saved | None:
-        """Whose checkpoint a load returned; None where it is neither's."""
+        """Whose checkpoint a load returned; None if neither's."""
         return next((saved for saved in (self.old, self.new) if same(used, saved.checkpoint_truth)), None)
 
     def model_of(self, used: Any) -> Saved | None:
-        """Whose model a load returned; None where it is neither's."""
+        """Whose model a load returned; None if neither's."""
         return next((saved for saved in (self.old, self.new) if same(used, saved.model_truth)), None)
 
 
@@ -132,7 +132,7 @@ def trained(folder: Path, seed: int = 0, callbacks: tuple[Callback, ...] = ()) -
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without Lightning's and MLflow's remarks."""
+    """Silence Lightning's and MLflow's messages."""
     before = logging.root.manager.disable
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -164,7 +164,7 @@ def new_detector() -> Detector:
 
 @cache
 def batches() -> DataLoader[Any]:
-    """A batch for every step."""
+    """One batch per step."""
     graphs = build_graphs(three_ids(64), WINDOW, STRIDE)
     graphs = dataclasses.replace(graphs, label=np.arange(len(graphs)) % len(CLASSES), classes=CLASSES)
     batch = GraphBatches(graphs, _preprocessing())[list(range(8))]
@@ -173,7 +173,7 @@ def batches() -> DataLoader[Any]:
 
 def quiet_trainer(folder: Path, *, callbacks: tuple[Callback, ...] = ()) -> Trainer:
     """A trainer for `STEPS` steps that says nothing and keeps only the checkpoints that `callbacks` keep."""
-    # Looking through all installed packages for callbacks takes a third of a resume.
+    # Searching all installed packages for callbacks takes a third of a resume.
     with quiet(), patch.object(callback_connector, "_load_external_callbacks", return_value=[]):
         return _trainer(folder, callbacks)
 
@@ -193,7 +193,7 @@ def _trainer(folder: Path, callbacks: tuple[Callback, ...]) -> Trainer:
 
 
 def restored(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a checkpoint that decides how a fit goes on, or what is made of it."""
+    """The part of a checkpoint that a fit continues from, or that a model is made of."""
     return {
         "weights": checkpoint["state_dict"],
         "optimizer": checkpoint["optimizer_states"][0],

@@ -1,4 +1,4 @@
-"""The suite: which faults, how many cases of each, and the one table."""
+"""The suite: which faults, how many cases of each, and the table of the results."""
 
 import argparse
 import os
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-# Telemetry runs in a thread, and a child is forked from one thread.
+# Telemetry runs in a thread of its own, and this process has to be forked without other threads.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -131,7 +131,7 @@ def tally_of(shards: Sequence[Shard], workers: int) -> dict[str, Tally]:
 
 @contextmanager
 def prepared() -> Iterator[tuple[Subjects, Path]]:
-    """Subjects, and a folder for the shards, in a process that is ready to be forked."""
+    """Subjects and a folder for the shards, in a process that is ready to fork."""
     folder = Path(tempfile.mkdtemp(prefix="graphids-faults-"))
     try:
         make_subjects(folder / "subjects")
@@ -144,15 +144,15 @@ def prepared() -> Iterator[tuple[Subjects, Path]]:
 
 
 def warm_up(subjects: Subjects, folder: Path) -> None:
-    """Go through every door once: what is imported, compiled and computed there is so for all children."""
+    """Go through every door once: what that imports, compiles and computes need not be done again in each child."""
     folder.mkdir()
     damage.write_subject(subjects.old, folder)
     resumed, read = doors.resume(folder / damage.CHECKPOINT), doors.read_checkpoint(folder / damage.CHECKPOINT)
     loaded, verified = (door(folder / "model", subjects.old.digest) for door in (doors.load_model, doors.verify))
     right = subjects.checkpoint_of(resumed.used) is subjects.old is subjects.model_of(loaded.used)
     if not (right and read.kind == verified.kind == "loaded"):
-        said = [answer.said for answer in (resumed, read, loaded, verified)]
-        raise RuntimeError(f"Without any fault the doors did not give what was saved; they said {said}.")
+        messages = [answer.message for answer in (resumed, read, loaded, verified)]
+        raise RuntimeError(f"Without any fault the doors did not return what was saved: {messages}.")
 
 
 def _find_variants(seed: int, workers: int) -> int:

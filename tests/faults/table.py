@@ -1,13 +1,13 @@
-"""The one table: per fault, how many cases, how many met something, and what went wrong."""
+"""The table: for each fault its cases, how many took effect, and what went wrong."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
 # undetected: a load returned and something that it used differs from what was saved
-# lost: neither the old nor the new one loads
+# lost: neither the old nor the new checkpoint loads
 # false_refusals: whole bytes were refused
-# other_errors: neither a load nor a refusal: another exception, a hang, a mess left behind
+# other_errors: neither a load nor a refusal: another exception, a hang, leftovers
 Wrong = Literal["undetected", "lost", "false_refusals", "other_errors"]
 _EXAMPLES = 3
 _EXAMPLE_LENGTH = 400
@@ -15,7 +15,7 @@ _EXAMPLE_LENGTH = 400
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of one fault. `hits` are the cases in which the fault met something; each fault says what."""
+    """Counts of one fault. `hits` are the cases in which the fault took effect; each fault says how."""
 
     cases: int = 0
     hits: int = 0
@@ -49,12 +49,12 @@ class Tally:
 
     @property
     def found(self) -> int:
-        """Cases in which bytes lied, or whole ones were not believed."""
+        """Cases in which wrong bytes were accepted, or right ones lost or refused."""
         return self.undetected + self.lost + self.false_refusals
 
     @property
     def failures(self) -> int:
-        """Cases that went wrong, in whatever way."""
+        """Cases that went wrong in any way."""
         return self.found + self.other_errors
 
 

@@ -34,5 +34,5 @@ def tamper(shard: Shard) -> Tally:
             wrong: Wrong | None = {"loaded": "undetected", "refused": None}.get(answer.kind, "other_errors")  # type: ignore[assignment]
             if marker_of(folder).exists():
                 wrong = "undetected"
-            tally.add(hit=answer.kind == "refused", wrong=wrong, example=f"{tampering}, {door}: {answer.said}")
+            tally.add(hit=answer.kind == "refused", wrong=wrong, example=f"{tampering}, {door}: {answer.message}")
     return tally

@@ -2,7 +2,7 @@
 
 `fit_kills`, `fit_failures`: a fit that saves after every step, keeps the best alone and its last by a link; so a save,
 a removal and a link follow each other. What it leaves has to load as one of the states that the fit went through; a
-failing call has to end the fit with an OSError that names the path, and no process or thread stays behind.
+failing call has to end the fit with an OSError that names the path, and leave no process or thread.
 `model_kills`, `model_failures`: `save_model` into a new folder. What it leaves is refused, or is the whole model; the
 model that lay beside it loads as before.
 """
@@ -120,9 +120,9 @@ def _judge_fit(folder: Path, truths: list[dict[str, Any]], *, must_exist: bool) 
     for path in sorted(folder.glob("*.ckpt")):
         answer = doors.read_checkpoint(path)
         if answer.kind == "failed":
-            return "other_errors", f"{path.name}: {answer.said}"
+            return "other_errors", f"{path.name}: {answer.message}"
         if answer.kind != "loaded":
-            return "lost", f"{path.name}: {answer.said}"
+            return "lost", f"{path.name}: {answer.message}"
         if not any(same(restored(answer.used), truth) for truth in truths):
             return "undetected", f"{path.name} holds what the fit never was"
     if must_exist and not (folder / "last.ckpt").exists():
@@ -142,11 +142,11 @@ def _save_model(folder: Path, saved: Saved) -> None:
 def _judge_models(folder: Path, shard: Shard, *, must_be_whole: bool = False) -> tuple[Wrong | None, str]:
     beside = doors.load_model(folder / "beside", shard.subjects.new.digest)
     if beside.kind != "loaded":
-        return "lost", f"the model beside it: {beside.said}"
+        return "lost", f"the model beside it: {beside.message}"
     answer = doors.load_model(folder / "new", shard.subjects.old.digest)
     if answer.kind == "failed":
-        return "other_errors", answer.said
+        return "other_errors", answer.message
     if answer.kind == "loaded":
         right = shard.subjects.model_of(answer.used) is shard.subjects.old
         return (None, "") if right else ("undetected", "loaded what was never saved")
-    return ("lost", answer.said) if must_be_whole else (None, "")
+    return ("lost", answer.message) if must_be_whole else (None, "")

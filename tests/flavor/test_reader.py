@@ -1,4 +1,4 @@
-"""The capture reader in a model: the only code of it that can run, and only where everybody agrees."""
+"""The capture reader in a model: the only code in it that can run, and only under four conditions."""
 
 import json
 import os
@@ -50,7 +50,7 @@ def test_the_manifest_lists_the_reader_with_its_digest_and_what_it_needs(with_re
     assert "reader" not in json.loads((saved[0] / "manifest.json").read_text())
 
 
-def test_a_reader_that_is_allowed_reads_what_graphids_does_not_know(
+def test_a_reader_that_is_allowed_reads_a_format_that_graphids_does_not_know(
     with_reader: Saved, capture: Path, table: pd.DataFrame
 ) -> None:
     folder, digest = with_reader
@@ -62,7 +62,7 @@ def test_a_reader_that_is_allowed_reads_what_graphids_does_not_know(
     assert model.score(frames).score.tolist() == model.predict(table)["score"].tolist()
 
 
-def test_without_permission_the_pickle_stays_shut(
+def test_without_permission_nothing_is_unpickled(
     with_reader: Saved, capture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, digest = with_reader
@@ -81,7 +81,7 @@ def test_without_permission_the_pickle_stays_shut(
 def test_without_an_anchor_no_code_runs(with_reader: Saved, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cloudpickle.loads", lambda _: pytest.fail("unpickled"))
 
-    with pytest.raises(IntegrityError, match=r"reader\.pkl is code, and nothing outside the artifact says whose"):
+    with pytest.raises(IntegrityError, match=r"reader\.pkl is code, and nothing outside the artifact vouches for it"):
         load_model(with_reader[0], policy="integrity-only", allow_code=True)
 
 
@@ -89,7 +89,7 @@ def test_mlflows_switch_for_pickle_is_obeyed(with_reader: Saved, monkeypatch: py
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     monkeypatch.setattr("cloudpickle.loads", lambda _: pytest.fail("unpickled"))
 
-    with pytest.raises(OptionError, match=r"MLFLOW_ALLOW_PICKLE_DESERIALIZATION forbids to unpickle reader\.pkl"):
+    with pytest.raises(OptionError, match=r"MLFLOW_ALLOW_PICKLE_DESERIALIZATION forbids unpickling reader\.pkl"):
         load_model(with_reader[0], expected_digest=with_reader[1], allow_code=True)
 
 
@@ -100,7 +100,7 @@ def test_other_versions_than_those_that_pickled_it_are_refused(
     monkeypatch.setattr("mlflow_graphids.saving.reader_versions", lambda: reader_versions() | versions)
     digest = save_model(classifier, tmp_path / "m", capture_reader=read_semicolons)
 
-    with pytest.raises(IncompatibleReaderError, match=r"pickled with cloudpickle .* and python .*, here run"):
+    with pytest.raises(IncompatibleReaderError, match=r"pickled with .* and python .*, but this is cloudpickle"):
         load_model(tmp_path / "m", expected_digest=digest, allow_code=True)
     assert load_model(tmp_path / "m", expected_digest=digest).anchored
 
@@ -118,7 +118,7 @@ def test_a_changed_reader_is_refused(with_reader: Saved) -> None:
 
 
 @pytest.mark.parametrize("reader", [None, {}, {"python": 3, "cloudpickle": "3"}, {"python": "3.11"}])
-def test_a_manifest_whose_reader_says_nothing_of_versions_is_refused(with_reader: Saved, reader: Any) -> None:
+def test_a_manifest_whose_reader_names_no_versions_is_refused(with_reader: Saved, reader: Any) -> None:
     manifest = json.loads((with_reader[0] / "manifest.json").read_text())
     write_manifest(with_reader[0], json.dumps({**manifest, "reader": reader}).encode())
 

@@ -109,7 +109,7 @@ def test_a_model_holds_no_pickle(saved: Saved) -> None:
     safetensors.torch.load((saved[0] / "weights.safetensors").read_bytes())
 
 
-def test_the_tables_of_the_preprocessing_lie_beside_the_weights_and_not_in_json(
+def test_the_tables_of_the_preprocessing_are_stored_with_the_weights_and_not_in_json(
     classifier: WindowClassifier, saved: Saved
 ) -> None:
     tensors = safetensors.torch.load((saved[0] / "weights.safetensors").read_bytes())
@@ -140,7 +140,7 @@ def test_tables_that_do_not_fit_the_description_are_refused(
     (folder / "model.json").write_text(json.dumps(description))
     reseal(folder)
 
-    with pytest.raises(IntegrityError, match=rf"expected the parts of one model, found otherwise .*{reason}"):
+    with pytest.raises(IntegrityError, match=rf"expected parts of one model, but they do not fit together .*{reason}"):
         load_model(folder, policy="integrity-only")
 
 
@@ -197,7 +197,7 @@ def test_a_pipe_is_refused_without_waiting_for_it(saved: Saved) -> None:
 
 
 @pytest.mark.parametrize("name", ["registered_model_meta", "input_example.json", "environment_variables.txt"])
-def test_files_that_mlflow_writes_beside_the_payload_are_no_problem(saved: Saved, name: str) -> None:
+def test_files_that_mlflow_writes_beside_the_payload_are_allowed(saved: Saved, name: str) -> None:
     (saved[0] / name).write_text("written by MLflow")
 
     assert verify_model(saved[0], expected_digest=saved[1]) == saved[1]
@@ -248,7 +248,7 @@ def test_a_folder_has_no_anchor_and_is_refused_without_a_digest(saved: Saved) ->
 
 
 @pytest.mark.parametrize("name", ["nowhere", "saved/MLmodel"])
-def test_a_path_where_no_folder_lies_is_not_taken_for_a_model_without_an_anchor(saved: Saved, name: str) -> None:
+def test_a_path_to_nothing_is_not_taken_for_a_model_without_an_anchor(saved: Saved, name: str) -> None:
     path = saved[0].parent / name
 
     for expected_digest in (None, saved[1]):
@@ -256,7 +256,7 @@ def test_a_path_where_no_folder_lies_is_not_taken_for_a_model_without_an_anchor(
             verify_model(path, expected_digest=expected_digest)
 
 
-def test_what_mlflow_says_about_a_folder_that_is_no_model_is_no_crash(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
 
     with pytest.raises(IntegrityError, match=r"MLmodel: missing\n  manifest.json: missing"):
@@ -356,11 +356,11 @@ def test_predict_takes_integer_identifiers_too_but_not_through_pyfunc(saved: Sav
 def test_predict_refuses_too_few_frames_instead_of_answering_nothing(saved: Saved, table: pd.DataFrame) -> None:
     loaded = load_model(saved[0], expected_digest=saved[1])
 
-    with pytest.raises(ValueError, match="found 3 on channel '', but a window takes 4 consecutive frames"):
+    with pytest.raises(ValueError, match="found 3 on bus '', but a window takes 4 consecutive frames"):
         loaded.predict(table.head(3))
     with pytest.raises(ValueError, match="found none"):
         loaded.predict(table.head(0))
-    with pytest.raises(ValueError, match="found 1 on channel 'can1'"):
+    with pytest.raises(ValueError, match="found 1 on bus 'can1'"):
         loaded.predict(table.assign(channel=["can1"] + ["can0"] * (len(table) - 1)))
 
 

@@ -269,7 +269,7 @@ TAMPERING: dict[str, Tamper] = {
     "digest of another length": partial(_with_manifest, _edit_weights(sha256="0" * 128)),
     "digest in upper case": partial(_with_manifest, _edit_weights(sha256="A" * 64)),
     "negative size": partial(_with_manifest, _edit_weights(size_bytes=-1)),
-    "size that is no number": partial(_with_manifest, _edit_weights(size_bytes=True)),
+    "size that is not a number": partial(_with_manifest, _edit_weights(size_bytes=True)),
     "size beyond any model": partial(_with_manifest, _edit_weights(size_bytes=_SPARSE_BYTES)),
     "sizes beyond any model in all": partial(
         _with_manifest,

@@ -1,8 +1,8 @@
 """The body of a scoring request: bytes in, a table of frames and the params of `predict` out.
 
 MLflow's protocol, read strictly. MLflow's own parser lets a later key replace an earlier one, ignores what it does not
-know (a misspelled threshold), reads NaN literals, and fills a csv line that is too short: each would score frames that
-nobody sent.
+know (a misspelled threshold), reads NaN literals, and pads a csv line that is too short: each of these would score
+frames that nobody sent.
 """
 
 import csv
@@ -17,7 +17,7 @@ import pandas as pd
 from graphids.core.frames import DataError
 from mlflow_graphids.frames_schema import OPTIONAL_COLUMNS, REQUIRED_COLUMNS, short_repr
 
-# Labels of the field's csv files, which a client may post as they are; scoring never sees them.
+# Labels in the csv files of public data sets, which a client may post unchanged; scoring never sees them.
 LABEL_COLUMNS = ("attack", "attack_kind")
 PARAMS_KEY = "params"
 
@@ -69,7 +69,7 @@ def parse_csv(body: bytes) -> Request:
         raise DataError(f"csv line {lines.line_num} cannot be read: {error}.") from error
     columns = _by_column(header, rows)
     if "timestamp" in columns:
-        # What is no number stays as it is, for the table's own check to name.
+        # What is not a number stays as it is; the check of the table names it.
         columns["timestamp"] = [float(text) if _NUMBER.fullmatch(text) else text for text in columns["timestamp"]]
     return _table(columns), {}
 
@@ -78,7 +78,7 @@ def _decode(body: bytes) -> str:
     if not body:
         raise DataError("The body is empty, expected frames.")
     try:
-        return body.decode("utf-8-sig")  # a byte order mark says nothing else
+        return body.decode("utf-8-sig")  # with or without a byte order mark
     except UnicodeDecodeError as error:
         raise DataError(f"The body is not UTF-8: byte {error.start} is 0x{body[error.start]:02x}.") from error
 
@@ -93,7 +93,7 @@ def _decode_json(body: bytes) -> Any:
     except ValueError as error:
         if isinstance(error, DataError):
             raise
-        # Python reads no integer of more than 4,300 digits: it would take time that grows with their square.
+        # Python does not parse an integer of more than 4,300 digits: the time grows with the square of their number.
         raise DataError("The body holds an integer of thousands of digits, expected numbers of a capture.") from error
 
 
@@ -116,7 +116,7 @@ def _json_type(value: object) -> str:
 
 
 def _from_split(table: Any, name: str) -> dict[str, list[Any]]:
-    """`{"columns": [...], "data": [[...], ...]}`, with an `index` that says nothing."""
+    """`{"columns": [...], "data": [[...], ...]}`, with an optional `index`, which is ignored."""
     if not isinstance(table, dict) or set(table) - {"index"} != {"columns", "data"}:
         raise DataError(f"{name!r} is {short_repr(table)}, expected an object with 'columns' and 'data'.")
     header, rows = table["columns"], table["data"]

@@ -23,14 +23,14 @@ from mlflow_graphids.pyfunc_wrapper import ServedClassifier, VerifiedClassifier,
 from mlflow_graphids.serving import request_body
 
 MIB = 1 << 20
-# With stride 1 a small body makes many windows: twice as many of 256 frames, all alerts, took 1 GiB and a minute.
+# With stride 1 a small body makes many windows: twice this many of 256 frames, all alerts, took 1 GiB and a minute.
 MAX_WINDOWS = 1 << 13
 PARSERS: dict[str, Callable[[bytes], request_body.Request]] = {
     "application/json": request_body.parse_json,
     "text/csv": request_body.parse_csv,
 }
 
-# MLflow's names of errors where it has one, since its clients look for them.
+# MLflow's error codes if it has one, since its clients look for them.
 _ERROR_CODES = {
     400: "BAD_REQUEST",
     404: "ENDPOINT_NOT_FOUND",
@@ -45,10 +45,10 @@ _ERROR_CODES = {
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
-    """What one server takes on.
+    """Limits of one server.
 
     Attributes:
-        max_body_bytes: Body of one request; above it 413. All bodies in flight together may hold eight times that.
+        max_body_bytes: Body of one request; above it 413. All bodies in flight together may hold eight times as much.
         max_waiting: Requests in flight; above it 503 with Retry-After.
         timeout_s: From the head of a request to its answer; then 408 if the body is still on its way, else 503. A
             connection without a request is closed after as long.
@@ -88,7 +88,7 @@ def scoring_app(model: VerifiedClassifier, limits: ServerLimits) -> Starlette:
             Route("/version", version),
             Route("/invocations", invocations, methods=["POST"]),
         ],
-        exception_handlers={HTTPException: _refusal, ClientDisconnect: _nobody_listens, Exception: _failure},
+        exception_handlers={HTTPException: _refusal, ClientDisconnect: _disconnected, Exception: _failure},
     )
     app.router.redirect_slashes = False
     return app
@@ -99,7 +99,7 @@ class _Scorer:
 
     def __init__(self, model: VerifiedClassifier, limits: ServerLimits) -> None:
         self.model, self.limits = model, limits
-        # One: scoring holds the interpreter for much of its time, and each further one would hold another table.
+        # One thread: scoring holds the GIL for much of its time, and every further thread would hold another table.
         self.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="graphids-scoring")
         self.num_waiting = 0
         self.num_bytes = 0
@@ -108,7 +108,7 @@ class _Scorer:
         """Body of the answer.
 
         Raises:
-            HTTPException: For whatever is not answered; its detail is one sentence.
+            HTTPException: For every refusal; its detail is one sentence.
         """
         parse = _parser(request)
         if self.num_waiting >= self.limits.max_waiting:
@@ -163,9 +163,9 @@ def _require_few_windows(model: VerifiedClassifier, table: pd.DataFrame, params:
 
 
 def _parser(request: Request) -> Callable[[bytes], request_body.Request]:
-    """What reads the body, by the headers alone: a wrong type is refused before its body is received."""
+    """The parser of the body, by the headers alone: a wrong type is refused before its body is received."""
     if request.url.query:
-        raise HTTPException(400, "The address has a query, expected none: params belong into the JSON body's 'params'.")
+        raise HTTPException(400, "The address has a query, expected none: params belong in the JSON body's 'params'.")
     if (encoding := request.headers.get("content-encoding", "identity").lower()) != "identity":
         raise HTTPException(415, f"Content-Encoding is {encoding!r}, expected none: send the body uncompressed.")
     found = request.headers.get("content-type", "")
@@ -190,19 +190,19 @@ def _busy(reason: str) -> HTTPException:
 async def _refusal(_: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
-    message = {404: "No such address", 405: "Method not allowed"}.get(error.status_code, "")
+    message = {404: "There is no such path", 405: "Method not allowed"}.get(error.status_code, "")
     if message:  # Starlette's own detail is the bare phrase
         message += ", expected POST /invocations or GET /ping, /health, /version."
     return _error(error.status_code, message or error.detail, error.headers)
 
 
 async def _failure(_: Request, __: Exception) -> Response:
-    # Starlette raises it again once this is sent, and uvicorn logs it with its trace.
+    # Starlette raises the exception again once this is sent, and uvicorn logs it with its traceback.
     return _error(500, "The server failed on this request; its log says why.", None)
 
 
-async def _nobody_listens(_: Request, __: Exception) -> Response:
-    return Response(status_code=400)  # for nobody; nothing failed here
+async def _disconnected(_: Request, __: Exception) -> Response:
+    return Response(status_code=400)  # nobody is listening, and nothing failed
 
 
 def _error(status: int, message: str, headers: Mapping[str, str] | None) -> Response:

@@ -1,7 +1,8 @@
 """Serving: a verified model over HTTP, in this process.
 
 What is served is the model that `load_model` returned, in memory; no file is read after it was verified. Requests are
-scored one after another in a thread of their own, so that /ping always answers; more processes behind a proxy scale it.
+scored one after another in a thread of their own, so that /ping always answers; more throughput takes more processes
+behind a proxy.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from mlflow_graphids.loading import load_model
 from mlflow_graphids.serving.scoring_app import ServerLimits, scoring_app
 from mlflow_graphids.verification.trust import Policy
 
+DEFAULT_PORT = 5001  # MLflow's own server takes 5000
 _MAX_PORT = 65535
 _BACKLOG = 1024
 _SHUTDOWN_S = 10
@@ -33,18 +35,18 @@ def serve(
     model_uri: str | os.PathLike[str],
     expected_digest: str | None = None,
     host: str = "127.0.0.1",
-    port: int = 5000,
+    port: int = DEFAULT_PORT,
     policy: Policy | None = None,
     limits: ServerLimits | None = None,
     signature: str | os.PathLike[str] | None = None,
     public_key: str | os.PathLike[str] | None = None,
 ) -> None:
-    """Verify a model, then serve it over HTTP in this process until Ctrl-C or SIGTERM; requests under way are finished.
+    """Verify a model, then serve it over HTTP in this process until Ctrl-C or SIGTERM; requests in flight are finished.
 
     Args:
-        model_uri: As in `load_model`, and so are `expected_digest`, `policy`, `signature` and `public_key`.
-        expected_digest: See there.
-        host: Name or address of this machine to listen on; 0.0.0.0 stands for every IPv4 address that it has.
+        model_uri: As in `load_model`.
+        expected_digest: As in `load_model`.
+        host: Name or address of this machine to listen on; 0.0.0.0 means every IPv4 address that it has.
         port: 1 to 65535.
         policy: As in `load_model`.
         limits: By default `ServerLimits()`.
@@ -57,8 +59,8 @@ def serve(
             above zero.
     """
     limits = limits or ServerLimits()
-    # Bound before the model is loaded: a port in use is known at once. Not listening: nobody waits for a model that
-    # may be refused.
+    # Bound before the model is loaded, so that a port in use is reported at once; not listening yet, so that no client
+    # waits for a model that may be refused.
     with _bound(host, port) as sockets:
         model = load_model(model_uri, expected_digest, None, policy, signature, public_key)
         _listen(sockets, host, port)
@@ -69,7 +71,7 @@ def serve(
 
 
 def http_server(app: Starlette, timeout_s: float) -> uvicorn.Server:
-    """A server of one process that is still to be run, on sockets that listen."""
+    """A server of one process, to be run on sockets that listen."""
     return uvicorn.Server(
         uvicorn.Config(
             app,
@@ -91,8 +93,8 @@ def http_server(app: Starlette, timeout_s: float) -> uvicorn.Server:
 class _Connection(H11Protocol):
     """Closes a connection on which nothing happens in time.
 
-    uvicorn gives a client all the time in the world to send the head of a request, to end a body that was refused and
-    to read its answer; a few hundred such clients use up every connection of the process.
+    uvicorn gives a client unlimited time to send the head of a request, to finish a body that was refused and to read
+    its answer; a few hundred such clients use up every connection of the process.
     """
 
     _timer: asyncio.TimerHandle | None = None
@@ -125,13 +127,13 @@ class _Connection(H11Protocol):
 
 @contextmanager
 def _ended_by_signals(server: uvicorn.Server) -> Iterator[None]:
-    """Make an orderly end a success: uvicorn raises the signal that ended it again, for whoever handled it before."""
+    """Make an orderly end a success: uvicorn re-raises the signal that ended it, for the handlers before its own."""
 
     def end(*_: object) -> None:
         server.should_exit = True
 
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread hears signals
+        yield  # only the main thread receives signals
         return
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -147,7 +149,7 @@ def _authority(host: str) -> str:
 
 @contextmanager
 def _bound(host: str, port: int) -> Iterator[list[socket.socket]]:
-    """Sockets on every address of a host, closed in the end."""
+    """Sockets on every address of a host, closed on exit."""
     if not 1 <= port <= _MAX_PORT:
         raise OptionError(f"port is {port}, expected 1 to {_MAX_PORT}.")
     with ExitStack() as stack:
@@ -157,7 +159,7 @@ def _bound(host: str, port: int) -> Iterator[list[socket.socket]]:
                 sockets.append(stack.enter_context(_bind(family, address)))
             except OSError as error:
                 errors.append(error)
-        # `localhost` is also ::1, which a machine may not have; that alone is no reason.
+        # `localhost` is also ::1, which a machine may lack; that alone is not a reason to refuse.
         if in_use := [error for error in errors if error.errno == errno.EADDRINUSE]:
             raise _cannot_listen(host, port, in_use[0])
         if not sockets:
@@ -176,7 +178,7 @@ def _addresses(host: str, port: int) -> list[tuple[int, Any]]:
 def _bind(family: int, address: Any) -> socket.socket:
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
-        if os.name == "posix":  # elsewhere it would let two servers share a port
+        if os.name == "posix":  # on other systems it would let two servers share a port
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -191,7 +193,7 @@ def _listen(sockets: list[socket.socket], host: str, port: int) -> None:
     try:
         for bound in sockets:
             bound.listen(_BACKLOG)
-    except OSError as error:  # another took the port since: a bound socket alone does not keep it
+    except OSError as error:  # another process took the port since: binding alone does not reserve it
         raise _cannot_listen(host, port, error) from error
 
 

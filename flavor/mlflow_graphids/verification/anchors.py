@@ -1,7 +1,7 @@
-"""Anchors: where the root digest is kept out of reach of whoever can write the artifact.
+"""Anchors: the root digest, kept out of reach of anyone who can write the artifact.
 
 A digest beside the bytes shows damage, not tampering. The anchor is the LoggedModel's param `graphids.digest`, which
-the tracking store lets nobody overwrite (tags can be). It is looked up from the URI that the caller gave, never from
+the tracking store lets nobody overwrite (a tag could be). It is looked up from the URI that the caller gave, never from
 an id found inside the artifact.
 """
 
@@ -29,9 +29,9 @@ class Anchor:
 
     Attributes:
         uri: Where to download the model; an alias, stage or run is replaced by what it meant when it was looked up.
-        digest: The anchored root digest; None where the URI leads to no LoggedModel, or that one has no digest.
-        origin: Where the digest stands, or why there is none; for messages.
-        model_id: The LoggedModel behind the URI, if there is one.
+        digest: The anchored root digest; None if the URI resolves to no LoggedModel, or to one without a digest.
+        origin: Where the digest comes from, or why there is none; for messages.
+        model_id: The LoggedModel that the URI resolves to, if there is one.
     """
 
     uri: str
@@ -41,23 +41,23 @@ class Anchor:
 
 
 def resolve_anchor(model_uri: str) -> Anchor:
-    """Follow a model URI to the LoggedModel behind it.
+    """Resolve a model URI to its LoggedModel.
 
     Args:
         model_uri: `models:/m-...`, `models:/name/version`, `models:/name@alias`, `runs:/<run_id>/name`; any other
-            URI or a folder has no anchor.
+            URI, and a folder, has no anchor.
 
     Raises:
         MlflowException: If the run, model, version or alias does not exist.
         IntegrityError: If the run logged several models of that name at one step.
     """
-    # A client opens the tracking store, which MLflow creates where there is none: not for a mere folder.
+    # A client opens the tracking store, and MLflow creates one if there is none: not for a mere folder.
     scheme = urlparse(model_uri).scheme
     if scheme == "models":
         return _from_models_uri(MlflowClient(), model_uri)
     if scheme == "runs":
         return _from_logged_model(_of_run(MlflowClient(), model_uri))
-    return Anchor(model_uri, None, f"{model_uri} is no models:/ or runs:/ URI")
+    return Anchor(model_uri, None, f"{model_uri} is neither a models:/ nor a runs:/ URI")
 
 
 def _from_models_uri(client: MlflowClient, model_uri: str) -> Anchor:
@@ -68,8 +68,8 @@ def _from_models_uri(client: MlflowClient, model_uri: str) -> Anchor:
     uri = f"models:/{name}/{version}"
     model = _of_version(client, name, version)
     if model is None:
-        return Anchor(uri, None, f"version {version} of {name} leads to no LoggedModel")
-    # The version's own bytes are downloaded: a copy may lie elsewhere than the LoggedModel that it was made from.
+        return Anchor(uri, None, f"version {version} of {name} resolves to no LoggedModel")
+    # The version's own bytes are downloaded: a copy may be elsewhere than the LoggedModel that it was made from.
     return _anchored(uri, model)
 
 
@@ -79,8 +79,8 @@ def _from_logged_model(model: LoggedModel) -> Anchor:
 
 def _anchored(uri: str, model: LoggedModel) -> Anchor:
     if model.status == LoggedModelStatus.FAILED:
-        # So does `set_anchor` mark it when it finds another digest in the param; that one must not count afterwards.
-        origin = f"LoggedModel {model.model_id} is FAILED: logging it did not end, or its {DIGEST_KEY} was another's"
+        # `set_anchor` marks it so when it finds another digest in the param; that digest must not count.
+        origin = f"LoggedModel {model.model_id} is FAILED: logging it failed, or its {DIGEST_KEY} is not its own"
         return Anchor(uri, None, origin, model.model_id)
     return Anchor(
         uri, model.params.get(DIGEST_KEY), f"param {DIGEST_KEY} of LoggedModel {model.model_id}", model.model_id
@@ -88,7 +88,7 @@ def _anchored(uri: str, model: LoggedModel) -> Anchor:
 
 
 def _of_version(client: MlflowClient, name: str, version: Any) -> LoggedModel | None:
-    """LoggedModel that a registered version was made from; its `model_id` can be None, then its source says it."""
+    """LoggedModel that a registered version was made from; if its `model_id` is None, its source says which."""
     for _ in range(_MAX_COPIES):
         registered = client.get_model_version(name, str(version))
         if registered.model_id:
@@ -106,21 +106,21 @@ def _of_version(client: MlflowClient, name: str, version: Any) -> LoggedModel | 
 
 
 def _of_location(client: MlflowClient, source: str) -> LoggedModel | None:
-    """LoggedModel whose artifacts lie at `source`. The path only suggests an id; the store has to confirm it."""
+    """LoggedModel whose artifacts are at `source`. The path only suggests an id; the store has to confirm it."""
     location = source.rstrip("/")
     for part in reversed(location.split("/")):
         if part.startswith("m-"):
             try:
                 model = client.get_logged_model(part)
             except MlflowException as error:
-                _logger.debug("%s names no LoggedModel: %s", source, error)
+                _logger.debug("%s does not name a LoggedModel: %s", source, error)
                 return None
             return model if model.artifact_location.rstrip("/") == location else None
     return None
 
 
 def _of_run(client: MlflowClient, runs_uri: str) -> LoggedModel:
-    """The model of that name that the run logged last, by step."""
+    """The model of that name with the highest step in its run."""
     run_id, _, name = urlparse(runs_uri).path.lstrip("/").partition("/")
     outputs = client.get_run(run_id).outputs
     steps = {output.model_id: output.step for output in outputs.model_outputs} if outputs else {}

@@ -1,4 +1,4 @@
-"""Verify a folder: does it hold exactly the model that a root digest names? The verified bytes if it does.
+"""Verify a folder: does it hold exactly the model that a root digest names? If so, return the verified bytes.
 
 Every file is opened once, never through a link, compared in size before a byte of it is read, and hashed from the
 private buffer that is parsed afterwards.

@@ -28,7 +28,7 @@ READER_FILE = "reader.pkl"
 CARD_FILE = "MODEL_CARD.md"
 CODE_FOLDER = "code"
 MAX_MANIFEST_BYTES = 1 << 20
-# A network of this kind weighs megabytes. Without an anchor the manifest's word is all there is, and it could be huge.
+# A network of this kind takes megabytes. Without an anchor the manifest's word is all there is, and it could be huge.
 MAX_MODEL_BYTES = 1 << 30
 
 _KEYS = frozenset({"files", "format_version", "graphids_version", "loader_module", "model_config", "signature"})
@@ -38,14 +38,14 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class PayloadFile:
-    """One file of the model: `path` relative to the model, with forward slashes; sha256 as 64 hex digits."""
+    """One file of the model: `path` relative to the model, with forward slashes; `sha256` as 64 hex digits."""
 
     path: str
     size_bytes: int
     sha256: str
 
     def as_dict(self) -> dict[str, Any]:
-        """The entry as it stands in the manifest."""
+        """The manifest's entry."""
         return {"path": self.path, "size_bytes": self.size_bytes, "sha256": self.sha256}
 
 
@@ -93,7 +93,7 @@ def render_manifest(
     """Manifest of these payload files. Equal models give equal bytes under one version of graphids: it holds no times.
 
     Raises:
-        ValueError: If a file's name cannot stand in a manifest.
+        ValueError: If a manifest cannot list a file of that name.
     """
     payload = [PayloadFile(path, len(data), digest_bytes(data)) for path, data in sorted(files.items())]
     if problems := list(_path_problems([file.path for file in payload])):
@@ -220,14 +220,14 @@ def _is_plain(path: Any) -> bool:
 
 
 def _reader_problems(content: Mapping[str, Any]) -> Iterator[str]:
-    """The pickle and the statement of what it needs come together or not at all."""
+    """The pickle and the versions it needs are declared together or not at all."""
     entries = content.get("files")
     declared = isinstance(entries, list) and any(
         isinstance(entry, dict) and entry.get("path") == READER_FILE for entry in entries
     )
     reader = content.get("reader")
     if declared != ("reader" in content):
-        yield f"{READER_FILE} and the entry 'reader' must come together"
+        yield f"{READER_FILE} and the entry 'reader' must be there together or not at all"
     elif declared and not (
         isinstance(reader, dict)
         and reader.keys() == {"python", "cloudpickle"}

@@ -1,6 +1,6 @@
 """MLmodel: MLflow's file, which MLflow rewrites when a model is logged or downloaded.
 
-So it is not hashed; what it says about us is compared with the manifest, and nothing else in it is used.
+So it is not hashed; what it says about graphids is compared with the manifest, and nothing else in it is used.
 """
 
 from collections.abc import Mapping
@@ -18,20 +18,20 @@ from mlflow_graphids.verification.manifest import (
 )
 from mlflow_graphids.verification.strict import Buffer, parse_yaml, shown
 
-# Keys that MLflow needs and that change nothing about how the verified bytes are used.
+# Keys that MLflow needs and that do not change how the verified bytes are used.
 _FREE_KEYS = {FLAVOR_NAME: frozenset({"code"}), PYFUNC_NAME: frozenset({"env", "python_version"})}
 
 
 @dataclass(frozen=True, slots=True)
 class MLmodel:
-    """The part of MLmodel that is compared; a flavor whose section is no mapping has none."""
+    """The part of MLmodel that is compared; a flavor section that is not a mapping counts as empty."""
 
     signature: Any
     flavors: Mapping[str, Mapping[str, Any]]
 
     @property
     def digest(self) -> str:
-        """The root digest as it stands there, for whom nothing else names one."""
+        """The root digest that it names; used only if nothing else names one."""
         return str(self.flavors.get(FLAVOR_NAME, {}).get("digest"))
 
 
@@ -39,7 +39,7 @@ def parse_mlmodel(data: Buffer) -> MLmodel:
     """What MLmodel says about flavors and signature.
 
     Raises:
-        IntegrityError: If it is no strict YAML, or names no flavors.
+        IntegrityError: If it is not strict YAML, or names no flavors.
     """
     content = parse_yaml(data, MLMODEL_FILE)
     if not isinstance(content, dict) or not isinstance(content.get("flavors"), dict):

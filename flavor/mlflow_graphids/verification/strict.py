@@ -1,7 +1,7 @@
-"""JSON and YAML that have one meaning: what readers may understand differently, or choke on, is refused.
+"""JSON and YAML with exactly one meaning: what two parsers may read differently, or choke on, is refused.
 
 Two parsers can disagree on which of two equal keys counts, so bytes that one has checked could mean something else to
-the other. An alias makes a small document large; a deep one overflows the stack of libyaml's binding.
+the other. Aliases make a small document large; a deep one overflows the stack of libyaml's binding.
 """
 
 import json
@@ -17,8 +17,8 @@ Buffer = bytes | memoryview
 
 _MAX_YAML_DEPTH = 32  # MLmodel needs 4
 _MAX_YAML_EVENTS = 100_000
-_MAX_DIGITS = 64  # a number in base 60 takes PyYAML a time that is quadratic in its length, minutes for a megabyte
-# The compiled loader takes a tenth of the time; PyYAML has it wherever it was built with libyaml.
+_MAX_DIGITS = 64  # PyYAML takes quadratic time over a number in base 60: minutes for a megabyte
+# The compiled loader takes a tenth of the time; PyYAML has it if it was built with libyaml.
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -40,7 +40,7 @@ def parse_json(data: Buffer, name: str) -> Any:
         )
     except (ValueError, RecursionError) as error:
         raise IntegrityError(
-            f"{name}: expected JSON without repeated keys and with finite numbers, found otherwise ({error})."
+            f"{name}: expected JSON without repeated keys and with finite numbers ({error})."
         ) from error
 
 
@@ -54,15 +54,13 @@ def parse_yaml(data: Buffer, name: str) -> Any:
         text = str(data, "utf-8")
         _check_events(text)
         return yaml.load(text, Loader=_StrictLoader)
-    except Exception as error:  # PyYAML fails over a malformed scalar with whatever its code runs into
+    except Exception as error:  # over a malformed scalar PyYAML raises whatever its code runs into
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise IntegrityError(
-            f"{name}: expected YAML without repeated keys and aliases, found otherwise ({reason})."
-        ) from error
+        raise IntegrityError(f"{name}: expected YAML without repeated keys and aliases ({reason}).") from error
 
 
 def shown(name: str) -> str:
-    """A name that somebody else chose, as it can stand in a line of a message: no line breaks, no terminal codes."""
+    """A name that somebody else chose, safe to print within a line: no line breaks, no terminal codes."""
     return name if name.isprintable() else repr(name)
 
 
@@ -74,7 +72,7 @@ def _without_repeats(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse_constant(text: str) -> None:
-    raise ValueError(f"{text} is no JSON number")
+    raise ValueError(f"{text} is not a JSON number")
 
 
 def _finite(text: str) -> float:
@@ -85,7 +83,7 @@ def _finite(text: str) -> float:
 
 
 def _check_events(text: str) -> None:
-    """Refuse by the stream of events, which needs no stack, what must not reach the recursive composer."""
+    """Refuse, by the stream of events, which needs no stack, what must not reach the recursive composer."""
     depth = 0
     for count, event in enumerate(yaml.parse(text, Loader=_SafeLoader)):
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
@@ -96,7 +94,7 @@ def _check_events(text: str) -> None:
 
 
 class _StrictLoader(_SafeLoader):  # type: ignore[misc]
-    """A safe loader that takes no key twice."""
+    """A safe loader that refuses repeated keys."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         # Before PyYAML folds merge keys into the mapping, which would hide them.

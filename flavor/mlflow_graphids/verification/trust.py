@@ -1,7 +1,8 @@
 """Trust: what a caller and a deployment demand of a model before it is used, and what its bytes are held to.
 
-Root digests in order of precedence: `expected_digest`, a detached signature, the param of the LoggedModel behind the
-URI. Where several are known they must agree, so that a signed but older model does not pass for the pinned one.
+Sources of the root digest in order of precedence: `expected_digest`, a detached signature, the param of the LoggedModel
+that the URI resolves to. If several are known they must agree, so that a signed but older model does not pass for the
+pinned one.
 """
 
 import logging
@@ -17,7 +18,7 @@ from mlflow_graphids.verification.anchors import Anchor, resolve_anchor
 from mlflow_graphids.verification.manifest import is_digest
 from mlflow_graphids.verification.signing import signed_digest
 
-# In rising order of what they demand: whole files; a digest from outside the artifact; a signature.
+# In rising order of what they demand: intact files; a digest from outside the artifact; a signature.
 Policy = Literal["integrity-only", "anchored", "signed"]
 POLICIES: tuple[Policy, ...] = get_args(Policy)
 DEFAULT_POLICY: Policy = "anchored"
@@ -36,10 +37,10 @@ class Trust:
 
     Attributes:
         policy: The stricter of the argument and GRAPHIDS_POLICY.
-        demanded_by: Which of them said so, for messages.
-        expected_digest: Root digest that the caller names.
-        signature: Detached signature that the caller names.
-        public_key: The key that a signature is checked with.
+        demanded_by: Which of the two it comes from, for messages.
+        expected_digest: Root digest given by the caller.
+        signature: Detached signature given by the caller.
+        public_key: The key that a signature is verified with.
         signature_demanded: Whether a model without a signature is refused.
     """
 
@@ -58,7 +59,7 @@ class Trust:
         signature: str | os.PathLike[str] | None = None,
         public_key: str | os.PathLike[str] | None = None,
     ) -> "Trust":
-        """Combine arguments with the deployment's environment, which they can only tighten.
+        """Combine arguments with the deployment's environment, which they can only make stricter.
 
         Raises:
             OptionError: If a value is malformed, a key is missing, or an argument would replace the deployment's key.
@@ -71,7 +72,7 @@ class Trust:
         if signature_demanded and key is None:
             by = demanded_by if stricter == "signed" else "signature="
             raise OptionError(
-                f"A signature is demanded ({by}), but no key to check it with is known. Give the signer's public key "
+                f"A signature is demanded ({by}), but no key to verify it with is known. Give the signer's public key "
                 f"(--public-key, in Python public_key=), or set {PUBLIC_KEY_VARIABLE}."
             )
         return cls(
@@ -85,7 +86,7 @@ class Trust:
 
     @classmethod
     def of_signer(cls, policy: Policy | None, expected_digest: str | None) -> "Trust":
-        """As `of`, for whoever makes signatures: to them GRAPHIDS_POLICY=signed means anchored."""
+        """As `of`, for making a signature: there GRAPHIDS_POLICY=signed means anchored."""
         if expected_digest is not None:
             require_digest(expected_digest, "expected_digest")
         stricter, demanded_by = _stricter_policy(policy)
@@ -100,17 +101,17 @@ class Trust:
 
 
 def deployment_policy() -> Policy | None:
-    """What GRAPHIDS_POLICY demands; None where it is not set.
+    """The policy that GRAPHIDS_POLICY sets; None if it is not set.
 
     Raises:
-        OptionError: If it is set to anything but a policy: a misspelled floor must not be no floor.
+        OptionError: If it is not a policy: a misspelled one must not count as none.
     """
     value = os.environ.get(POLICY_VARIABLE)
     return None if not value else _require_policy(value, POLICY_VARIABLE)
 
 
 def find_anchor(model_uri: str, trust: Trust) -> Anchor:
-    """What the bytes behind a URI must be, established before any of them is fetched.
+    """What a URI's bytes must be, established before any of them is fetched.
 
     Raises:
         IntegrityError: If the policy demands more than can be found, a signature does not verify, or two sources of
@@ -129,20 +130,20 @@ def find_anchor(model_uri: str, trust: Trust) -> Anchor:
 
 
 def require_digest(text: str, name: str) -> str:
-    """`text`, if it is a sha256 in hex; `name` is what to call it in the OptionError otherwise."""
+    """`text`, if it is a sha256 in hex; the OptionError otherwise calls it `name`."""
     if not is_digest(text):
         raise OptionError(f"{name} is {text!r}, expected a sha256: 64 hex digits in lower case.")
     return text
 
 
 def _stricter_policy(argument: Policy | None) -> tuple[Policy, str]:
-    asked = None if argument is None else _require_policy(argument, "policy")
+    requested = None if argument is None else _require_policy(argument, "policy")
     floor = deployment_policy()
     if floor is None:
-        return (DEFAULT_POLICY, "the default policy") if asked is None else (asked, f"policy={asked!r}")
-    if asked is None or POLICIES.index(floor) >= POLICIES.index(asked):
+        return (DEFAULT_POLICY, "the default policy") if requested is None else (requested, f"policy={requested!r}")
+    if requested is None or POLICIES.index(floor) >= POLICIES.index(requested):
         return floor, f"{POLICY_VARIABLE}={floor}"
-    return asked, f"policy={asked!r}"
+    return requested, f"policy={requested!r}"
 
 
 def _require_policy(value: str, name: str) -> Policy:
@@ -152,7 +153,7 @@ def _require_policy(value: str, name: str) -> Policy:
 
 
 def _public_key(argument: str | os.PathLike[str] | None) -> Path | None:
-    """The deployment's key, or where it names none the caller's."""
+    """The deployment's key, or the caller's if the deployment names none."""
     configured = os.environ.get(PUBLIC_KEY_VARIABLE)
     if argument is None:
         return Path(configured) if configured else None
@@ -165,7 +166,7 @@ def _public_key(argument: str | os.PathLike[str] | None) -> Path | None:
 
 
 def _signature(model_uri: str, trust: Trust) -> Path:
-    """The signature that was named, or `<folder>.sig` beside a model in a folder."""
+    """The signature that the caller named, or `<folder>.sig` beside a model in a folder."""
     if trust.signature is not None:
         return trust.signature
     if not urlparse(model_uri).scheme:
@@ -175,8 +176,8 @@ def _signature(model_uri: str, trust: Trust) -> Path:
             return beside
     raise IntegrityError(
         f"{model_uri}: a signature is demanded ({trust.demanded_by if trust.policy == 'signed' else 'public_key='}), "
-        "found none. Give it (--signature, in Python signature=); beside a model in a folder it is found by itself "
-        f"as <folder>{SIGNATURE_SUFFIX}. `graphids sign` makes one."
+        "found none. Name it (--signature, in Python signature=), or put it beside the model's folder as "
+        f"<folder>{SIGNATURE_SUFFIX}. `graphids sign` makes one."
     )
 
 
@@ -185,7 +186,7 @@ def _signed(anchor: Anchor, signature: Path, public_key: Path) -> Anchor:
     if anchor.digest not in (None, digest):
         raise IntegrityError(
             f"{signature}: signs the model {digest}, but {anchor.digest} is expected (from {anchor.origin}). The "
-            "signature is genuine and belongs to another model, perhaps an older one; get the one of this model."
+            "signature is genuine and belongs to another model, perhaps an older one; get the one for this model."
         )
     origin = f"signature {signature}"
     if anchor.digest is not None:
@@ -199,11 +200,11 @@ def _accept_without_anchor(model_uri: str, anchor: Anchor, trust: Trust) -> None
             f"{model_uri}: nothing outside the artifact says what its digest should be ({anchor.origin}), and "
             f"{trust.demanded_by} demands it. Give the digest that saving it returned (--expected-digest, in Python "
             "expected_digest=) or a signature (--signature and --public-key), or name the model by the URI of its "
-            "LoggedModel or version. To look for mere damage: --policy integrity-only, in Python "
+            "LoggedModel or version. To check for damage only: --policy integrity-only, in Python "
             "policy='integrity-only'."
         )
     _logger.warning(
-        "%s: no anchor (%s). The files are compared with their own manifest alone. A match shows that nothing is "
+        "%s: no anchor (%s). The files are compared with their own manifest only. A match shows that nothing is "
         "damaged, NOT that nobody changed them.",
         model_uri,
         anchor.origin,

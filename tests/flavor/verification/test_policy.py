@@ -40,7 +40,7 @@ def test_an_argument_only_tightens_what_the_deployment_demands(
 
 
 @pytest.mark.parametrize("value", ["none", "ANCHORED", "anchored ", "0"])
-def test_a_misspelled_policy_of_the_deployment_is_an_error_and_not_no_policy(
+def test_a_misspelled_policy_of_the_deployment_is_an_error(
     saved: Saved, monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
     monkeypatch.setenv("GRAPHIDS_POLICY", value)
@@ -64,7 +64,7 @@ def test_where_signatures_are_demanded_a_digest_is_not_enough(
 ) -> None:
     monkeypatch.setenv("GRAPHIDS_POLICY", "signed")
 
-    with pytest.raises(OptionError, match=r"\(GRAPHIDS_POLICY=signed\), but no key to check it with"):
+    with pytest.raises(OptionError, match=r"\(GRAPHIDS_POLICY=signed\), but no key to verify it with"):
         load_model(saved[0], expected_digest=saved[1])
     monkeypatch.setenv("GRAPHIDS_PUBLIC_KEY", str(tmp_path / "key.pem"))
     with pytest.raises(IntegrityError, match=r"a signature is demanded \(GRAPHIDS_POLICY=signed\), found none"):
@@ -114,7 +114,7 @@ def test_every_command_refuses_a_model_without_an_anchor(
     assert "nothing outside the artifact says what its digest should be" in capsys.readouterr().err
 
 
-def test_a_command_takes_integrity_only_at_its_word_and_warns(
+def test_a_command_accepts_integrity_only_and_warns(
     saved: Saved, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     cli.main(["verify", str(saved[0]), "--policy", "integrity-only"])
@@ -123,7 +123,7 @@ def test_a_command_takes_integrity_only_at_its_word_and_warns(
     assert "NOT that nobody changed them" in caplog.text
 
 
-def test_a_policy_that_is_none_is_wrong_use(saved: Saved, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_policy_is_wrong_use(saved: Saved, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         cli.main(["verify", str(saved[0]), "--policy", "trusting"])
 

@@ -18,7 +18,7 @@ Saved = tuple[Path, str]
 
 _PATH = "expected a relative path of plain names"
 _IRREGULAR = r"not a regular file \(a link, a pipe or a device\)"
-# What the message says where no anchor is needed to see it.
+# The message; empty if only an anchor can tell.
 REASONS = {
     "one bit of the weights flipped": r"weights\.safetensors: expected sha256 [0-9a-f]{64}, found [0-9a-f]{64}",
     "one bit of model.json flipped": r"model\.json: expected sha256",
@@ -63,7 +63,7 @@ REASONS = {
     "digest of another length": r"expected a sha256, 64 hex digits in lower case, found '0{128}'",
     "digest in upper case": r"expected a sha256, 64 hex digits in lower case, found 'A{64}'",
     "negative size": r"size_bytes is -1, expected 0 to",
-    "size that is no number": r"size_bytes is True, expected 0 to",
+    "size that is not a number": r"size_bytes is True, expected 0 to",
     "size beyond any model": r"size_bytes is 1099511627776, expected 0 to",
     "sizes beyond any model in all": r"lists files of 106\d{9} bytes in all, expected at most 1073741824",
     "path out of the folder": rf"'\.\./weights\.safetensors': {_PATH}",
@@ -81,7 +81,7 @@ REASONS = {
     "manifest that lists MLmodel": r"'MLmodel': is not one of the files",
     "manifest nested too deeply": r"manifest\.json: expected JSON.*recursion",
     "manifest with a huge number": r"manifest\.json: expected JSON.*digits",
-    "manifest with NaN": r"manifest\.json: expected JSON.*NaN is no JSON number",
+    "manifest with NaN": r"manifest\.json: expected JSON.*NaN is not a JSON number",
     "manifest that is not UTF-8": r"manifest\.json: expected JSON.*'utf-8' codec",
     "manifest in UTF-16": r"manifest\.json: expected JSON.*'utf-8' codec",
     "manifest of another version": r"manifest\.json: format_version is 3, expected 2",
@@ -163,12 +163,12 @@ def test_nothing_planted_runs_through_any_of_our_doors(saved: Saved, tampering: 
     assert not {name for name in set(sys.modules) - modules if "planted" in name}
 
 
-def test_a_planted_reader_stays_shut_even_where_the_folder_agrees_with_itself(saved: Saved) -> None:
+def test_a_planted_reader_is_not_unpickled_even_if_the_folder_agrees_with_itself(saved: Saved) -> None:
     folder, _ = saved
     TAMPERING["reader planted"](folder)
 
     assert load_model(folder, policy="integrity-only").capture_reader is None
-    with pytest.raises(IntegrityError, match=r"reader\.pkl is code, and nothing outside the artifact says whose"):
+    with pytest.raises(IntegrityError, match=r"reader\.pkl is code, and nothing outside the artifact vouches for it"):
         load_model(folder, policy="integrity-only", allow_code=True)
 
     assert not marker_of(folder).exists()
@@ -193,14 +193,14 @@ def test_code_that_a_model_declares_is_not_run_by_load_model(classifier: WindowC
         ("gone", "cannot be read"),
     ],
 )
-def test_a_file_that_is_exchanged_after_the_listing_is_refused(
+def test_a_file_that_is_replaced_after_the_listing_is_refused(
     saved: Saved, monkeypatch: pytest.MonkeyPatch, swap: str, problem: str
 ) -> None:
     folder, digest = saved
     weights, size = folder / WEIGHTS, (folder / WEIGHTS).stat().st_size
     read = verification.read_digested
 
-    def exchange_then_read(path: Path, **bounds: int) -> tuple[memoryview, str]:
+    def replace_then_read(path: Path, **bounds: int) -> tuple[memoryview, str]:
         if path == weights:
             weights.rename(weights.with_suffix(".aside"))
             match swap:
@@ -214,7 +214,7 @@ def test_a_file_that_is_exchanged_after_the_listing_is_refused(
                     weights.write_bytes(b"x" * size)
         return read(path, **bounds)
 
-    monkeypatch.setattr(verification, "read_digested", exchange_then_read)
+    monkeypatch.setattr(verification, "read_digested", replace_then_read)
 
     with pytest.raises(IntegrityError, match=rf"weights\.safetensors: .*{problem}"):
         load_model(folder, expected_digest=digest)
