@@ -58,6 +58,12 @@ def _markdown(*event: Any) -> None:
         lines[number] = "".join(text)
 
 
+def _is_field(*event: Any) -> bool | None:
+    """Whether to leave a member out: a NamedTuple's fields are in its signature and under its attributes."""
+    member = event[3]
+    return str(getattr(member, "__doc__", "")).startswith("Alias for field number") or None
+
+
 def _write_reference(app: Sphinx) -> None:
     """One page for each room, docs/api/<room>.rst: what its door says, then its modules."""
     folder = Path(app.srcdir) / "api"
@@ -77,5 +83,6 @@ def _module(name: str, underline: str, options: str = "") -> str:
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.connect("config-inited", lambda app, _: _write_reference(app))
+    app.connect("autodoc-skip-member", _is_field)
     # Before napoleon, which takes arguments and returns apart.
     app.connect("autodoc-process-docstring", _markdown, priority=100)
