@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 NORMAL = "normal"
+UNNAMED_KIND = "attack"  # the kind of an attack that nothing names
 MAX_PAYLOAD_BYTES = 8
 MAX_STANDARD_ID = 0x7FF
 MAX_EXTENDED_ID = 0x1FFF_FFFF

@@ -1,10 +1,8 @@
-"""Labels that lie beside a capture: a sidecar with one row per frame, or an entry of an `index.json`."""
+"""Labels beside a capture: a sidecar with one row per frame, or an entry of an `index.json`."""
 
-import json
 import os
 import re
-from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,39 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphids.core.captures.capture_file import open_capture
-from graphids.core.frames import NORMAL, Frames, LogFormatError
+from graphids.core.captures.index_file import NO_ATTACK, IndexEntry, index_entry
+from graphids.core.frames import NORMAL, UNNAMED_KIND, Frames, LogFormatError
 
 Kinds = Literal["auto", "filename", "none"]
 KINDS: tuple[Kinds, ...] = ("auto", "filename", "none")
-UNNAMED_KIND = "attack"
-NO_ATTACK = "none"  # the kind that an index gives to a recording without attacks
-# Figures of a kind are logged under its name; these names there mean normal windows, all kinds and their mean.
+# Metrics of a kind are logged under its name; these names there mean normal windows, all kinds and their mean.
 RESERVED_KINDS = (NORMAL, "all", "macro")
-_MAX_INDEX_BYTES = 64 << 20
 _MAX_ROW_BYTES = 64
-_PARENTS = 4  # how many folders above a capture are searched for an index
 _SIDECAR_SUFFIXES = (".labels.csv", ".labels.csv.gz")
-
-
-@dataclass(frozen=True, slots=True)
-class IndexEntry:
-    """What an `index.json` says of one capture.
-
-    Attributes:
-        index: The file that says so.
-        kind: Attack kind, `NO_ATTACK` for a recording without one, None where it is not given.
-        source: Recording that the capture was made from, None where it is not given.
-        intervals: [k, 2] seconds on the capture's own clock in which the attack ran.
-        frames: Number of frames in the capture, None where it is not given.
-        attack: Number of attacked frames among them, None where it is not given.
-    """
-
-    index: Path
-    kind: str | None
-    source: str | None
-    intervals: NDArray[np.float64]
-    frames: int | None
-    attack: int | None
 
 
 def labels_for(path: Path, frames: Frames, kinds: Kinds = "auto", *, is_complete: bool = True) -> Frames:
@@ -52,20 +26,20 @@ def labels_for(path: Path, frames: Frames, kinds: Kinds = "auto", *, is_complete
 
     The kind of an attack is the index' kind, else what the file names frame by frame, else the part before the number
     of a file name such as `DoS-1.csv.gz`, else `attack`. `kinds="filename"` takes the whole file name without its
-    suffixes in place of all that, `kinds="none"` takes `attack`. Where an index gives intervals and no frame is
+    suffixes instead, `kinds="none"` takes `attack`. Where an index gives intervals and no frame is
     marked (`suppress` leaves none to mark), the frames of the intervals get the kind while `attack` stays 0. A kind's
     name becomes part of metric names; see `kind_name`.
 
     Args:
         path: Of the capture.
-        frames: All frames of the file, with the labels that stand in it.
+        frames: All frames of the file, with the labels in the file itself.
         kinds: Where names of attack kinds come from.
         is_complete: Whether no line was dropped, so that numbers of frames have to agree with the index.
 
     Raises:
         LogFormatError: If a sidecar or an index is malformed or contradicts the file, or an attack is named like one of
             `RESERVED_KINDS`.
-        ValueError: If `kinds` is none of `KINDS`.
+        ValueError: If `kinds` is not one of `KINDS`.
     """
     if kinds not in KINDS:
         raise ValueError(f"kinds={kinds!r} is not known. Expected one of {', '.join(map(repr, KINDS))}.")
@@ -84,10 +58,11 @@ def labels_for(path: Path, frames: Frames, kinds: Kinds = "auto", *, is_complete
 
 
 def kind_name(name: str, origin: str) -> str:
-    """An attack kind's name as it can stand within a metric's name, `test/<kind>/auroc`.
+    """An attack kind's name as it can be part of a metric's name, `test/<kind>/auroc`.
 
     Every store of MLflow takes ASCII letters, digits and `_`, `-`, `.` and space; whatever else there is becomes `_`,
-    and so does each dot of a name of dots alone, which is a folder. MLflow takes `/` too, which would cut the name.
+    and so does each dot of a name made of dots alone, which would be a folder. MLflow takes `/` too, which would cut
+    the name.
 
     Args:
         name: As found.
@@ -105,81 +80,10 @@ def kind_name(name: str, origin: str) -> str:
     if not usable or usable in RESERVED_KINDS:
         raise LogFormatError(
             f"{origin} names an attack kind {name!r}. Expected a name other than {', '.join(RESERVED_KINDS)}, which "
-            "have a meaning of their own among the figures; name the kind in the folder's index.json, or pass "
+            "have a meaning of their own among the metrics; name the kind in the folder's index.json, or pass "
             "data.kinds=none."
         )
     return usable
-
-
-def index_entry(path: Path) -> IndexEntry | None:
-    """The entry for `path` in the nearest `index.json` beside it or in a folder above that names it."""
-    path = path.absolute()
-    for folder in list(path.parents)[: _PARENTS + 1]:
-        index = folder / "index.json"
-        if not index.is_file():
-            continue
-        name = path.relative_to(folder).as_posix()
-        named = [entry for entry in _read_index(index) if entry["file"] == name]
-        if len(named) > 1:
-            raise LogFormatError(f"{index}: names {name!r} {len(named)} times. Expected one entry; remove the others.")
-        if named:
-            return _parse_entry(index, name, named[0])
-    return None
-
-
-def _read_index(index: Path) -> list[dict[str, object]]:
-    """Entries of an index; none where the file is JSON of some other kind, which names no files."""
-    with open_capture(index) as stream:
-        text = stream.read(_MAX_INDEX_BYTES + 1)
-    if len(text) > _MAX_INDEX_BYTES:
-        raise LogFormatError(f"{index}: has more than {_MAX_INDEX_BYTES} bytes. Expected an index of captures.")
-    try:
-        entries = json.loads(text, object_pairs_hook=_without_repeats)
-    except (ValueError, RecursionError) as error:
-        raise LogFormatError(f"{index}: not JSON ({error}). Correct the file or move it away.") from error
-    if not isinstance(entries, list) or not any(isinstance(entry, dict) and "file" in entry for entry in entries):
-        return []
-    for number, entry in enumerate(entries, start=1):
-        if not isinstance(entry, dict) or not isinstance(entry.get("file"), str):
-            raise LogFormatError(
-                f"{index}: entry {number} is {str(entry)[:120]}. Expected an object with the name of a `file`, as the "
-                "others have; correct or remove it."
-            )
-    return entries
-
-
-def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    repeated = [key for key, times in Counter(key for key, _ in pairs).items() if times > 1]
-    if repeated:
-        raise ValueError(f"the key {repeated[0]!r} stands twice in one object")
-    return dict(pairs)
-
-
-def _parse_entry(index: Path, name: str, entry: dict[str, object]) -> IndexEntry:
-    intervals = np.empty((0, 2))
-    try:
-        if entry.get("intervals"):
-            intervals = np.asarray(entry["intervals"], dtype=np.float64).reshape(-1, 2)
-    except (TypeError, ValueError) as error:
-        raise LogFormatError(
-            f"{index}: intervals of {name!r} are {entry['intervals']!r}. Expected a list of [begin, end] in seconds."
-        ) from error
-    wrong = ~np.isfinite(intervals).all(axis=1) | (intervals[:, 0] > intervals[:, 1])
-    if wrong.any():
-        begin, end = intervals[wrong][0]
-        raise LogFormatError(
-            f"{index}: interval {int(np.argmax(wrong)) + 1} of {name!r} is [{begin:g}, {end:g}]. Expected finite "
-            "seconds, the begin not after the end."
-        )
-    for key, expected in (("kind", str), ("source", str), ("frames", int), ("attack", int)):
-        value = entry.get(key)
-        is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-        if value is not None and not (is_count if expected is int else isinstance(value, expected)):
-            raise LogFormatError(
-                f"{index}: {key} of {name!r} is {value!r}. Expected a {'string' if expected is str else 'count'}."
-            )
-    kind, source, frames, attack = (entry.get(key) for key in ("kind", "source", "frames", "attack"))
-    return IndexEntry(index, kind and str(kind).lower(), source, intervals, frames, attack)  # type: ignore[arg-type]
 
 
 def _with_sidecar(path: Path, frames: Frames, is_complete: bool) -> Frames:

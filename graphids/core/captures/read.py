@@ -21,7 +21,8 @@ from graphids.core.captures.formats.python_can import (
 )
 from graphids.core.captures.formats.text_formats import HEAD_BYTES, TEXT_FORMATS, Recognised, recognise
 from graphids.core.captures.formats.text_parser import TextParser
-from graphids.core.captures.labels import Kinds, index_entry, labels_for
+from graphids.core.captures.index_file import index_entry
+from graphids.core.captures.labels import Kinds, labels_for
 from graphids.core.frames import Capture, DataError, Frames, GrowingFrames, LogFormatError
 
 OnBadLine = Literal["raise", "drop"]

@@ -62,7 +62,7 @@ def test_a_capture_without_an_attacked_frame_names_no_kind(tmp_path: Path) -> No
     assert frames.kinds == ("normal",)
 
 
-def test_kinds_that_stand_in_the_file_win_over_its_name(tmp_path: Path) -> None:
+def test_kinds_in_the_file_win_over_its_name(tmp_path: Path) -> None:
     text = "Timestamp,Arbitration_ID,DLC,Data,Class,SubClass\n1.0,153,1,20,Normal,Normal\n2.0,0,1,FF,Attack,Flooding\n"
 
     assert labels(read(write(tmp_path / "DoS-1.csv", text)).frames) == ([0, 1], ["normal", "flooding"])
@@ -175,7 +175,7 @@ def test_dropped_lines_do_not_contradict_the_index(tmp_path: Path) -> None:
     assert len(capture.frames) == 3
 
 
-def test_an_index_that_is_no_json_is_an_error(tmp_path: Path) -> None:
+def test_an_index_that_is_not_json_is_an_error(tmp_path: Path) -> None:
     write(tmp_path / "index.json", "[{")
 
     with pytest.raises(LogFormatError, match=r"index\.json: not JSON"):
@@ -218,7 +218,7 @@ def test_sub_classes_that_share_a_usable_name_become_one_kind(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("kind", ["normal", "all", "macro"])
-def test_an_attack_named_like_a_figure_over_all_kinds_is_refused_with_the_place_of_its_name(
+def test_an_attack_named_like_a_metric_over_all_kinds_is_refused_with_the_place_of_its_name(
     tmp_path: Path, kind: str
 ) -> None:
     path = write(tmp_path / f"{kind}-1.csv", LABELLED)
@@ -232,7 +232,7 @@ def test_an_attack_named_like_a_figure_over_all_kinds_is_refused_with_the_place_
     assert read(path, kinds="none").frames.kinds == ("normal", "attack")
 
 
-def test_a_sub_class_named_like_a_figure_is_refused(tmp_path: Path) -> None:
+def test_a_sub_class_named_like_a_metric_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "x.csv", f"{CHALLENGE}2.0,0,1,FF,Attack,Macro\n")
 
     with pytest.raises(LogFormatError, match=r"x\.csv: the sub-class of a frame names an attack kind 'macro'"):
@@ -256,7 +256,7 @@ def test_two_sidecars_of_one_capture_are_an_error(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ('[{"file": "drive.log"}, {"file": "drive.log"}]', "names 'drive.log' 2 times"),
-        ('[{"file": "drive.log", "kind": "a", "kind": "b"}]', "not JSON .the key 'kind' stands twice"),
+        ('[{"file": "drive.log", "kind": "a", "kind": "b"}]', "not JSON .the key 'kind' occurs twice"),
         (
             '[{"file": "other.log"}, {"files": "drive.log"}]',
             "entry 2 is .*Expected an object with the name of a `file`",
@@ -276,7 +276,7 @@ def test_a_malformed_index_names_the_entry(tmp_path: Path, text: str, message: s
         read(path)
 
 
-def test_json_that_names_no_files_is_no_index(tmp_path: Path) -> None:
+def test_json_that_names_no_files_is_not_an_index(tmp_path: Path) -> None:
     path = write(tmp_path / "drive.log", CANDUMP)
     write(tmp_path / "index.json", '[{"name": "somebody else"}]')
 
