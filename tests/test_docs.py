@@ -4,7 +4,6 @@ import re
 from importlib import import_module
 from operator import attrgetter
 
-from graphids.core.captures.formats.text_formats import TEXT_FORMATS
 from graphids.core.graphs.features import EDGE_FEATURES, NODE_FEATURES
 from support.paths import ROOT
 
@@ -18,12 +17,6 @@ def test_every_feature_is_documented_with_its_unit() -> None:
             assert f"| `byte_0_{statistic}` ... `byte_7_{statistic}` | {column.unit} |" in DATA
         else:
             assert f"| `{column.name}` | {column.unit} | {column.meaning} |" in DATA
-
-
-def test_every_text_format_is_documented() -> None:
-    for text_format in TEXT_FORMATS:
-        words = text_format.name.removesuffix(" csv").removesuffix(" log").removesuffix(" trace")
-        assert words in DATA, text_format.name
 
 
 def test_every_function_that_the_walkthrough_names_exists() -> None:

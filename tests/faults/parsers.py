@@ -1,6 +1,6 @@
 """Whole, damaged and arbitrary lines for every text parser of captures, by hypothesis.
 
-The properties are those of `tests/core/captures/test_parsers_hypothesis.py`, here with more examples and the suite's
+The properties are those of `tests/core/captures/formats/test_references.py`, here with more examples and the suite's
 seed. A case is an example, a hit too; one property of one parser that fails is one undetected fault.
 """
 
@@ -14,7 +14,7 @@ from faults.crew import Shard
 from faults.table import Tally
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
-PROPERTIES = "tests/core/captures/test_parsers_hypothesis.py"
+PROPERTIES = "tests/core/captures/formats/test_references.py"
 
 
 def parsers(shard: Shard) -> Tally:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from graphids.core.captures.formats.line_parsers import MAX_LINE_BYTES
+from graphids.core.captures.formats.line_loop import MAX_LINE_BYTES
 from graphids.core.frames import LogFormatError
 
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -24,7 +24,7 @@ def open_capture(path: Path) -> Iterator[BinaryIO]:
     """The content of a regular file, decompressed where it begins as gzip does.
 
     Raises:
-        LogFormatError: If `path` is no regular file, or while reading, if the gzip stream is damaged, cut off or
+        LogFormatError: If `path` is not a regular file, or while reading, if the gzip stream is damaged, cut off or
             expands more than `MAX_GZIP_RATIO` times.
         OSError: If the file cannot be opened or read; it names the file.
     """
@@ -63,7 +63,7 @@ def whole_lines(stream: BinaryIO, chunk_bytes: int) -> Iterator[bytes]:
 
 
 def _open_regular(path: Path) -> BinaryIO:
-    # Without O_NONBLOCK opening a FIFO waits for a writer, for ever if none comes.
+    # Without O_NONBLOCK opening a FIFO waits for a writer, forever if none comes.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode):
@@ -81,7 +81,7 @@ def _kind_of_file(mode: int) -> str:
 
 
 class _Gunzipped(gzip.GzipFile):
-    """A decompressed stream that ends in an error where it expands like no capture does."""
+    """A decompressed stream that ends in an error if it expands more than any capture does."""
 
     def __init__(self, path: Path, raw: BinaryIO) -> None:
         super().__init__(fileobj=raw, mode="rb")

@@ -12,14 +12,10 @@ import numpy as np
 
 from graphids.core.captures.capture_file import open_capture, whole_lines
 from graphids.core.captures.clock import Clock
+from graphids.core.captures.formats.bridged.bridge import BridgeCounts, BridgedFormat, read_bridged
 from graphids.core.captures.formats.line_records import BLANK_LINE, COMMENT, ERROR_FRAME, REMOTE_FRAME
-from graphids.core.captures.formats.python_can import (
-    PYTHON_CAN_FORMATS,
-    PythonCanCounts,
-    read_with_python_can,
-    recognise_python_can,
-)
-from graphids.core.captures.formats.text_formats import HEAD_BYTES, TEXT_FORMATS, Recognised, recognise
+from graphids.core.captures.formats.registry import recognise, unknown_format
+from graphids.core.captures.formats.text_format import HEAD_BYTES, Recognised
 from graphids.core.captures.formats.text_parser import TextParser
 from graphids.core.captures.index_file import index_entry
 from graphids.core.captures.labels import Kinds, labels_for
@@ -27,7 +23,7 @@ from graphids.core.frames import Capture, DataError, Frames, GrowingFrames, LogF
 
 OnBadLine = Literal["raise", "drop"]
 _CHUNK_BYTES = 1 << 20  # of text that is parsed at once; a MiB stays in the cache
-# Files that lie beside captures and are none: labels, indexes, documents, code, digests.
+# Files beside captures that are not captures: labels, indexes, documents, code, digests.
 _NOT_A_CAPTURE = re.compile(
     r"\..*|.*\.labels\.csv(\.gz)?|.*\.(json|jsonl|yaml|yml|md|rst|pdf|png|svg|py|ipynb|sh|sha256|zip|dbc)"
     r"|(readme|license|licence|changelog|citation)(\..*)?",
@@ -51,7 +47,7 @@ def read_captures(
         name: Name for the capture; the file's name where none is given.
 
     Returns:
-        Captures. `counts` that are taken line by line hold for the whole file and stand in its first capture, so
+        Captures. `counts` that are taken line by line hold for the whole file and are in its first capture, so
         that sums over captures are right; `backward_timestamps` is counted per bus.
 
     Raises:
@@ -78,7 +74,7 @@ def read_captures(
     source = (entry and entry.source) or name
     captures = [
         Capture(name, bus, source, dict(clock.counts.get(index, {})), path)
-        for index, bus in _split_channels(frames, sorted(clock.counts) or [0])
+        for index, bus in _split_buses(frames, sorted(clock.counts) or [0])
     ]
     if len(captures) > 1:
         captures = [replace(capture, name=f"{name}:{capture.frames.channels[0]}") for capture in captures]
@@ -89,8 +85,8 @@ def read_captures(
 def find_captures(data: str | Path) -> list[tuple[Path, str]]:
     """Capture files with their names: one file, a folder's (recursive, sorted), or those of a glob.
 
-    In a folder, files that are no captures by their name are passed over: labels, `index.json` and other JSON,
-    documents, code, hidden files; and what is no regular file, such as a named pipe.
+    In a folder, files whose names say that they are not captures are passed over: labels, `index.json` and other JSON,
+    documents, code, hidden files; and what is not a regular file, such as a named pipe.
 
     Raises:
         FileNotFoundError: If nothing is there.
@@ -107,7 +103,7 @@ def find_captures(data: str | Path) -> list[tuple[Path, str]]:
         if any(map(Path.is_dir, found)) and not any(map(Path.is_file, found)):
             found = sorted(file for folder in found for file in folder.rglob("*"))
     if os.path.lexists(path) and not path.is_dir():
-        raise DataError(f"{data}: is no regular file. Expected a capture file, a folder or a glob of them.")
+        raise DataError(f"{data}: is not a regular file. Expected a capture file, a folder or a glob of them.")
     found = [file for file in found if not _is_passed_over(file.relative_to(root))]
     if missing := next((file for file in found if file.is_symlink() and not file.exists()), None):
         raise DataError(f"{missing}: a link to a file that is not there. Fetch the file, or remove the link.")
@@ -126,7 +122,7 @@ def stream_frames(
     on_bad_line: OnBadLine = "raise",
     counts: dict[str, int] | None = None,
 ) -> Iterator[Frames]:
-    """Frames of a file of any size, chunk by chunk in bounded memory, with the labels that stand in the file itself.
+    """Frames of a file of any size, chunk by chunk in bounded memory, with the labels in the file itself.
 
     `channel` is an index into `channels`, whose tuple grows as buses turn up; an index keeps its meaning. Formats
     that come through python-can are read in batches; MF4 is loaded as a whole by its library.
@@ -178,32 +174,32 @@ def _frames(
     with open_capture(path) as stream:
         head = stream.read(HEAD_BYTES)
         stream.seek(0)
-        format_name = recognise_python_can(head)
-        if format_name:
-            parts = _bridged_frames(path, stream, format_name, is_dropping, counts)
+        recognised = _recognised(path, head)
+        if isinstance(recognised, BridgedFormat):
+            parts = _bridged_frames(path, stream, recognised, is_dropping, counts)
         else:
-            parts = _text_frames(path, stream, _recognised(path, head), is_dropping, chunk_bytes, counts)
+            parts = _text_frames(path, stream, recognised, is_dropping, chunk_bytes, counts)
         for frames in parts:
             clock.observe(frames)
             yield frames
 
 
-def _bridged_frames(
-    path: Path, stream: BinaryIO, format_name: str, is_dropping: bool, counts: dict[str, int]
-) -> Iterator[Frames]:
-    met = PythonCanCounts()
-    yield from read_with_python_can(path, stream, format_name, met, drop_bad_lines=is_dropping)
-    counts.update(asdict(met))
-
-
-def _recognised(path: Path, head: bytes) -> Recognised:
+def _recognised(path: Path, head: bytes) -> Recognised | BridgedFormat:
     try:
         recognised = recognise(head)
     except LogFormatError as error:
         raise LogFormatError(f"{path}: {error}") from error
     if recognised is None:
-        raise _unknown_format(path, head)
+        raise unknown_format(path, head)
     return recognised
+
+
+def _bridged_frames(
+    path: Path, stream: BinaryIO, bridged: BridgedFormat, is_dropping: bool, counts: dict[str, int]
+) -> Iterator[Frames]:
+    met = BridgeCounts()
+    yield from read_bridged(path, stream, bridged, met, drop_bad_lines=is_dropping)
+    counts.update(asdict(met))
 
 
 def _text_frames(
@@ -231,8 +227,8 @@ def _text_frames(
     )
 
 
-def _split_channels(frames: Frames, present: list[int]) -> list[tuple[int, Frames]]:
-    """Index and frames of each of the channels that are `present`; a single part is not copied."""
+def _split_buses(frames: Frames, present: list[int]) -> list[tuple[int, Frames]]:
+    """Index and frames of each bus of those `present`; a single part is not copied."""
     if len(present) == 1:
         frames.channel[:] = 0
         return [(present[0], replace(frames, channels=(frames.channels[present[0]],)))]
@@ -241,20 +237,3 @@ def _split_channels(frames: Frames, present: list[int]) -> list[tuple[int, Frame
         (index, replace(part, channel=np.zeros_like(part.channel), channels=(frames.channels[index],)))
         for index, part in parts
     ]
-
-
-def _unknown_format(path: Path, head: bytes) -> LogFormatError:
-    known = ", ".join([text_format.name for text_format in TEXT_FORMATS] + list(PYTHON_CAN_FORMATS))
-    first = head.split(b"\n", 1)[0].strip()[:120].decode("ascii", "backslashreplace")
-    if not head.strip():
-        return LogFormatError(f"{path}: the file is empty. Expected a capture in one of the formats {known}.")
-    if re.match(rb"\s*ID,DATA_0,|\s*\S*can\d+\s+[0-9a-fA-F]+\s+\[\d\]", head, re.IGNORECASE):
-        return LogFormatError(
-            f"{path}:1: found `{first}`: frames without timestamps. Expected the time of every frame, without which "
-            f"there is no order and no gap to learn from; record again with timestamps (candump -l)."
-        )
-    hint = " The file is UTF-16 text; save it as UTF-8." if head[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
-    return LogFormatError(
-        f"{path}:1: found `{first}`, which is no known capture format.{hint} Expected one of {known}; "
-        f"convert the capture, for example with python-can's can_logconvert, to candump -l."
-    )

@@ -1,1 +1,1 @@
-"""Formats of capture files: what each line of each of them means, and the compiled parsers that read it."""
+"""Formats of capture files, a module each: `text/` is parsed here, `bridged/` is read by python-can."""

@@ -1,21 +1,18 @@
-"""Fields of a log line, read from bytes: numbers, payloads, names.
+"""Fields of a line, read from bytes: numbers, payloads, words.
 
-Compiled by numba and called from `line_parsers`. Every function takes the text (uint8), the offset to start `at` and
-the `end` of the line, never reads past `end`, and returns a value with the offset behind it.
+Every function takes the text (uint8), the offset to start `at` and the `end` of the line, never reads past `end`, and
+returns a value with the offset after it.
 """
 
 import numpy as np
-from numba import njit
+from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 Bytes = NDArray[np.uint8]
 
 BLANK, TAB, COMMA = 32, 9, 44
-LAST_PRINTABLE = 126
 NOT_A_DIGIT = 255
-MAX_NAMES = 256
-# A row of a names table: up to 32 bytes of text, then its length. Length 0 marks the first free row.
-NAME_BYTES = 32
+_LOWER_R, _LOWER_T, _LOWER_X = map(ord, "rtx")
 
 
 def _digit_values(alphabet: str) -> NDArray[np.int64]:
@@ -37,16 +34,7 @@ def ascii_word(text: str) -> Bytes:
     return np.frombuffer(text.encode(), dtype=np.uint8)
 
 
-def names_table(*first: str) -> Bytes:
-    """A table for `name_index` that holds `first`."""
-    names = np.zeros((MAX_NAMES, NAME_BYTES + 1), dtype=np.uint8)
-    for row, name in enumerate(first):
-        names[row, : len(name)] = np.frombuffer(name.encode(), dtype=np.uint8)
-        names[row, NAME_BYTES] = len(name)
-    return names
-
-
-@njit(nogil=True)
+@register_jitable
 def skip_blanks(text: Bytes, at: int, end: int) -> int:
     """Offset of the first byte that is neither blank nor tab."""
     while at < end and (text[at] == BLANK or text[at] == TAB):
@@ -54,7 +42,7 @@ def skip_blanks(text: Bytes, at: int, end: int) -> int:
     return at
 
 
-@njit(nogil=True)
+@register_jitable
 def skip_word(text: Bytes, at: int, end: int) -> int:
     """Offset of the first blank or tab."""
     while at < end and text[at] != BLANK and text[at] != TAB:
@@ -62,13 +50,21 @@ def skip_word(text: Bytes, at: int, end: int) -> int:
     return at
 
 
-@njit(nogil=True)
+@register_jitable
+def skip_field(text: Bytes, at: int, end: int) -> int:
+    """Offset of the first comma."""
+    while at < end and text[at] != COMMA:
+        at += 1
+    return at
+
+
+@register_jitable
 def is_at(text: Bytes, at: int, end: int, byte: int) -> bool:
-    """Whether `byte` stands at `at`, within the line."""
+    """Whether the byte at `at` is `byte`, within the line."""
     return at < end and text[at] == byte
 
 
-@njit(nogil=True)
+@register_jitable
 def is_word(text: Bytes, at: int, end: int, word: Bytes) -> bool:
     """Whether `text[at:end]` is `word`, which is given in lower case, in letters of any case."""
     if end - at != word.size:
@@ -80,9 +76,15 @@ def is_word(text: Bytes, at: int, end: int, word: Bytes) -> bool:
     return True
 
 
-@njit(nogil=True)
+@register_jitable
+def is_direction(text: Bytes, at: int, end: int) -> bool:
+    """Whether `text[at:end]` is `Rx` or `Tx`, in letters of any case."""
+    return end - at == 2 and (text[at] | 32 == _LOWER_R or text[at] | 32 == _LOWER_T) and text[at + 1] | 32 == _LOWER_X
+
+
+@register_jitable
 def hex_number(text: Bytes, at: int, end: int) -> tuple[int, int]:
-    """Value of the hexadecimal digits from `at`, -1 where there is none; huge values saturate."""
+    """Value of the hexadecimal digits from `at`, -1 where there are none; huge values saturate."""
     value, first = 0, at
     while at < end and _HEX[text[at]] != NOT_A_DIGIT:
         value = min(value * 16 + int(_HEX[text[at]]), 1 << 40)
@@ -90,7 +92,7 @@ def hex_number(text: Bytes, at: int, end: int) -> tuple[int, int]:
     return (value if at > first else -1), at
 
 
-@njit(nogil=True)
+@register_jitable
 def prefixed_hex_number(text: Bytes, at: int, end: int) -> tuple[int, int]:
     """A hexadecimal number that has to start with `0x`."""
     if not is_at(text, at, end, 48) or at + 1 >= end or text[at + 1] | 32 != 120:
@@ -98,9 +100,9 @@ def prefixed_hex_number(text: Bytes, at: int, end: int) -> tuple[int, int]:
     return hex_number(text, at + 2, end)
 
 
-@njit(nogil=True)
+@register_jitable
 def natural_number(text: Bytes, at: int, end: int) -> tuple[int, int]:
-    """Value of the decimal digits from `at`, -1 where there is none; huge values saturate."""
+    """Value of the decimal digits from `at`, -1 where there are none; huge values saturate."""
     value, first = 0, at
     while at < end and 48 <= text[at] <= 57:
         value = min(value * 10 + int(_HEX[text[at]]), 1 << 40)
@@ -108,23 +110,23 @@ def natural_number(text: Bytes, at: int, end: int) -> tuple[int, int]:
     return (value if at > first else -1), at
 
 
-@njit(nogil=True)
+@register_jitable
 def _exponent(text: Bytes, at: int, end: int) -> tuple[int, int]:
-    """Value of `e-05` from `at`; 0 where no exponent stands there."""
+    """Value of `e-05` from `at`; 0 where there is no exponent."""
     if not (at < end and text[at] | 32 == 101):
         return 0, at
     sign = -1 if is_at(text, at + 1, end, 45) else 1
     first = at + 2 if at + 1 < end and (text[at + 1] == 45 or text[at + 1] == 43) else at + 1
-    value, behind = natural_number(text, first, end)
-    return (sign * value, behind) if 0 <= value < 100 else (0, at)
+    value, after = natural_number(text, first, end)
+    return (sign * value, after) if 0 <= value < 100 else (0, at)
 
 
-@njit(nogil=True)
+@register_jitable
 def decimal_number(text: Bytes, at: int, end: int, point: int, shift: int) -> tuple[float, int]:
     """The decimal number at `at`, divided by `10**shift`, as float64.
 
     Equal to Python's `float()` as long as its digits make an integer below 2**53 (15 to 16 digits), within one unit
-    in the last place beyond that. `point` is the byte of the decimal sign. NaN where no number stands.
+    in the last place beyond that. `point` is the byte of the decimal sign. NaN where there is no number.
     """
     negative = is_at(text, at, end, 45)
     at += negative
@@ -154,9 +156,9 @@ def decimal_number(text: Bytes, at: int, end: int, point: int, shift: int) -> tu
     return (-value if negative else value), at
 
 
-@njit(nogil=True)
+@register_jitable
 def hex_pairs(text: Bytes, at: int, end: int) -> tuple[int, int, np.uint64]:
-    """Bytes written without a gap (`0A1B`): their number, the offset behind them, and the first eight as a word.
+    """Bytes written without a gap (`0A1B`): their number, the offset after them, and the first eight as a word.
 
     A word holds payload byte `i` in its bits `8 * i` and up. Stops before the first character that begins no pair.
     """
@@ -172,33 +174,33 @@ def hex_pairs(text: Bytes, at: int, end: int) -> tuple[int, int, np.uint64]:
     return count, at, word
 
 
-@njit(nogil=True)
+@register_jitable
 def byte_list(text: Bytes, at: int, end: int, separator: int, limit: int) -> tuple[int, int, np.uint64]:
-    """At most `limit` two-digit bytes, each behind a `separator` (a blank stands for any run of blanks).
+    """At most `limit` two-digit bytes, each after a `separator` (a blank means any run of blanks).
 
-    Returns their number, the offset of what is not such a byte, and the first eight as a word.
+    Returns their number, the offset of the first thing that is not such a byte, and the first eight as a word.
     """
     count, word = 0, np.uint64(0)
     while count < limit:
         first = skip_blanks(text, at, end) if separator == BLANK else at + is_at(text, at, end, separator)
-        behind = first + 2
-        if first == at or behind > end:
+        after = first + 2
+        if first == at or after > end:
             break
         high, low = _HEX[text[first]], _HEX[text[first + 1]]
         if high == NOT_A_DIGIT or low == NOT_A_DIGIT:
             break
-        if behind < end and text[behind] != separator and text[behind] != BLANK and text[behind] != TAB:
+        if after < end and text[after] != separator and text[after] != BLANK and text[after] != TAB:
             break
         if count < 8:
             word |= np.uint64((high << 4) | low) << np.uint64(8 * count)
         count += 1
-        at = behind
+        at = after
     return count, skip_blanks(text, at, end), word
 
 
-@njit(nogil=True)
+@register_jitable
 def base64_bytes(text: Bytes, at: int, end: int) -> tuple[int, int, np.uint64]:
-    """Bytes in base64: their number (-1 where padding or bits do not add up), the offset behind, and the word."""
+    """Bytes in base64: their number (-1 where padding or bits are wrong), the offset after them, and the word."""
     bits, num_bits, count, characters, word = 0, 0, 0, 0, np.uint64(0)
     padding = 0
     while at < end and _BASE64[text[at]] != NOT_A_DIGIT:
@@ -216,45 +218,3 @@ def base64_bytes(text: Bytes, at: int, end: int) -> tuple[int, int, np.uint64]:
         at += 1
     whole = padding <= 2 and (characters + padding) % 4 == 0 and bits & ((1 << num_bits) - 1) == 0
     return (count if whole else -1), at, word
-
-
-@njit(nogil=True)
-def num_names(names: Bytes) -> int:
-    """Names that the table holds."""
-    count = 0
-    while count < MAX_NAMES and names[count, NAME_BYTES] > 0:
-        count += 1
-    return count
-
-
-@njit(nogil=True)
-def name_index(names: Bytes, text: Bytes, at: int, end: int, lower: bool) -> int:
-    """Row of the name `text[at:end]` in the table `names`, added where it is new.
-
-    -1 where the table is full, or the name is not 1 to `NAME_BYTES` printable ASCII characters.
-    """
-    size = end - at
-    if size < 1 or size > NAME_BYTES:
-        return -1
-    for column in range(at, end):
-        if text[column] < BLANK or text[column] > LAST_PRINTABLE:
-            return -1
-    for row in range(MAX_NAMES):
-        is_free = names[row, NAME_BYTES] == 0
-        if not is_free and names[row, NAME_BYTES] != size:
-            continue
-        equal = True
-        for column in range(size):
-            byte = text[at + column]
-            if lower and 65 <= byte <= 90:
-                byte += np.uint8(32)
-            if is_free:
-                names[row, column] = byte
-            elif names[row, column] != byte:
-                equal = False
-                break
-        if is_free:
-            names[row, NAME_BYTES] = size
-        if equal:
-            return row
-    return -1

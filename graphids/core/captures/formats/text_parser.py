@@ -8,33 +8,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphids.core.captures.formats import line_records as lines
-from graphids.core.captures.formats.byte_parsers import NAME_BYTES, Bytes, names_table
-from graphids.core.captures.formats.line_parsers import MAX_LINE_BYTES, Names, parse_lines
-from graphids.core.captures.formats.line_records import NUM_COUNTED, ROW, Layout
-from graphids.core.captures.formats.text_formats import Recognised
-from graphids.core.frames import MAX_PAYLOAD_BYTES, MAX_TIMESTAMP_S, NORMAL, Frames, LogFormatError
+from graphids.core.captures.formats.line_loop import MAX_LINE_BYTES, ParseLines, line_loop
+from graphids.core.captures.formats.line_records import NUM_COUNTED, ROW
+from graphids.core.captures.formats.names import NAME_BYTES, Names, names_in, names_table
+from graphids.core.captures.formats.text_format import Labels, Recognised
+from graphids.core.frames import MAX_PAYLOAD_BYTES, MAX_TIMESTAMP_S, NORMAL, UNNAMED_KIND, Frames, LogFormatError
 
-ATTACK = "attack"
 ROWS = 1 << 16  # rows that are filled before they become columns: 2 MiB, which stays in the cache
-# Layouts whose optional columns are labels.
-_LABEL_VARIANTS = (Layout.CAN_TRAIN_AND_TEST, Layout.ATTACK_DEFENSE, Layout.CANDUMP_LOG)
 _PROBLEMS: dict[int, str] = {
-    lines.BAD_TIMESTAMP: "no timestamp, a finite decimal number, where one should stand",
+    lines.BAD_TIMESTAMP: "no timestamp, a finite decimal number, where one is expected",
     lines.BAD_ID: "the arbitration ID is not a hexadecimal number of the expected form (a 0x only where shown)",
     lines.ID_TOO_LARGE: "the arbitration ID is larger than its format allows (11 bits: 7FF, 29 bits: 1FFFFFFF)",
-    lines.BAD_DLC: "no DLC from 0 to 8 where one should stand",
+    lines.BAD_DLC: "no DLC from 0 to 8 where one is expected",
     lines.BAD_PAYLOAD: "the payload is not whole bytes in the notation of the format",
-    lines.BAD_LABEL: "no label of this format where one should stand",
-    lines.BAD_CHANNEL: f"no bus name of 1 to {NAME_BYTES} printable ASCII characters, or more than 256 in one file",
+    lines.BAD_LABEL: "no label of this format where one is expected",
+    lines.BAD_BUS: f"no bus name of 1 to {NAME_BYTES} printable ASCII characters, or more than 256 in one file",
     lines.BAD_END: "text that the format does not have",
     lines.CAN_FD: "a CAN FD frame; graphids reads classic CAN, up to 8 bytes per frame",
-    lines.BAD_KIND: f"SubClass contradicts Class, is no name of 1 to {NAME_BYTES} printable ASCII characters, or "
+    lines.BAD_KIND: f"SubClass contradicts Class, is not a name of 1 to {NAME_BYTES} printable ASCII characters, or "
     "there are more than 255 of them in one file",
     lines.MISSING_FIELD: "the line ends before its last field",
     lines.LINE_TOO_LONG: f"a line of more than {MAX_LINE_BYTES} bytes, which no format has",
     lines.TIME_TOO_LARGE: f"a time of {MAX_TIMESTAMP_S:g} s or more, past the year 5138; the format has seconds here, "
     "so these may be milli-, micro- or nanoseconds",
-    lines.NUL_BYTE: "NUL bytes, as a crash or a full disk leaves them behind",
+    lines.NUL_BYTE: "NUL bytes, as a crash or a full disk leaves them",
 }
 
 
@@ -45,7 +42,7 @@ class TextParser:
     Attributes:
         path: Named in errors.
         recognised: What `recognise` found.
-        drop_bad_lines: Skip and count bad lines in place of raising.
+        drop_bad_lines: Skip and count bad lines instead of raising.
         line_number: Of the next line to be read.
         counts: Lines met, by their code in `line_records`.
         bad_lines: Lines dropped.
@@ -57,20 +54,22 @@ class TextParser:
     line_number: int = field(init=False)
     counts: NDArray[np.int64] = field(init=False)
     bad_lines: int = 0
+    _parse_lines: ParseLines = field(init=False)
     _names: Names = field(init=False)
     _rows: NDArray[np.void] = field(init=False)
 
     def __post_init__(self) -> None:
         self.line_number = self.recognised.first_line
         self.counts = np.zeros(NUM_COUNTED, dtype=np.int64)
+        self._parse_lines = line_loop(self.recognised.format.parse_line)
         self._rows = np.empty(ROWS, dtype=ROW)
-        self._names = Names(channels=names_table(), kinds=names_table(NORMAL))
+        self._names = Names(buses=names_table(), kinds=names_table(NORMAL))
 
     def parse(self, text: bytes) -> Iterator[Frames]:
         """Frames of `text`, which begins at a line's start and ends at a line's end (or at the file's).
 
         They come in parts of at most `ROWS`, so that a line of two bytes costs no row before it turns out to be a
-        frame. Channels and kinds keep their index from part to part; their tuples grow as names turn up.
+        frame. Buses and kinds keep their index from part to part; their tuples grow as names turn up.
 
         Raises:
             LogFormatError: On a bad line, unless bad lines are dropped.
@@ -81,7 +80,7 @@ class TextParser:
         while at < data.size:
             filled = 0
             while at < data.size and filled < ROWS:
-                num_rows, at, num_lines, code = parse_lines(
+                num_rows, at, num_lines, code = self._parse_lines(
                     self.recognised.dialect, self._names, data, at, has_nul, self._rows[filled:], self.counts
                 )
                 filled += num_rows
@@ -93,12 +92,11 @@ class TextParser:
             yield self._frames(self._rows[:filled])
 
     def _frames(self, rows: NDArray[np.void]) -> Frames:
-        layout, variant = self.recognised.format.layout, self.recognised.dialect.variant
-        is_labelled = layout == Layout.CAR_HACKING or (layout in _LABEL_VARIANTS and variant > 0)
-        names_kinds = layout == Layout.ATTACK_DEFENSE and variant == 2
+        labels = self.recognised.labels
         attack = rows["attack"].copy()
+        names_kinds, is_labelled = labels is Labels.KIND, labels is not Labels.NONE
         kind = rows["kind"].copy() if names_kinds else attack.astype(np.int16)
-        kinds = _names(self._names.kinds) if names_kinds else (NORMAL, ATTACK)
+        kinds = names_in(self._names.kinds) if names_kinds else (NORMAL, UNNAMED_KIND)
         return Frames(
             timestamp=rows["timestamp"].copy(),
             arbitration_id=rows["arbitration_id"].copy(),
@@ -106,21 +104,21 @@ class TextParser:
             payload=rows["payload"].copy().view(np.uint8).reshape(-1, MAX_PAYLOAD_BYTES),
             is_extended=rows["is_extended"].copy(),
             channel=rows["channel"].copy(),
-            channels=_names(self._names.channels) or ("",),
+            channels=names_in(self._names.buses) or ("",),
             attack=attack if is_labelled else None,
             attack_kind=kind if is_labelled else None,
             kinds=kinds if is_labelled else (NORMAL,),
         )
 
-    def _error(self, code: int, text: bytes, behind: int, row: np.void) -> LogFormatError:
-        """The error for the bad line that ends before offset `behind`."""
-        found = text[text.rfind(b"\n", 0, behind - 1) + 1 : behind].rstrip(b"\r\n")
+    def _error(self, code: int, text: bytes, after: int, row: np.void) -> LogFormatError:
+        """The error for the bad line that ends before offset `after`."""
+        found = text[text.rfind(b"\n", 0, after - 1) + 1 : after].rstrip(b"\r\n")
         problem = _PROBLEMS.get(code) or (
             f"payload has {row['found']} bytes, more than the {MAX_PAYLOAD_BYTES} of classic CAN"
             if row["found"] > MAX_PAYLOAD_BYTES
             else f"payload has {row['found']} bytes but DLC says {row['dlc']}"
         )
-        if behind > len(text):
+        if after > len(text):
             problem += "; the file ends within this line, so the recording may have been cut off"
         shown = found[:120].decode("ascii", "backslashreplace") + ("..." if len(found) > 120 else "")
         return LogFormatError(
@@ -128,8 +126,3 @@ class TextParser:
             f"as in `{self.recognised.format.example}`. Correct the line or export the capture again, or pass "
             f"on_bad_line='drop' (--on-bad-line drop) to skip and count such lines."
         )
-
-
-def _names(table: Bytes) -> tuple[str, ...]:
-    rows = table[: np.count_nonzero(table[:, NAME_BYTES])]
-    return tuple(bytes(row[: row[NAME_BYTES]]).decode("utf-8", "backslashreplace") for row in rows)

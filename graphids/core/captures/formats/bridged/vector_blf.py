@@ -1,15 +1,23 @@
-"""The frame of a Vector BLF file, checked object by object before python-can reads it.
+"""Vector BLF, checked object by object before python-can reads it.
 
-python-can ends without an error where an object or a container was cut off, passes over what stands outside a
-container, decompresses without a limit, and goes round for ever on an object of length 0.
+python-can ends without an error where an object or a container was cut off, skips what is outside a container,
+decompresses without a limit, and loops forever on an object of length 0.
 """
 
+import re
 import struct
 import zlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
+from graphids.core.captures.formats.bridged.bridge import BridgeCounts, BridgedFormat, messages_of
 from graphids.core.frames import LogFormatError
+
+if TYPE_CHECKING:
+    import can
+
+NAME = "Vector BLF"
 
 _FILE_HEADER = struct.Struct("<4sL64x")
 _OBJECT = struct.Struct("<4sHHLL")  # signature, header size, header version, object size, object type
@@ -23,8 +31,20 @@ _MIN_OBJECT_BYTES = 32
 _MAX_CONTAINER_BYTES = 16 << 20  # Vector's tools and python-can write 128 KiB
 
 
+def _messages(
+    path: Path, stream: BinaryIO, _counts: BridgeCounts, _drop_bad_lines: bool
+) -> "Iterator[tuple[str, can.Message]]":
+    def reader() -> "Iterable[can.Message]":
+        import can
+
+        return can.BLFReader(stream)
+
+    check_blf(path, stream)
+    return messages_of(path, NAME, reader, line_number=None)
+
+
 def check_blf(path: Path, stream: BinaryIO) -> None:
-    """Read `stream` once and leave it at its begin.
+    """Read `stream` once and leave it at its start.
 
     Raises:
         LogFormatError: If it was cut off or is damaged, or a container holds more than 16 MiB.
@@ -67,7 +87,7 @@ def _content(path: Path, body: bytes, offset: int) -> bytes:
 
 
 def _check_objects(path: Path, data: bytes, offset: int) -> bytes:
-    """What is left of `data` behind its last whole object, which goes on in the next container."""
+    """The rest of `data` after its last whole object: the start of one that continues in the next container."""
     at = 0
     while True:
         begin = data.find(_SIGNATURE, at, at + _PADDING)
@@ -96,3 +116,6 @@ def _damaged(path: Path, problem: str) -> NoReturn:
         f"{path}: the Vector BLF file is damaged or cut off: {problem}. Expected an intact file; export the capture "
         "again."
     )
+
+
+VECTOR_BLF = BridgedFormat(NAME, start=re.compile(rb"LOGG"), messages=_messages, first_channel=1)

@@ -1,24 +1,29 @@
-"""Lines of a Vector ASC file, sorted into frames and others before python-can sees them.
+"""Vector ASC, its lines sorted into frames and others before python-can sees them.
 
-python-can's reader passes over every line that it does not take for a frame, takes no notice of bytes behind the
-announced ones, and reads times relative to the event before as if they were times. What reaches it from here is a
-header, a frame as it should be, or nothing.
+python-can's reader skips every line that it does not take for a frame, ignores bytes after the announced ones, and
+reads times relative to the event before as if they were absolute. What reaches it from here is a header, a well-formed
+frame, or nothing.
 """
 
 import io
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
-from graphids.core.captures.formats.line_parsers import MAX_LINE_BYTES
+from graphids.core.captures.formats.bridged.bridge import BridgeCounts, BridgedFormat, messages_of
+from graphids.core.captures.formats.line_loop import MAX_LINE_BYTES
 from graphids.core.frames import MAX_PAYLOAD_BYTES, LogFormatError
 
+if TYPE_CHECKING:
+    import can
+
+NAME = "Vector ASC"
 _EXAMPLE = "2.501000 1  6F9             Rx   d 2 05 0C"
 _HEADER = re.compile(r"date\s|base\s|(no\s+)?internal\s+events\s+logged|//|(begin|end)\s+triggerblock", re.IGNORECASE)
 _BASE = re.compile(r"base\s+(hex|dec)(\s+timestamps\s+(?P<times>\w+))?", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x01-\x08\x0b-\x1f\x7f]")
-# No digit and no blank but those of ASCII: python-can would take others too.
+# Digits and blanks of ASCII alone: python-can would take others too.
 _FLAGS = re.IGNORECASE | re.ASCII
 _START = r"\d+\.\d+\s+"
 _BYTE = {"hex": "[0-9a-f]{2}", "dec": r"\d{1,3}"}
@@ -31,13 +36,17 @@ _NO_FRAME = re.compile(_START + r"\d+\s+(\w+\s+TxRq\s|J1939TP\s|Statistic:).*", 
 _LIKE_A_FRAME = re.compile(r"\S+\s+\d+\s+[0-9a-f]+x?(\s.*)?|.*\s(Rx|Tx)\s+[dr]\b.*|\S+\s+CANFD\b.*", _FLAGS)
 
 
-@dataclass(slots=True)
-class AscCounts:
-    """Lines that are no frames."""
+def _messages(
+    path: Path, stream: BinaryIO, counts: BridgeCounts, drop_bad_lines: bool
+) -> "Iterator[tuple[str, can.Message]]":
+    lines = AscLines(path, stream, counts, drop_bad_lines)
 
-    bad_lines: int = 0
-    comment_lines: int = 0
-    blank_lines: int = 0
+    def reader() -> "Iterable[can.Message]":
+        import can
+
+        return can.ASCReader(lines)
+
+    return messages_of(path, NAME, reader, line_number=lambda: lines.line_number)
 
 
 class AscLines(io.TextIOWrapper):
@@ -52,7 +61,7 @@ class AscLines(io.TextIOWrapper):
 
     line_number = 0
 
-    def __init__(self, path: Path, stream: io.BufferedIOBase, counts: AscCounts, drop_bad_lines: bool) -> None:
+    def __init__(self, path: Path, stream: BinaryIO, counts: BridgeCounts, drop_bad_lines: bool) -> None:
         super().__init__(cast("io.BytesIO", stream), encoding="utf-8-sig", errors="backslashreplace", newline="\n")
         self._path, self._counts, self._drop_bad_lines = path, counts, drop_bad_lines
         self._base = "hex"
@@ -75,10 +84,10 @@ class AscLines(io.TextIOWrapper):
         raise StopIteration
 
     def _problem(self, line: str) -> str | None:
-        """What is wrong with a line; None where python-can is to see it, "" where it is left out as no frame."""
+        """What is wrong with a line; None where python-can is to see it, "" where it is skipped as something else."""
         text = line.strip(" \t\r\n")
         if "\0" in text:
-            return "NUL bytes, as a crash or a full disk leaves them behind"
+            return "NUL bytes, as a crash or a full disk leaves them"
         if _CONTROL.search(text):
             return "a control character"  # python-can takes some of them for blanks
         if len(line) > MAX_LINE_BYTES:
@@ -104,7 +113,7 @@ class AscLines(io.TextIOWrapper):
             return None
         frame = re.fullmatch(rf"{start}d\s+(?P<dlc>{length})(?P<data>(\s+{byte})*)(\s+(//|Length\b).*)?", text, _FLAGS)
         if frame is None:
-            return "no frame as it should be"
+            return "a malformed frame"
         expected = min(int(frame["dlc"], 16 if self._base == "hex" else 10), MAX_PAYLOAD_BYTES)
         found = len(frame["data"].split())
         return None if found == expected else f"payload has {found} bytes but DLC says {frame['dlc']}"
@@ -119,3 +128,11 @@ class AscLines(io.TextIOWrapper):
                 f"{self._path}:{self.line_number}: timestamps are {base['times']}, each counted from the event before. "
                 "Expected `timestamps absolute`; export the recording again with absolute timestamps."
             )
+
+
+VECTOR_ASC = BridgedFormat(
+    NAME,
+    start=re.compile(rb"(\xef\xbb\xbf)?\s*date [^\n]*\n\s*base (hex|dec)", re.IGNORECASE),
+    messages=_messages,
+    first_channel=1,
+)

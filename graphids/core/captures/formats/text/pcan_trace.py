@@ -1,0 +1,164 @@
+"""The traces of PEAK's tools, `.trc`, in versions 1.0 to 2.1."""
+
+import re
+from decimal import Decimal
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from numba.extending import register_jitable
+
+from graphids.core.captures.formats.byte_parsers import (
+    Bytes,
+    ascii_word,
+    decimal_number,
+    hex_number,
+    is_direction,
+    is_word,
+    skip_blanks,
+    skip_word,
+)
+from graphids.core.captures.formats.line_records import (
+    BAD_BUS,
+    BAD_DLC,
+    BAD_END,
+    BAD_TIMESTAMP,
+    CAN_FD,
+    COMMENT,
+    ERROR_FRAME,
+    FRAME,
+    MISSING_FIELD,
+    POINT,
+    REMOTE_FRAME,
+    Row,
+    put_bus,
+    put_flagged_id,
+    put_remote,
+    put_spaced_payload,
+    put_time,
+    read_dlc,
+)
+from graphids.core.captures.formats.names import Names
+from graphids.core.captures.formats.text_format import TextFormat
+from graphids.core.frames import LogFormatError
+
+_RTR = ascii_word("rtr")
+_DT, _RR, _FD, _FB, _FE, _BI = map(ascii_word, ("dt", "rr", "fd", "fb", "fe", "bi"))
+_ER, _ERROR, _ST, _EC, _EV, _WARNG = map(ascii_word, ("er", "error", "st", "ec", "ev", "warng"))
+_UNIX_EPOCH_DAYS = 25569  # PCAN counts days from 1899-12-30
+# The columns of a version without a $COLUMNS line, as the letters that such a line has.
+_COLUMNS = {b"1.0": b"NOILD", b"1.1": b"NOdILD", b"1.2": b"NOBdILD", b"1.3": b"NOBdIRLD"}
+
+
+class Dialect(NamedTuple):
+    """The order of the columns, as the letters of a `$COLUMNS` line, and the start of the recording.
+
+    N number, O offset in ms, B bus, I identifier, d direction, T type, R reserved, L or l length, D data.
+    """
+
+    columns: Bytes
+    origin_s: float
+
+
+def dialect_of(columns: bytes, head: bytes) -> Dialect:
+    """Columns in an order that is known, and the start that the head gives, in unix seconds; 0 where it does not."""
+    days = re.search(rb"^;?\$STARTTIME=(\d+(?:\.\d+)?)", head, re.MULTILINE)
+    # In float64 a number of days resolves 0.6 microseconds; frames lie closer than the error that would add up to.
+    origin_s = float((Decimal(days[1].decode()) - _UNIX_EPOCH_DAYS) * 86400) if days else 0.0
+    return Dialect(np.frombuffer(columns, dtype=np.uint8), origin_s)
+
+
+def _dialect(head: bytes, _match: re.Match[bytes]) -> Dialect:
+    version = re.search(rb"^;\$FILEVERSION=(\S+)", head, re.MULTILINE)
+    columns = re.search(rb"^;\$COLUMNS=(\S+)", head, re.MULTILINE)
+    order = columns[1].replace(b",", b"") if columns else _COLUMNS.get(version[1] if version else b"1.0")
+    is_known = order is not None and {*b"OID"} <= {*order} <= {*b"NOTBIdRlLD"} and len({*order}) == len(order)
+    if order is None or not is_known:
+        found = version[1][:16].decode("ascii", "backslashreplace") if version else "?"
+        raise LogFormatError(
+            f"PCAN trace of version {found} without a usable $COLUMNS line. "
+            f"Expected version 1.0 to 2.1, each column once; convert it with PEAK-Converter."
+        )
+    return dialect_of(order, head)
+
+
+@partial(
+    TextFormat,
+    name="PCAN trace",
+    example="1)         0.2  Rx         01A2  4  00 11 22 FF",
+    line=re.compile(rb";\$FILEVERSION=.*|\d+\)\s+\d+(\.\d+)?\s+.*"),
+    dialect=_dialect,
+)
+def pcan_trace(record: Row, text: Bytes, at: int, end: int, dialect: Dialect, names: Names) -> int:
+    """Fields in the order of the dialect, or a comment."""
+    return parse_fields(record, text, at, end, dialect, names)
+
+
+@register_jitable
+def parse_fields(record: Row, text: Bytes, at: int, end: int, dialect: Dialect, names: Names) -> int:
+    """Fields between blanks. Up to version 1.3 the direction also says what is not a frame (`Warng`, `Error`)."""
+    if text[at] == ord(";"):
+        return COMMENT
+    code, dlc = FRAME, 0
+    for column in dialect.columns:
+        if column == ord("D"):
+            break
+        first = skip_blanks(text, at, end)
+        at = skip_word(text, first, end)
+        if first == end:
+            return MISSING_FIELD
+        if column == ord("O"):
+            seconds, after = decimal_number(text, first, at, POINT, 3)
+            time_code = put_time(record, dialect.origin_s + seconds)
+            if time_code < 0 or after != at:
+                return min(time_code, BAD_TIMESTAMP)
+        elif column == ord("B"):
+            if put_bus(record, names.buses, text, first, at) < 0:
+                return BAD_BUS
+        elif column == ord("T"):
+            code = _type_code(text, first, at)
+            if code != FRAME and code != REMOTE_FRAME:
+                return code
+        elif column == ord("d"):
+            if not is_direction(text, first, at):
+                return _no_direction_code(text, first, at)
+        elif column == ord("I"):
+            identifier, after = hex_number(text, first, at)
+            if identifier == 0xFFFF_FFFF:
+                return COMMENT  # a status message of version 1.0, which has no type column
+            id_code = put_flagged_id(record, identifier if after == at else -1, at - first > 4)
+            if id_code < 0:
+                return id_code
+        elif column == ord("L") or column == ord("l"):
+            dlc, after = read_dlc(text, first, at)
+            if dlc < 0 or after != at:
+                return BAD_DLC
+    if code == REMOTE_FRAME or is_word(text, skip_blanks(text, at, end), end, _RTR):
+        return put_remote(record)
+    return put_spaced_payload(record, text, at, end, dlc)
+
+
+@register_jitable
+def _no_direction_code(text: Bytes, first: int, end: int) -> int:
+    """The code of what is neither `Rx` nor `Tx`."""
+    if is_word(text, first, end, _ERROR):
+        return ERROR_FRAME
+    return COMMENT if is_word(text, first, end, _WARNG) else BAD_END
+
+
+@register_jitable
+def _type_code(text: Bytes, first: int, end: int) -> int:
+    """The code of a type."""
+    if is_word(text, first, end, _DT):
+        return FRAME
+    if is_word(text, first, end, _RR):
+        return REMOTE_FRAME
+    if is_word(text, first, end, _ER):
+        return ERROR_FRAME
+    for fd_type in (_FD, _FB, _FE, _BI):
+        if is_word(text, first, end, fd_type):
+            return CAN_FD
+    for status in (_ST, _EC, _EV):
+        if is_word(text, first, end, status):
+            return COMMENT
+    return BAD_END

@@ -1,0 +1,137 @@
+"""Every line parser against the slow reader of its format's case, on whole, damaged and arbitrary lines.
+
+100 examples for each parser and property; `GRAPHIDS_HYPOTHESIS_EXAMPLES=2000` runs more.
+"""
+
+import io
+import math
+import os
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from graphids.core.captures.capture_file import whole_lines
+from graphids.core.captures.formats.bridged.bridge import BridgeCounts, read_bridged
+from graphids.core.captures.formats.bridged.vector_asc import VECTOR_ASC
+from graphids.core.captures.formats.registry import recognise
+from graphids.core.captures.formats.text_format import Recognised
+from graphids.core.captures.formats.text_parser import TextParser
+from graphids.core.frames import LogFormatError
+from support.format_case import Frame, Reference, case_of, rows, text_cases
+
+many = settings(
+    max_examples=int(os.environ.get("GRAPHIDS_HYPOTHESIS_EXAMPLES", "100")),
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+PATH = Path("drive.log")
+CASES = text_cases() | {"vector_asc": case_of("vector_asc")}
+
+
+def parsed(text: bytes, name: str, *, drop: bool, chunk_bytes: int = 1 << 20) -> tuple[list[Frame], int]:
+    """Frames after the head of the format, and the lines counted, frames included."""
+    if name == "vector_asc":
+        met = BridgeCounts()
+        parts = list(read_bridged(PATH, io.BytesIO(text), VECTOR_ASC, met, drop_bad_lines=drop))
+        found = [row for part in parts for row in rows(part)]
+        return found, len(found) + met.error_frames + met.comment_lines + met.blank_lines + met.bad_lines
+    recognised = RECOGNISED[name]
+    parser = TextParser(PATH, recognised, drop_bad_lines=drop)
+    stream = io.BytesIO(text)
+    stream.seek(recognised.data_start)
+    found = [row for lines in whole_lines(stream, chunk_bytes) for part in parser.parse(lines) for row in rows(part)]
+    return found, int(parser.counts.sum()) + parser.bad_lines
+
+
+def recognised(name: str) -> Recognised:
+    found = recognise(CASES[name].head)
+    assert isinstance(found, Recognised)
+    return found
+
+
+RECOGNISED = {name: recognised(name) for name in CASES if name != "vector_asc"}
+
+
+def names_its_line(error: LogFormatError) -> None:
+    assert re.match(r"drive\.log:\d+: ", str(error))
+
+
+def close(found: Frame, expected: Frame | None) -> bool:
+    return expected is not None and found[1:] == expected[1:] and math.isclose(found[0], expected[0], rel_tol=4e-16)
+
+
+class Tape:
+    """Decisions read from random bytes: far cheaper to generate than structured data."""
+
+    def __init__(self, tape: bytes) -> None:
+        self.stream = io.BytesIO(tape)
+
+    def number(self, below: int) -> int:
+        return int.from_bytes(self.stream.read(4)) % below
+
+    def line(self, reference: Reference) -> bytes:
+        is_extended = bool(self.number(2))
+        identifier = self.number(0x2000_0000) | 0x800 if is_extended else self.number(0x800)
+        return reference.write(self.number(2**31), identifier, is_extended, self.stream.read(self.number(9)))
+
+    def damaged(self, line: bytes) -> bytes:
+        at = self.number(len(line) + 1)
+        byte = bytes([(self.number(256), *b" \t,.:x#R09aF-\n\0")[self.number(16)]])
+        kinds = (line[:at] + byte + line[at + 1 :], line[:at] + line[at + 1 :], line[:at] + byte + line[at:], line[:at])
+        return kinds[self.number(len(kinds))]
+
+
+@pytest.fixture(params=CASES)
+def name(request: pytest.FixtureRequest) -> str:
+    if request.param == "vector_asc":
+        pytest.importorskip("can", reason="needs python-can: pip install 'graphids[can]'")
+    return str(request.param)
+
+
+@many
+@given(tape=st.binary(min_size=40, max_size=120))
+def test_whole_lines_come_back_and_a_damaged_one_is_an_error_or_what_the_reference_reads(
+    name: str, tape: bytes
+) -> None:
+    head, reference, decisions = CASES[name].head, CASES[name].reference, Tape(tape)
+    whole = [decisions.line(reference) for _ in range(2)]
+    begin = parsed(head, name, drop=False)[0]
+
+    found, _ = parsed(head + b"\n".join(whole), name, drop=False)
+
+    assert all(map(close, found[len(begin) :], map(reference.frame, whole)))
+    assert len(found) == len(begin) + 2
+    damaged = decisions.damaged(decisions.damaged(whole[0]))
+    for line in damaged.split(b"\n"):
+        try:
+            read = parsed(head + line, name, drop=False)[0][len(begin) :]
+        except LogFormatError as error:
+            names_its_line(error)
+            continue
+        assert len(read) <= 1
+        assert not read or close(read[0], reference.frame(line)), line
+
+
+@many
+@given(tape=st.binary(min_size=20, max_size=60), noise=st.binary(max_size=200))
+def test_any_bytes_give_frames_and_counts_that_add_up_to_the_lines_however_they_are_cut(
+    name: str, tape: bytes, noise: bytes
+) -> None:
+    head, reference, decisions = CASES[name].head, CASES[name].reference, Tape(tape)
+    text = head + decisions.line(reference) + b"\n" + noise + b"\n" + decisions.line(reference)
+    in_data = text if name == "vector_asc" else text[RECOGNISED[name].data_start :]
+
+    found, counted = parsed(text, name, drop=True)
+
+    assert counted == len(in_data.split(b"\n"))
+    assert len(found) >= 2
+    if name != "vector_asc":
+        assert parsed(text, name, drop=True, chunk_bytes=16) == (found, counted)
+    try:
+        parsed(text, name, drop=False)
+    except LogFormatError as error:
+        names_its_line(error)

@@ -1,0 +1,44 @@
+import re
+
+from support.format_case import (
+    HH,
+    ID,
+    FormatCase,
+    Frame,
+    Malformed,
+    Reference,
+    Sample,
+    W,
+    possible,
+    seconds,
+    short_or_long_id,
+    spaced,
+)
+
+HEAD = b"Time   ID     DLC Data                    Comment\n"
+
+
+def read(m: re.Match[bytes]) -> Frame | None:
+    dlc = int(m["dlc"])
+    data = re.match(rb"(?:%s+%s){%d}(?=[ \t]|$)" % (W, HH, min(dlc, 9)), m["rest"])
+    time = float(m["t"].replace(b",", b"."))
+    return possible(time, m["id"], data[0], extended=len(m["id"]) == 8) if data and dlc <= 8 else None
+
+
+CASE = FormatCase(
+    head=HEAD,
+    samples={
+        "decimal comma and comments": Sample(
+            HEAD + b"11,201 0F1      2 34 01             at idle\n11,202 1E5      0\n",
+            [Frame(11.201, 0xF1, False, "3401"), Frame(11.202, 0x1E5, False, "")],
+        )
+    },
+    malformed={"payload": Malformed(b"11,201 0F1      3 34 01", "payload has 2 bytes but DLC says 3")},
+    reference=Reference(
+        write=lambda t, i, x, d: (
+            b"%s %s      %d %s" % (seconds(t).replace(b".", b","), short_or_long_id(i, x), len(d), spaced(d))
+        ),
+        pattern=rb"(?P<t>-?\d+(?:,\d+)?(?:[eE][-+]?\d+)?)%s+(?P<id>%s)%s+(?P<dlc>\d+)(?P<rest>.*)" % (W, ID, W),
+        read=read,
+    ),
+)
