@@ -40,7 +40,8 @@ from lightning.pytorch.profilers import SimpleProfiler
 
 from graphids._mlflow import MLflowTrainingCallback
 from graphids._mlflow.tracked_run import tracked_run
-from graphids.commands.config import Wiring, render_config, wire
+from graphids.commands.config import render_config
+from graphids.commands.wiring import Wiring, wire
 from graphids.core.callbacks import DigestCheckpointIO, MemoryReading, Sha256ModelCheckpoint, VRAMDriftCallback
 from graphids.options import OPTIONS
 

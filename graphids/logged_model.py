@@ -1,6 +1,7 @@
-"""A model folder becomes a LoggedModel of its run, once, however often that is tried.
+"""Log a model folder as a LoggedModel of its run, once, however often that is tried.
 
-`mlflow.models.Model.log` makes a second LoggedModel when its first try lost an answer, and marks the first FAILED.
+`mlflow.models.Model.log` creates a second LoggedModel if the answer to its first try was lost, and marks the first
+FAILED.
 """
 
 from collections.abc import Mapping
@@ -18,13 +19,13 @@ DIGEST_KEY = "graphids.digest"
 def log_saved_model(
     client: MlflowClient, run_id: str, folder: Path, *, digest: str, name: str, step: int, tags: Mapping[str, str]
 ) -> str:
-    """Log a folder that `save_model` wrote, and anchor its digest; what an earlier try did is found and finished.
+    """Log a folder that `save_model` wrote, and anchor its digest; what an earlier try began is found and completed.
 
     Args:
         client: Of the store that has the run.
         run_id: The run that the model comes from; its params become the model's.
-        folder: May be changed: MLmodel gets the ids.
-        digest: Root digest of the folder; it becomes the LoggedModel's param `graphids.digest`.
+        folder: May be changed: the ids are written into its MLmodel.
+        digest: Root digest of the folder; becomes the LoggedModel's param `graphids.digest`.
         name: Name of the LoggedModel.
         step: Step of the run that the model belongs to; the run's metrics of that step are linked to it.
         tags: Of the LoggedModel.
@@ -48,7 +49,7 @@ def log_saved_model(
         # Looked up again: an earlier try that seemed lost may have arrived in the meantime.
         model = _model_of(client, run, digest)
     if model is None:
-        raise IntegrityError(f"The LoggedModel {name!r} that run {run_id} just made is not there; log it again.")
+        raise IntegrityError(f"The LoggedModel {name!r} that run {run_id} just created was not found; log it again.")
     model_id: str = model.model_id
     if model.status != "READY" or model.params.get(DIGEST_KEY) != digest:
         _fill(client, run, model, folder, step)
@@ -61,7 +62,7 @@ def set_anchor(model_id: str, digest: str, *, client: MlflowClient | None = None
     """Write the digest to the LoggedModel once, and read it back.
 
     Raises:
-        IntegrityError: If the param stands there with another value; the LoggedModel is marked FAILED.
+        IntegrityError: If the param already has another value; the LoggedModel is marked FAILED.
     """
     client = client or MlflowClient()
     found = client.get_logged_model(model_id).params.get(DIGEST_KEY)
@@ -71,16 +72,16 @@ def set_anchor(model_id: str, digest: str, *, client: MlflowClient | None = None
     if found != digest:
         client.finalize_logged_model(model_id, "FAILED")
         raise IntegrityError(
-            f"LoggedModel {model_id}: expected its param {DIGEST_KEY} to be {digest}, found {found}. Something else "
-            f"wrote it, or the run has a param of that name, which MLflow copies. Log the model again from a run "
+            f"LoggedModel {model_id}: expected its param {DIGEST_KEY} to be {digest}, found {found}. It was written by "
+            f"something else, or copied by MLflow from a param of the run. Log the model again from a run "
             f"without such a param; {model_id} is marked FAILED."
         )
 
 
 def _model_of(client: MlflowClient, run: Run, digest: str) -> LoggedModel | None:
-    """The run's LoggedModel of that digest, the finished or else the oldest; others that lost tries left are deleted.
+    """The run's LoggedModel of that digest: the finished one, else the oldest; others, left by lost tries, are deleted.
 
-    A request that timed out may still be carried out by the server, so there can be several.
+    The server may still carry out a request that timed out, so there can be several.
     """
     made = client.search_logged_models([run.info.experiment_id], filter_string=f"source_run_id = '{run.info.run_id}'")
     same = [model for model in made if model.tags.get(DIGEST_KEY) == digest]

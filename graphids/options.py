@@ -1,6 +1,6 @@
 """The project's parameters: one table for the command line, MLproject and the jsonnet configuration.
 
-Everything else of a run is reached by dotted overrides (`--model.heads 8`), which the configuration's own types check.
+Everything else in a run is set by dotted overrides (`--model.heads 8`), which the configuration's own types check.
 Standard library only, so that a wrong value is refused before the heavy imports.
 """
 
@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 SIMULATED = "simulated"
+DEFAULT_ROOT_DIR = "graphids_runs"  # each run has a folder of its own in it
+# Not 5000, where MLflow's UI listens.
+SCORING_HOST, SCORING_PORT = "127.0.0.1", 5001
 AUTO: Final = "auto"
 NAMESPACES = ("trainer", "model", "data")
 
@@ -82,7 +85,7 @@ def existing_captures(text: str) -> str:
     """`text` if it is `simulated`, a file, a folder, or a glob that matches something.
 
     Raises:
-        ValueError: If nothing lies there.
+        ValueError: If it is none of these.
     """
     if text == SIMULATED:
         return text
@@ -92,7 +95,7 @@ def existing_captures(text: str) -> str:
     # Path.glob wants a pattern relative to a folder; a user's may be absolute.
     if path.exists() or (has_magic(text) and any(iglob(str(path), recursive=True))):  # noqa: PTH207
         return text
-    raise ValueError(f"nothing lies at {path.absolute()}")
+    raise ValueError(f"{path.absolute()} does not exist")
 
 
 _ACCELERATORS = ("auto", "cpu", "gpu")
@@ -127,41 +130,41 @@ def find_option(name: str) -> Option:
 
 
 def parse_option(option: Option, text: str, *, typed_as: str | None = None) -> Any:
-    """The value of one option.
+    """Parse the value of one option.
 
     Args:
-        option: Which.
-        text: What was given for it.
-        typed_as: What a person typed, for the error, where that is not `--<name>`: text may be one of a list.
+        option: The option.
+        text: Its value as given.
+        typed_as: What the user typed, for the error, if that is not `--<name>`: `text` may be an item of a list.
 
     Raises:
-        OptionError: If the text is no allowed value.
+        OptionError: If the value is not allowed.
     """
     try:
         return option.parse(text)
     except ValueError as error:
-        found = str(error) if str(error).startswith("nothing lies") else ""
+        found = str(error) if str(error).endswith("does not exist") else ""
         detail = f" ({found})" if found else ""
         where = typed_as or f"--{option.name}"
         raise OptionError(f"{where}: given {text!r}{detail}; allowed is {option.allowed}.") from None
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, without a page of usage."""
+    """An argument parser whose errors are one line, without the usage text."""
 
     def __init__(self, prog: str | None = None, description: str | None = None, **kwargs: Any) -> None:
         kwargs["allow_abbrev"] = False
         super().__init__(prog=prog, description=description, **kwargs)
 
     def error(self, message: str) -> NoReturn:
-        """End with the message alone; argparse's own prints the usage first."""
+        """Exit with the message alone; argparse would print the usage first."""
         self.exit(2, f"{self.prog}: {message}\n")
 
 
 def add_options(parser: argparse.ArgumentParser, *, without: Sequence[str] = ()) -> None:
-    """Add every project parameter, default None, so that what was typed can be told from what was not.
+    """Add every project parameter but those in `without`.
 
-    Those named in `without` cannot be typed.
+    Their default is None, so that options that were typed can be told from those that were not.
     """
     parser.set_defaults(**dict.fromkeys(without))
     for option in (option for option in OPTIONS if option.name not in without):
@@ -169,7 +172,7 @@ def add_options(parser: argparse.ArgumentParser, *, without: Sequence[str] = ())
 
 
 def project_parameters(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Every project parameter with its default filled in.
+    """Every project parameter, with defaults filled in.
 
     Raises:
         OptionError: If a value is not allowed.
@@ -179,11 +182,11 @@ def project_parameters(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def dotted_overrides(extra: Sequence[str], known: Sequence[str], *, allowed: bool = True) -> list[str]:
-    """Arguments that the parser does not know, as `--model.heads=8` for the configuration.
+    """Turn arguments that the parser does not know into overrides of the configuration, `--model.heads=8`.
 
     Args:
         extra: What argparse left over; MLflow appends `-P model.heads=8` as `--model.heads 8`.
-        known: Option names of the command, to suggest the one that was meant.
+        known: Option names of the command, to suggest a similar one.
         allowed: Whether the command has a configuration to override.
 
     Raises:
@@ -193,9 +196,9 @@ def dotted_overrides(extra: Sequence[str], known: Sequence[str], *, allowed: boo
     ['--model.heads=8', '--data.gap_s=2']
     """
     overrides = []
-    words = iter(extra)
-    for word in words:
-        name, has_value, value = word.partition("=")
+    remaining = iter(extra)
+    for argument in remaining:
+        name, has_value, value = argument.partition("=")
         bare = name.removeprefix("--")
         if not allowed or not name.startswith("--") or "." not in bare or bare.split(".")[0] not in NAMESPACES:
             near = difflib.get_close_matches(bare, known, n=1)
@@ -205,7 +208,7 @@ def dotted_overrides(extra: Sequence[str], known: Sequence[str], *, allowed: boo
                 f"{name}: no such option; {hint}allowed are {', '.join('--' + n for n in known)}{overridable}."
             )
         if not has_value:
-            value = next(words, None)  # type: ignore[assignment]
+            value = next(remaining, None)  # type: ignore[assignment]
             if value is None:
                 raise OptionError(f"{name}: no value given; expected {name}=VALUE.")
         overrides.append(f"{name}={value}")

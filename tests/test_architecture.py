@@ -11,7 +11,7 @@ from support.rooms import between, cycle, imports_of, room_of
 # Lowest first. A module imports from its own room and from lower floors; a room within a room stands on a floor of
 # that room's own.
 FLOORS = (
-    ("graphids._fs", "graphids.failure", "graphids.options", "graphids.wording"),
+    ("graphids._fs", "graphids.exit_codes", "graphids.failure", "graphids.options", "graphids.wording"),
     ("graphids.core", "graphids.logged_model", "graphids._mlflow_plugin"),
     ("mlflow_graphids", "graphids.assessment", "graphids.outbox"),
     ("graphids._mlflow", "graphids.plots"),
@@ -74,8 +74,8 @@ def test_no_modules_import_one_another_in_a_circle() -> None:
 
 
 def test_what_has_to_answer_at_once_imports_nothing_of_ours() -> None:
-    for name in ("graphids._fs.files", "graphids.options", "graphids.failure", "graphids.wording"):
-        assert IMPORTS[name] == frozenset()
+    for name in ("_fs.files", "exit_codes", "failure", "options", "wording"):
+        assert IMPORTS[f"graphids.{name}"] == frozenset()
 
 
 def test_the_flavor_is_imported_by_the_command_line_alone() -> None:

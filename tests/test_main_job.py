@@ -19,15 +19,16 @@ import torch
 from mlflow.entities import Run
 from safetensors.torch import load_file
 
+from graphids.commands.cli import main
 from graphids.core.explanation import explain
-from graphids.core.simulation.simulate import simulate, simulate_vehicle
+from graphids.core.simulation.simulate import simulate, simulate_vehicle, write_dataset
 from mlflow_graphids.frames_schema import frames_from_table
 from support.main_job import Store
 from support.paths import ROOT
 
 KINDS = ("dos", "fuzzy", "masquerade", "replay", "spoof", "suppress")
-# Small enough for a test, large enough that every kind is in every split.
-SMALL = ("data.simulated_captures_per_kind=3", "data.simulated_duration_s=10", "max_epochs=2")
+# Few and short drives, for tests that do not ask how well anything is detected.
+SMALL = ("data.simulated_captures_per_kind=3", "data.simulated_duration_s=10")
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,18 @@ def model_uri(store: Store, run: Run) -> str:
     return store.model_uri(run)
 
 
+@pytest.fixture
+def here(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """The store, selected for commands that this process runs by `main`: they need no imports of their own."""
+    for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
+        monkeypatch.delenv(name)
+    for name, value in store.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(store.folder)
+    store.select()
+    return store
+
+
 @pytest.fixture(scope="module")
 def table() -> pd.DataFrame:
     """A drive that no run was trained on, with a spoofed message, as the model's input."""
@@ -70,8 +83,8 @@ def table() -> pd.DataFrame:
 def test_the_run_finishes_and_reports_each_attack_kind_beside_the_rules(run: Run) -> None:
     assert run.info.status == "FINISHED"
     for kind in (*KINDS, "all"):
-        for figure in ("auroc", "average_precision", "recall"):
-            assert 0.0 <= run.data.metrics[f"test/{kind}/{figure}"] <= 1.0
+        for metric in ("auroc", "average_precision", "recall"):
+            assert 0.0 <= run.data.metrics[f"test/{kind}/{metric}"] <= 1.0
         assert 0.0 <= run.data.metrics[f"rule/{kind}/auroc"] <= 1.0
 
 
@@ -153,9 +166,9 @@ def test_the_model_stands_at_the_epoch_of_its_weights(store: Store, run: Run) ->
 
 
 def test_validation_is_logged_before_and_after_tau_normalization(run: Run) -> None:
-    for figure in ("macro/auroc", "balanced_accuracy"):
-        assert 0.0 <= run.data.metrics[f"val_before_tau/{figure}"] <= 1.0
-        assert 0.0 <= run.data.metrics[f"val_after_tau/{figure}"] <= 1.0
+    for metric in ("macro/auroc", "balanced_accuracy"):
+        assert 0.0 <= run.data.metrics[f"val_before_tau/{metric}"] <= 1.0
+        assert 0.0 <= run.data.metrics[f"val_after_tau/{metric}"] <= 1.0
 
 
 def test_checkpoints_lie_in_a_folder_of_the_run_and_sha256sum_accepts_them(store: Store, run: Run) -> None:
@@ -299,30 +312,27 @@ def test_an_explanation_has_the_order_of_ids_that_top_k_gives_as_data(model_uri:
         assert [i.arbitration_id for i in explanation.ids[:5]] == rows["arbitration_ids"][k].split()
 
 
-def test_predict_streams_a_capture_to_alerts(store: Store, model_uri: str, tmp_path: Path) -> None:
-    made = store.command("graphids", "simulate", "drives", "--seed", "5", "--gzip", cwd=tmp_path)
-    assert made.returncode == 0, made.stderr
-    capture = "drives/spoof-1.csv.gz"
+def test_predict_streams_a_capture_to_alerts(here: Store, model_uri: str, tmp_path: Path) -> None:
+    main(["simulate", str(tmp_path / "drives"), "--seed", "5", "--gzip"])
+    capture, rows_csv = str(tmp_path / "drives" / "spoof-1.csv.gz"), str(tmp_path / "rows.csv")
 
-    as_json = store.command("graphids", "predict", capture, "--model", model_uri, cwd=tmp_path)
-    as_csv = store.command(
-        "graphids", "predict", capture, "--model", model_uri, "--format", "csv", "--output", "a.csv", cwd=tmp_path
-    )
+    as_json = here.command("graphids", "predict", capture, "--model", model_uri)
+    main(["predict", capture, "--model", model_uri, "--format", "csv", "--output", rows_csv])
 
-    assert as_json.returncode == as_csv.returncode == 0, as_json.stderr + as_csv.stderr
+    assert as_json.returncode == 0, as_json.stderr
     alerts = [json.loads(line) for line in as_json.stdout.splitlines()]
-    rows = pd.read_csv(tmp_path / "a.csv")
+    rows = pd.read_csv(rows_csv)
     assert alerts
     np.testing.assert_allclose(rows["score"], [alert["score"] for alert in alerts], rtol=0, atol=1e-6)
     assert all(alert["alert"] for alert in alerts)
 
 
-def test_retau_logs_a_new_model_and_leaves_the_first(store: Store, run: Run, model_uri: str) -> None:
+def test_retau_logs_a_new_model_and_leaves_the_first(here: Store, run: Run, model_uri: str) -> None:
+    store = here
     digest = store.client().get_logged_model(model_uri.removeprefix("models:/")).params["graphids.digest"]
 
-    answer = store.mlflow_run(f"run_id={run.info.run_id}", "tau=1.0", entry_point="retau")
+    main(["retau", "--run_id", run.info.run_id, "--tau", "1.0"])
 
-    assert answer.returncode == 0, answer.stderr[-3000:]
     newest = store.runs()[0]
     assert newest.data.tags["graphids.retau_of"] == run.info.run_id
     assert (newest.data.params["tau"], newest.data.params["model.hidden"]) == ("1.0", "32")
@@ -348,7 +358,7 @@ def test_retau_without_a_tau_takes_the_one_that_validation_prefers(store: Store,
 
 
 def test_evaluate_measures_a_logged_model_on_other_captures(store: Store, model_uri: str, tmp_path: Path) -> None:
-    store.command("graphids", "simulate", "drives", "--seed", "6", cwd=tmp_path)
+    main(["simulate", str(tmp_path / "drives"), "--seed", "6"])
 
     answer = store.mlflow_run(f"model_uri={model_uri}", f"data={tmp_path / 'drives'}", entry_point="evaluate")
 
@@ -358,26 +368,18 @@ def test_evaluate_measures_a_logged_model_on_other_captures(store: Store, model_
     assert newest.data.tags["graphids.evaluated_model"] == model_uri
 
 
-def test_verify_says_that_every_file_matches(store: Store, model_uri: str) -> None:
-    answer = store.mlflow_run(f"model_uri={model_uri}", entry_point="verify")
+@pytest.mark.usefixtures("here")
+def test_verify_says_that_every_file_matches(model_uri: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["verify", model_uri])
 
-    assert answer.returncode == 0, answer.stderr[-3000:]
-    assert "every file matches" in answer.stdout
+    assert "every file matches" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("parameters", "line"),
-    [
-        (["tau=abc"], "graphids train: --tau: given 'abc'; allowed is a finite number >= 0"),
-        (["stride=0"], "graphids train: --stride: given '0'; allowed is an integer >= 1"),
-        (["data=/no/such/capture.log"], "--data: given '/no/such/capture.log' (nothing lies at /no/such/capture.log)"),
-        (["tua=1"], "--tua: no such option; did you mean --tau?"),
-        (["model.haeds=8"], "--model.haeds: no such key; did you mean --model.heads?"),
-        (["model.heads=many"], "--model.heads: given 'many'; allowed is int | None."),
-    ],
-)
-def test_a_wrong_value_ends_the_run_with_one_line(store: Store, parameters: list[str], line: str) -> None:
-    answer = store.mlflow_run(*parameters)
+def test_a_wrong_value_ends_the_run_with_one_line(store: Store) -> None:
+    """The other wrong values, and who refuses them, are in tests/commands/test_cli.py."""
+    line = "graphids train: --tau: given 'abc'; allowed is a finite number >= 0"
+
+    answer = store.mlflow_run("tau=abc")
 
     assert answer.returncode != 0
     assert "Traceback" not in answer.stderr
@@ -391,41 +393,60 @@ def test_a_wrong_value_ends_the_run_with_one_line(store: Store, parameters: list
     assert [file.path for file in store.client().list_artifacts(failed.info.run_id)]
 
 
-def test_the_same_command_twice_gives_the_same_run_and_so_does_its_config(store: Store) -> None:
-    for _ in range(2):
-        answer = store.mlflow_run("tau=0.5", *SMALL)
-        assert answer.returncode == 0, answer.stderr[-3000:]
-    second, first = store.runs()[:2]
-    store.select()
-    config = mlflow.artifacts.download_artifacts(f"runs:/{first.info.run_id}/config.json")
-    again = store.command("graphids", "train", "--config", config)
-    assert again.returncode == 0, again.stderr[-3000:]
-    third = store.runs()[0]
+@pytest.fixture(scope="module")
+def drives(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Captures as files, few and short."""
+    folder = tmp_path_factory.mktemp("files") / "drives"
+    write_dataset(folder, seed=7, gzip=True, duration_s=10.0, captures_per_kind=3)
+    return folder
 
-    weights = [mlflow.graphids.load_model(store.model_uri(r)).digest for r in (first, second, third)]
 
-    assert len(set(weights)) == 1
+@pytest.fixture(scope="module")
+def run_on_files(store: Store, drives: Path) -> Run:
+    """Two epochs on the captures that a glob matches, which no shell may expand on its way to the program."""
+    answer = store.mlflow_run("tau=0.5", f"data={drives / '*.csv.gz'}", "max_epochs=2")
+    assert answer.returncode == 0, answer.stderr[-3000:]
+    return store.runs()[0]
+
+
+def test_captures_of_a_glob_are_trained_on(run_on_files: Run, drives: Path) -> None:
+    assert run_on_files.data.params["data"] == str(drives / "*.csv.gz")
+    assert {f"test/{kind}/auroc" for kind in KINDS} <= run_on_files.data.metrics.keys()
+
+
+def test_the_same_command_twice_gives_the_same_run_and_so_does_its_config(
+    here: Store, run_on_files: Run, drives: Path
+) -> None:
+    config = mlflow.artifacts.download_artifacts(f"runs:/{run_on_files.info.run_id}/config.json")
+
+    root = f"--trainer.default_root_dir={here.folder / 'runs'}"
+    main(["train", "--tau=0.5", f"--data={drives / '*.csv.gz'}", "--max_epochs=2", root])
+    main(["train", "--config", config])
+
+    first, second, third = run_on_files, *here.runs()[:2]
+    assert len({run.info.run_id for run in (first, second, third)}) == 3
+    digests = [mlflow.graphids.load_model(here.model_uri(run)).digest for run in (first, second, third)]
+    assert len(set(digests)) == 1
     assert first.data.metrics == second.data.metrics == third.data.metrics
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 1), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("words", [("graphids", "train"), ("mlflow", "run", str(ROOT), "--experiment-name", "test")])
-def test_an_interrupted_run_is_killed(store: Store, words: tuple[str, ...], number: signal.Signals, code: int) -> None:
-    settings = {"max_epochs": "1000", "patience": "1000", "trainer.default_root_dir": str(store.folder / "runs")}
-    as_given = [f"--{k}={v}" if words[0] == "graphids" else f"-P{k}={v}" for k, v in settings.items()]
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_mlflow_run_is_killed(store: Store, number: signal.Signals) -> None:
+    """What `graphids train` itself leaves by either signal, and its exit code, is in tests/commands/test_resume.py."""
+    settings = (*SMALL, "max_epochs=1000", "patience=1000", f"trainer.default_root_dir={store.folder / 'runs'}")
+    as_given = [f"-P{setting}" for setting in settings]
     with (store.folder / "interrupted.log").open("w") as log:
-        process = store.start(*words, *as_given, log=log)
+        process = store.start("mlflow", "run", str(ROOT), "--experiment-name", "test", *as_given, log=log)
         try:
             _wait_for_an_epoch(store)
         finally:
             os.killpg(process.pid, number)  # a terminal and a scheduler signal the whole group
 
     try:
-        left_with = process.wait(timeout=120)
+        assert process.wait(timeout=120) != 0
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)  # it would train on beside the other tests
         raise
-    assert left_with == code if words[0] == "graphids" else left_with != 0
     # SIGTERM ends `mlflow run` itself at once; the training below it finishes its batch first.
     for _ in range(120):
         if store.runs()[0].info.status != "RUNNING":
@@ -442,22 +463,10 @@ def _wait_for_an_epoch(store: Store) -> None:
     pytest.fail("no epoch was logged")
 
 
-def test_captures_of_a_glob_are_trained_on(store: Store, tmp_path: Path) -> None:
-    made = store.command("graphids", "simulate", "drives", "--seed", "7", "--gzip", cwd=tmp_path)
-    assert made.returncode == 0, made.stderr
+def test_recordings_of_real_cars_are_trained_on(here: Store, captures_dir: Path) -> None:
+    main(["train", "--tau=0.5", f"--data={captures_dir / 'semisynthetic'}", "--data.split=time", "--max_epochs=5"])
 
-    answer = store.mlflow_run("tau=0.5", f"data={tmp_path / 'drives' / '*.csv.gz'}", "max_epochs=1")
-
-    assert answer.returncode == 0, answer.stderr[-3000:]
-    metrics = store.runs()[0].data.metrics
-    assert {f"test/{kind}/auroc" for kind in KINDS} <= metrics.keys()
-
-
-def test_recordings_of_real_cars_are_trained_on(store: Store, captures_dir: Path) -> None:
-    answer = store.mlflow_run("tau=0.5", f"data={captures_dir / 'semisynthetic'}", "data.split=time", "max_epochs=5")
-
-    assert answer.returncode == 0, answer.stderr[-3000:]
-    metrics = store.runs()[0].data.metrics
+    metrics = here.runs()[0].data.metrics
     assert metrics["test/macro/auroc"] > metrics["rule/macro/auroc"]
 
 

@@ -1,12 +1,13 @@
 """Bytes on disk: files published whole, and checkpoints that are refused unless their digest matches.
 
-The door of the room: what the rest of graphids uses is handed on here. Nothing of graphids is imported, and torch only
-once a checkpoint is parsed or written.
+The door of the room: what the rest of graphids uses is re-exported here. It imports nothing else of graphids, and torch
+only once a checkpoint is parsed or written.
 """
 
 from graphids._fs.checkpoints import adopt, atomic_link, atomic_load, atomic_save, read_verified, remove, settle
-from graphids._fs.files import IntegrityError, digest_bytes, digest_file, read_digested
-from graphids._fs.publish import make_folder, publish_bytes
+from graphids._fs.files import IntegrityError, digest_bytes, digest_file, explained, read_digested
+from graphids._fs.locks import try_lock
+from graphids._fs.publish import make_folder, publish_bytes, write_durably
 from graphids._fs.sidecar import sidecar_path
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "atomic_save",
     "digest_bytes",
     "digest_file",
+    "explained",
     "make_folder",
     "publish_bytes",
     "read_digested",
@@ -24,4 +26,6 @@ __all__ = [
     "remove",
     "settle",
     "sidecar_path",
+    "try_lock",
+    "write_durably",
 ]

@@ -1,14 +1,14 @@
 """Checkpoints on disk: whole, with a digest beside them, or refused.
 
 A checkpoint `best.ckpt` is accompanied by `best.ckpt.sha256`, a line that `sha256sum -c` accepts. At every instant,
-also after a kill at any point or a loss of power, a reader gets the whole old or the whole new checkpoint, verified.
-One process writes a folder at a time (rank 0); any number read. Local and network filesystems with POSIX rename; no
+even after a kill at any point or a power loss, a reader gets the whole old or the whole new checkpoint, verified. One
+process writes to a folder at a time (rank 0); any number may read. Local and network filesystems with POSIX rename; no
 remote URLs.
 
-The one rule behind it: **whenever there is a checkpoint, its sidecar accepts the bytes in it.** Checkpoint and sidecar
-are two files, so a save opens the sidecar first (the digest of what stands keeps its line, that of what comes is added
-in a `#` line), then replaces the checkpoint, then closes the sidecar; removal takes the checkpoint first. Each step is
-made durable before the next, so that no loss of power can reorder them.
+The one invariant: **whenever there is a checkpoint, its sidecar accepts its bytes.** They are two files, so a save
+first opens the sidecar (the old digest keeps its line, the new one is added in a `#` line), then replaces the
+checkpoint, then closes the sidecar; a removal starts with the checkpoint. Each step is made durable before the next, so
+that no power loss can reorder them.
 
 A sidecar proves that bytes are those that were written. It does not prove who wrote them: whoever can change the
 checkpoint can change the sidecar.
@@ -33,9 +33,9 @@ from graphids._fs.files import (
     opened,
     read_digested,
 )
+from graphids._fs.locks import folder_held
 from graphids._fs.publish import (
     delete,
-    folder_held,
     is_temporary,
     publish_bytes,
     publish_link,
@@ -54,16 +54,16 @@ def atomic_save(obj: object, path: str | os.PathLike[str]) -> str:
     """Save a checkpoint and its sidecar; `atomic_load` accepts the old or the new one at every instant in between.
 
     Args:
-        obj: Bytes, written as they are, or anything `torch.save` takes. Tensors and plain values only, else
+        obj: Bytes, written as they are, or anything `torch.save` takes: tensors and plain values only, else
             `atomic_load` refuses to parse it.
-        path: Checkpoint; its folder exists. A link there is replaced, not followed.
+        path: Checkpoint, in an existing folder. A link is replaced, not followed.
 
     Returns:
         Hex sha256 of the bytes written.
 
     Raises:
-        OSError: With path, reason and what still stands. The old or the new checkpoint loads; saving again is safe.
-        ValueError: If the name of the file holds a line break.
+        OSError: With path, reason and what is still there. The old or the new checkpoint loads; saving again is safe.
+        ValueError: If the file name contains a line break.
     """
     data = bytes(obj) if isinstance(obj, bytes | bytearray | memoryview) else serialize(obj)
     digest = digest_bytes(data)
@@ -75,8 +75,8 @@ def atomic_save(obj: object, path: str | os.PathLike[str]) -> str:
 def atomic_link(source: str | os.PathLike[str], path: str | os.PathLike[str]) -> str:
     """Make `path` a second name of the checkpoint `source`, with a sidecar of its own; as safe as `atomic_save`.
 
-    A hard link, not a symbolic one: it takes no space either, but it outlives the removal of `source` and keeps its
-    bytes when `source` is saved anew, so that its sidecar stays true. Where the filesystem has none, bytes are copied.
+    A hard link, not a symbolic one: it takes no space either, but survives the removal of `source` and keeps its bytes
+    when `source` is saved again, so that its sidecar stays true. A filesystem without hard links gets a copy.
 
     Returns:
         Hex sha256 of the bytes.
@@ -104,16 +104,16 @@ def atomic_link(source: str | os.PathLike[str], path: str | os.PathLike[str]) ->
 def atomic_load(path: str | os.PathLike[str], map_location: Any = "cpu") -> Any:
     """Read a checkpoint once, compare it with its sidecar and parse those same bytes with `weights_only=True`.
 
-    Nothing is parsed before all of it is verified; tensors never share memory with the file.
+    Nothing is parsed before everything is verified; tensors never share memory with the file.
 
     Args:
-        path: Checkpoint; no symbolic link.
+        path: Checkpoint, not a symbolic link.
         map_location: As in `torch.load`.
 
     Raises:
         IntegrityError: If the sidecar is missing or malformed, or the bytes are not those it names.
         FileNotFoundError: If there is no checkpoint.
-        ValueError: If it holds something else than tensors and plain values.
+        ValueError: If it holds anything other than tensors and plain values.
     """
     with contextlib.ExitStack() as stack:
         memory = MappableMemory(stack)
@@ -133,29 +133,29 @@ def read_verified(path: str | os.PathLike[str]) -> memoryview:
 
 
 def remove(path: str | os.PathLike[str]) -> None:
-    """Delete a checkpoint with its sidecar; what is already gone is no error.
+    """Delete a checkpoint with its sidecar, or what is left of them.
 
     The checkpoint goes first: a reader in between finds no file, which says more than a missing digest.
     """
     path = Path(path)
     delete(path)
     if exists(sidecar_path(path)):
-        # Else a loss of power could bring back the checkpoint alone, which nothing would vouch for.
+        # Else a power loss could bring back the checkpoint alone, without anything to verify it.
         sync_folder(path.parent)
         delete(sidecar_path(path))
 
 
 def settle(folder: str | os.PathLike[str]) -> list[str]:
-    """Put in order what a kill left in a folder of checkpoints, before its next use.
+    """Clean up what a kill left in a folder of checkpoints, before its next use.
 
     Sidecars with two digests are closed according to the bytes; temporary files of ours, and sidecars whose checkpoint
-    is gone, are removed. Every checkpoint loads, or is refused, as it did before: a damaged one stays as it is. A kill
-    at any point leaves a folder to settle again.
+    is gone, are removed. Every checkpoint loads or is refused as before: a damaged one stays as it is. After a kill at
+    any point, the folder can be settled again.
 
     Returns:
-        What was done, a line each; empty where nothing was to do, no folder is there, or a save is under way in it:
-        what that one has begun looks like what a kill left. On filesystems without locks (NFS) no other process may
-        save in the folder meanwhile.
+        What was done, a line each; empty if there was nothing to do, there is no folder, or a save is under way in it,
+        which looks like what a kill left. On filesystems without locks (NFS) no other process may save in the folder
+        meanwhile.
 
     Raises:
         OSError: If the folder cannot be read or written.
@@ -168,15 +168,15 @@ def settle(folder: str | os.PathLike[str]) -> list[str]:
 
 
 def adopt(path: str | os.PathLike[str]) -> str:
-    """Give a checkpoint without a sidecar one, for the bytes that it has now; logs a warning that says what that means.
+    """Write the missing sidecar of a checkpoint, for its present bytes; logs a warning that says what that means.
 
     Returns:
         Hex sha256 of the bytes.
 
     Raises:
         FileExistsError: If there is a sidecar, whatever it says.
-        IntegrityError: If it is no regular file, or does not load with `weights_only=True`.
-        OSError: If it cannot be read, or the sidecar not be written.
+        IntegrityError: If it is not a regular file, or does not load with `weights_only=True`.
+        OSError: If it cannot be read, or its sidecar cannot be written.
     """
     path = Path(path)
     if exists(sidecar_path(path)):
@@ -206,7 +206,7 @@ def adopt(path: str | os.PathLike[str]) -> str:
 def _read_accepted(path: Path, allocate: Callable[[int], memoryview] | None = None) -> tuple[memoryview, str]:
     """Bytes that the sidecar accepts, and their digest; errors as in `atomic_load`."""
     for _ in range(_READ_ATTEMPTS):
-        # Before and after: a save may run to its end while the checkpoint is being read.
+        # Before and after: a save may finish while the checkpoint is being read.
         before = read_sidecar(path)
         with opened(path) as file:
             data, found = file.read(allocate)
@@ -215,12 +215,12 @@ def _read_accepted(path: Path, allocate: Callable[[int], memoryview] | None = No
             after = read_sidecar(path)
             if after.accepts(found):
                 return data, found
-            # While the same file is there its sidecar accepts it: what does not match now is wrong, not in between.
+            # A file that is still there is accepted by its sidecar: a mismatch now is damage, not a save in between.
             if file.is_still_there():
                 raise IntegrityError(after.problem or _mismatch(path, after, found, file.size))
     raise IntegrityError(
         f"{path}: it was replaced during each of {_READ_ATTEMPTS} attempts to read it. Expected one writer that "
-        "pauses; load it when that has ended."
+        "pauses; load it once the writer has finished."
     )
 
 
@@ -229,7 +229,7 @@ def _publish_with_sidecar(path: Path, new: str, publish: Callable[[], None]) -> 
     replaces = exists(path)
     standing = _standing_digest(path) if replaces else None
     if not replaces:
-        # A removal may not have reached the disk yet; undone by a loss of power, it would meet the new sidecar.
+        # A removal may not have reached the disk yet; undone by a power loss, it would meet the new sidecar.
         sync_folder(path.parent)
     to_be_closed = replaces and standing != new
     publish_bytes(sidecar, sidecar_text(path, standing, pending=new) if to_be_closed else closed)
@@ -239,11 +239,11 @@ def _publish_with_sidecar(path: Path, new: str, publish: Callable[[], None]) -> 
 
 
 def _standing_digest(path: Path) -> str | None:
-    """The digest that a reader holds the present checkpoint to; None where its sidecar says nothing."""
+    """The digest that a reader expects of the present checkpoint; None if its sidecar says nothing."""
     sidecar = read_sidecar(path)
     if sidecar.pending is None:
         return sidecar.line
-    # Left by a kill. What it renamed has to be durable before another sidecar describes it.
+    # Left by a kill. What was renamed must be durable before another sidecar describes it.
     sync_folder(path.parent)
     found = _digest_or_none(path)
     return found if found is not None and sidecar.accepts(found) else sidecar.line
@@ -252,14 +252,14 @@ def _standing_digest(path: Path) -> str | None:
 def _settle_all(folder: Path) -> list[str]:
     with explained(folder, "looking for what a kill left"):
         names = sorted(os.listdir(folder))
-    # What a killed save renamed has to be durable before anything is concluded from it.
+    # What a killed save renamed must be durable before anything is concluded from it.
     sync_folder(folder)
     done = []
     for name in names:
         if is_temporary(name) and is_regular(folder / name):
             delete(folder / name)
             done.append(f"removed {name}, left by a save that did not end")
-        # Without a name before it, it is no sidecar of a file in this folder.
+        # The suffix alone is not a sidecar of a file in this folder.
         elif name.endswith(SUFFIX) and name != SUFFIX and (what := _settle_sidecar(folder / name.removesuffix(SUFFIX))):
             done.append(what)
     if done:
@@ -281,7 +281,7 @@ def _settle_sidecar(path: Path) -> str | None:
         publish_bytes(sidecar, sidecar_text(path, found))
         return f"closed {sidecar.name}, left open by a save that did not end"
     if said.line is None:
-        # The save was to replace a checkpoint that had no valid sidecar, and did not come to it.
+        # The save was about to replace a checkpoint without a valid sidecar, and did not get that far.
         delete(sidecar)
         return f"removed {sidecar.name}, of a save that did not end"
     return None

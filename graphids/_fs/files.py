@@ -1,6 +1,6 @@
 """One file on disk, read once together with its digest.
 
-Every touch of the disk is a call `os.<function>(...)`, so that a test can watch and fail each one. Local and network
+Every disk access is a call `os.<function>(...)`, so that a test can observe and fail each one. For local and network
 filesystems with POSIX rename; standard library only.
 """
 
@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-# Below it one thread is faster, unless a second core lies idle: with other work beside, 2 MB took it 2.0 ms and two
+# Below it one thread is faster, unless a second core is idle: on a busy machine, 2 MB took one thread 2.0 ms and two
 # threads 2.3 ms (median; 2.2 and 11.4 ms at the 90th percentile). 4 MiB take 4 ms, half of which a thread can hide.
 _THREAD_FROM_BYTES = 4 << 20
 # The reader stays this far ahead of the hash, so that bytes are still in the cache when they are hashed: 38 MB take
@@ -27,7 +27,7 @@ _OPEN_TO_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class IntegrityError(Exception):
-    """Bytes are not those that were written, or nothing says what was written; the message says what to do."""
+    """Bytes are not those that were written, or nothing tells what was written; the message says what to do."""
 
 
 def digest_bytes(data: bytes | bytearray | memoryview) -> str:
@@ -49,18 +49,18 @@ def read_digested(
 ) -> tuple[memoryview, str]:
     """Read a file once, into memory that nobody else can write, and hash that memory.
 
-    What is to be trusted has to be parsed from the returned bytes; opening the path again may find others.
+    Whatever is to be trusted must be parsed from the returned bytes: opened again, the path may hold others.
 
     Args:
-        path: Regular file; no link to one.
+        path: Regular file, not a link to one.
         max_bytes: Largest size to read.
-        expected_bytes: The only size to read. Both are held against the size before anything is read.
+        expected_bytes: The only size to read. Both are checked before anything is read.
 
     Returns:
         Bytes, writable and private, and their hex sha256.
 
     Raises:
-        IntegrityError: If something else than a regular file of that size lies there; a FIFO is not waited for.
+        IntegrityError: If it is not a regular file of that size; a FIFO is not waited for.
         OSError: If it cannot be opened or read.
     """
     with opened(path) as file:
@@ -79,7 +79,7 @@ def read_digested(
 
 @dataclass(frozen=True, slots=True)
 class OpenedFile:
-    """A regular file open for reading; for as long as it is, no other file can get its `identity`."""
+    """A regular file open for reading; while it is open, no other file can get its `identity`."""
 
     path: Path
     descriptor: int
@@ -90,10 +90,10 @@ class OpenedFile:
         """All bytes and their hex sha256; call it once.
 
         Args:
-            allocate: Gives writable memory of a number of bytes; by default private memory of this process.
+            allocate: Returns writable memory of a given size; by default private memory of this process.
 
         Raises:
-            IntegrityError: If the file got shorter meanwhile.
+            IntegrityError: If the file has become shorter.
             OSError: If it cannot be read.
         """
         with explained(self.path, "reading it"):
@@ -116,7 +116,7 @@ class OpenedFile:
         return data, digest.hexdigest()
 
     def is_still_there(self) -> bool:
-        """Whether the path still leads to this very file: it was neither replaced nor removed since it was opened."""
+        """Whether the path still leads to this very file, neither replaced nor removed since it was opened."""
         status = _status(self.path)
         return status is not None and (status.st_dev, status.st_ino) == self.identity
 
@@ -137,7 +137,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[OpenedFile]:
     """Open a regular file for reading.
 
     Raises:
-        IntegrityError: If a link, a FIFO, a folder or a device lies there.
+        IntegrityError: If it is a link, a FIFO, a folder or a device.
         OSError: If it cannot be opened.
     """
     try:
@@ -160,36 +160,36 @@ def opened(path: str | os.PathLike[str]) -> Iterator[OpenedFile]:
 
 
 def private_memory(size: int) -> memoryview:
-    """Writable memory of this process alone, of huge pages where the system has them and it is large."""
+    """Writable memory of this process alone; in huge pages if it is large and the system has them."""
     if size <= _THREAD_FROM_BYTES:
         return memoryview(bytearray(size))
-    # Without MAP_PRIVATE, Python shares it with every child.
+    # Without MAP_PRIVATE, Python would share it with every child.
     memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):
-        # Reading 38 MB takes 13 ms of CPU instead of 18: a page fault for 2 MiB, not for 4 KiB.
+        # Reading 38 MB takes 13 ms of CPU instead of 18: one page fault per 2 MiB, not per 4 KiB.
         with contextlib.suppress(OSError):  # a kernel built without them
             memory.madvise(mmap.MADV_HUGEPAGE)
     return memoryview(memory)
 
 
 def exists(path: str | os.PathLike[str]) -> bool:
-    """Whether anything lies there, a dangling link too.
+    """Whether the path exists, if only as a dangling link.
 
     Raises:
-        OSError: If that cannot be found out; `os.path.lexists` says no then.
+        OSError: If that cannot be determined; `os.path.lexists` returns False then.
     """
     return _status(path) is not None
 
 
 def is_regular(path: str | os.PathLike[str]) -> bool:
-    """Whether a regular file, not a link to one, lies there."""
+    """Whether the path is a regular file, not a link to one."""
     status = _status(path)
     return status is not None and stat.S_ISREG(status.st_mode)
 
 
 @contextlib.contextmanager
 def explained(path: str | os.PathLike[str], doing: str, state: str = "") -> Iterator[None]:
-    """Let an OSError keep its type and number, but name the path, what was being done and how things stand now."""
+    """Let an OSError keep its type and number, but name the path, what was being done and the state that is left."""
     try:
         yield
     except OSError as error:

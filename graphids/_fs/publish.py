@@ -1,17 +1,16 @@
 """Names in a folder: a file published whole, a folder made, a name removed, each durable before the next step.
 
-Every touch of the disk is a call `os.<function>(...)`, so that a test can watch and fail each one. Local and network
+Every disk access is a call `os.<function>(...)`, so that a test can observe and fail each one. For local and network
 filesystems with POSIX rename; standard library only.
 """
 
 import contextlib
 import errno
-import fcntl
 import os
 import re
 import secrets
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from graphids._fs.files import explained, opened
@@ -21,24 +20,24 @@ _TEMPORARY = re.compile(r"\.graphids-[0-9a-f]{16}\.tmp")
 
 
 def publish_bytes(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
-    """Write `data` so that `path` holds the whole old or the whole new bytes at every instant, also after a crash.
+    """Write `data` so that `path` holds the whole old or the whole new bytes at every instant, even after a crash.
 
-    The temporary file lies in the same folder: a rename across filesystems is a copy and not atomic. A link that lies
-    at `path` is replaced, not followed.
+    The temporary file is in the same folder: a rename across filesystems is a copy, and not atomic. A link at `path` is
+    replaced, not followed.
 
     Raises:
-        OSError: Names path, reason and what failed; nothing stays behind but perhaps a temporary file.
+        OSError: Names path, reason and what failed; at most a temporary file is left behind.
     """
     _publish(Path(path), lambda temporary: _write_new(temporary, data))
 
 
 def publish_link(path: str | os.PathLike[str], source: str | os.PathLike[str]) -> None:
-    """Make `path` a second name (hard link) of the file `source`; atomic and durable as `publish_bytes`."""
+    """Make `path` a second name (hard link) of the file `source`; as atomic and durable as `publish_bytes`."""
     _publish(Path(path), lambda temporary: os.link(source, temporary, follow_symlinks=False))
 
 
 def make_folder(folder: str | os.PathLike[str]) -> None:
-    """Make a folder with its parents, each durable before anything is put into it; one that exists is no error."""
+    """Make a folder with its parents, each durable before anything is put into it; it may exist already."""
     folder = Path(folder)
     with explained(folder, "making the folder"):
         try:
@@ -53,8 +52,23 @@ def make_folder(folder: str | os.PathLike[str]) -> None:
     sync_folder(folder.parent)
 
 
+def write_durably(descriptor: int, data: bytes | memoryview) -> None:
+    """Write all of `data` at the descriptor's position and wait until the disk has it.
+
+    Raises:
+        OSError: As the system gives it, without a path; part of the data may be written.
+    """
+    rest = memoryview(data).cast("B")
+    while rest:
+        count = os.write(descriptor, rest)
+        if count == 0:
+            raise OSError(errno.EIO, "the filesystem took no bytes")
+        rest = rest[count:]
+    os.fsync(descriptor)
+
+
 def delete(path: str | os.PathLike[str]) -> None:
-    """Remove a file or link; one that is gone already is no error."""
+    """Remove a file or link, unless it is gone already."""
     with explained(path, "removing it"), contextlib.suppress(FileNotFoundError):
         os.unlink(path)
 
@@ -62,9 +76,11 @@ def delete(path: str | os.PathLike[str]) -> None:
 def sync_folder(folder: str | os.PathLike[str]) -> None:
     """Make every rename and removal in a folder durable.
 
-    Some network and FUSE filesystems have no such call; they decide by themselves when a rename is durable.
+    Some network and FUSE filesystems do not support this call; they decide themselves when a rename is durable.
     """
-    with explained(folder, "making its entries durable", "they stand, but a loss of power may undo the last of them"):
+    with explained(
+        folder, "making its entries durable", "they are in place, but a power loss may undo the last of them"
+    ):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)
@@ -76,41 +92,9 @@ def sync_folder(folder: str | os.PathLike[str]) -> None:
 
 
 def sync_file(path: str | os.PathLike[str]) -> None:
-    """Make the bytes of a file that another program wrote durable."""
+    """Make durable what another program wrote to a file."""
     with opened(path) as file, explained(path, "making it durable"):
         os.fsync(file.descriptor)
-
-
-@contextlib.contextmanager
-def folder_held(folder: str | os.PathLike[str], *, alone: bool) -> Iterator[bool]:
-    """Hold a folder, alone or together with others who do not need it alone.
-
-    The lock is advisory and ends with the process. A filesystem without such locks lets everybody through.
-
-    Args:
-        folder: One that exists.
-        alone: Do not wait: the value is False where somebody else holds the folder. Together, one waits and gets True.
-
-    Raises:
-        OSError: If the folder cannot be opened.
-    """
-    with explained(folder, "locking it"):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB if alone else fcntl.LOCK_SH)
-        except BlockingIOError:
-            yield False
-            return
-        except OSError:  # NFS, for one, locks no folder
-            pass
-        yield True
-    finally:
-        # A child forked in between has the descriptor too, and closing ours alone would leave the lock to it.
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-        with explained(folder, "unlocking it"):
-            os.close(descriptor)
 
 
 def is_temporary(name: str) -> bool:
@@ -119,15 +103,15 @@ def is_temporary(name: str) -> bool:
 
 
 def _publish(path: Path, make: Callable[[Path], None]) -> None:
-    # Its length does not depend on the name of the file, which may be as long as the filesystem allows.
+    # Its length is independent of the name of the file, which may be as long as the filesystem allows.
     temporary = path.with_name(f".graphids-{secrets.token_hex(8)}.tmp")
     try:
         with explained(path, "saving it", "what was there before is untouched"):
             make(temporary)
             os.replace(temporary, path)
     finally:
-        # After a rename it is gone, unless both names were the same file already: then rename does nothing. What
-        # cannot be removed now, `settle` sweeps later; the first error is the one to report.
+        # After the rename it is gone, unless both names already were the same file: then rename does nothing. What
+        # cannot be removed now, `settle` removes later; the first error is the one to report.
         with contextlib.suppress(OSError):
             os.unlink(temporary)
     sync_folder(path.parent)
@@ -136,12 +120,6 @@ def _publish(path: Path, make: Callable[[Path], None]) -> None:
 def _write_new(path: Path, data: bytes | memoryview) -> None:
     descriptor = os.open(path, _OPEN_NEW, 0o666)  # the umask decides, as for any file
     try:
-        rest = memoryview(data).cast("B")
-        while rest:
-            count = os.write(descriptor, rest)
-            if count == 0:
-                raise OSError(errno.EIO, "the filesystem took no bytes")
-            rest = rest[count:]
-        os.fsync(descriptor)
+        write_durably(descriptor, data)
     finally:
         os.close(descriptor)

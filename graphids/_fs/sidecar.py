@@ -1,7 +1,7 @@
-"""The sidecar of a checkpoint: what `<checkpoint>.sha256` says, and what is wrong with one that says nothing.
+"""The sidecar of a checkpoint: what `<checkpoint>.sha256` says, or what is wrong with it.
 
-One line in the format of `sha256sum`; while a save is open, the digest that comes stands in a `#` line below it, or
-alone where nothing valid is being replaced.
+One line in the format of `sha256sum`; while a save is open, the new digest is in a `#` line below it, or alone if
+nothing valid is being replaced.
 """
 
 import os
@@ -18,7 +18,7 @@ _OTHER_ALGORITHMS = {32: "md5", 40: "sha1", 56: "sha224", 96: "sha384", 128: "sh
 
 @dataclass(frozen=True, slots=True)
 class Sidecar:
-    """What a sidecar says of its checkpoint.
+    """What a sidecar says about its checkpoint.
 
     Attributes:
         line: Digest in the line that `sha256sum` reads, or None.
@@ -31,7 +31,7 @@ class Sidecar:
     problem: str = ""
 
     def accepts(self, digest: str) -> bool:
-        """Whether bytes with this digest are a checkpoint that was saved."""
+        """Whether bytes with this digest are a saved checkpoint."""
         return digest in (self.line, self.pending)
 
     def __str__(self) -> str:
@@ -39,7 +39,7 @@ class Sidecar:
 
 
 def sidecar_path(path: str | os.PathLike[str]) -> Path:
-    """Where the digest of `path` stands: beside it, with `.sha256` appended."""
+    """Path of the sidecar of `path`: `.sha256` appended."""
     path = Path(path)
     return path.with_name(f"{path.name}{SUFFIX}")
 
@@ -48,16 +48,18 @@ def sidecar_text(path: Path, line: str | None, *, pending: str | None = None) ->
     """Content of the sidecar of `path`.
 
     Raises:
-        ValueError: If the name of the file holds a line break, which no sidecar can hold.
+        ValueError: If the file name contains a line break, which a sidecar cannot represent.
     """
     if "\n" in path.name or "\r" in path.name:
-        raise ValueError(f"{path!r}: expected a file name without line breaks, which no sidecar can hold. Rename it.")
+        raise ValueError(
+            f"{path!r}: expected a file name without line breaks, which a sidecar cannot represent. Rename it."
+        )
     first = b"" if line is None else line.encode() + b"  " + os.fsencode(path.name) + b"\n"
     return first if pending is None else first + f"# {pending}\n".encode()
 
 
 def read_sidecar(path: Path) -> Sidecar:
-    """What the sidecar of `path` says; one that is missing or malformed is a `problem`, not an error.
+    """Read the sidecar of `path`; a missing or malformed one is a `problem`, not an error.
 
     Raises:
         OSError: If it cannot be read.
@@ -67,9 +69,9 @@ def read_sidecar(path: Path) -> Sidecar:
         text = bytes(read_digested(sidecar, max_bytes=_MAX_BYTES)[0])
     except FileNotFoundError:
         return Sidecar(
-            problem=f"{path}: expected its digest in {sidecar.name}, found no such file. Without it nothing says "
-            "whether the bytes are whole. Restore it from a copy; if you know that they are, "
-            f"`graphids adopt {path}` gives them one."
+            problem=f"{path}: expected its digest in {sidecar.name}, found no such file. Without it nothing tells "
+            "whether the checkpoint is intact. Restore it from a copy; if you know that it is intact, "
+            f"`graphids adopt {path}` writes one."
         )
     except IntegrityError as error:
         return Sidecar(problem=str(error))
@@ -79,7 +81,7 @@ def read_sidecar(path: Path) -> Sidecar:
         return Sidecar(
             problem=f"{sidecar}: expected '<64 hex digits>  {path.name}', found {_what_is_wrong(text, path.name)}. "
             "Restore the sidecar and its checkpoint from a copy, or resume from another checkpoint of the run. If you "
-            f"know that the checkpoint is whole, delete the sidecar and run `graphids adopt {path}`."
+            f"know that the checkpoint is intact, delete the sidecar and run `graphids adopt {path}`."
         )
     stated = {name: digest.decode() for name, digest in match.groupdict().items() if digest}
     return Sidecar(stated.get("line"), stated.get("pending"))

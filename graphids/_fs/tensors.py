@@ -1,6 +1,6 @@
-"""Bytes of a checkpoint to tensors and back, with nothing but tensors and plain values in it.
+"""Bytes of a checkpoint to tensors and back; it holds nothing but tensors and plain values.
 
-torch is imported when the first checkpoint is parsed or serialised, not before.
+torch is imported when the first checkpoint is parsed or serialized, not before.
 """
 
 import contextlib
@@ -19,9 +19,9 @@ _ZIP_MAGIC = b"PK\x03\x04"
 
 
 class MappableMemory:
-    """Private memory that `torch.load` can map: it then copies no tensor out of it.
+    """Private memory that `torch.load` can map, instead of copying tensors out of it.
 
-    Large files go into an anonymous file (Linux), sealed before it is parsed; small ones, and other systems, do not.
+    On Linux, large checkpoints are read into an anonymous file, which is sealed before it is parsed.
     """
 
     def __init__(self, stack: contextlib.ExitStack) -> None:
@@ -30,7 +30,7 @@ class MappableMemory:
         self._mapping: mmap.mmap | None = None
 
     def allocate(self, size: int) -> memoryview:
-        """Writable memory of that many bytes; what was allocated before is void."""
+        """Writable memory of that many bytes; it invalidates what was allocated before."""
         self._mapping = None
         if size < _MAP_FROM_BYTES or not hasattr(os, "memfd_create") or not exists("/proc/self/fd"):
             return private_memory(size)
@@ -42,7 +42,7 @@ class MappableMemory:
         return memoryview(self._mapping)
 
     def sealed_path(self, data: memoryview) -> str | None:
-        """Path of the anonymous file that holds `data`, unchangeable from now on; None where no such file does."""
+        """Path of the anonymous file that holds `data`, immutable from now on; None if `data` is not in one."""
         if self._descriptor is None or self._mapping is None or data.obj is not self._mapping:
             return None
         data.release()
@@ -52,7 +52,7 @@ class MappableMemory:
 
 
 def parse(data: memoryview, memory: MappableMemory | None = None, map_location: Any = "cpu") -> Any:
-    """What `torch.save` wrote, with `weights_only=True`; in place where `memory` holds `data`, which is gone then."""
+    """Load what `torch.save` wrote, with `weights_only=True`; in place if `memory` holds `data`, which it releases."""
     import torch
 
     is_zip = bytes(data[:4]) == _ZIP_MAGIC  # the format of torch.save since 1.6; only it can be mapped
@@ -63,7 +63,7 @@ def parse(data: memoryview, memory: MappableMemory | None = None, map_location: 
 
 
 def serialize(obj: object) -> memoryview:
-    """Bytes that `torch.save` makes of it."""
+    """The bytes that `torch.save` writes."""
     import torch
 
     buffer = io.BytesIO()
@@ -72,6 +72,6 @@ def serialize(obj: object) -> memoryview:
 
 
 def unparsable(error: Exception) -> str:
-    """Why torch did not parse a checkpoint, without its advice to unpickle it after all."""
+    """Why torch did not load a checkpoint, without its advice to unpickle it anyway."""
     told = re.search(r"WeightsUnpickler error: (.+)", str(error)) or re.match(r"\s*(.+?)(?:\. |\n|$)", str(error))
     return told[1].strip() if told else type(error).__name__

@@ -18,12 +18,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from graphids._mlflow.run_outbox import open_outbox
 from graphids._mlflow.saved_view import experiment_tags
 from graphids._mlflow.system_metrics import system_metrics
+from graphids.exit_codes import EXIT_NOT_SENT, EXIT_TERMINATED
 from graphids.failure import error_tags, impatient_requests, without_passwords
-from graphids.options import OptionError
+from graphids.options import DEFAULT_ROOT_DIR, OptionError
 from graphids.outbox.durable_queue import quiet_store
-from graphids.outbox.outbox import EXIT_NOT_SENT, Outbox
+from graphids.outbox.outbox import Outbox
 
-DEFAULT_ROOT_DIR = "graphids_runs"
 # What MLflow raises where its server or its database does not answer, or refuses.
 STORE_ERRORS = (MlflowException, OSError, SQLAlchemyError)
 _RUN_ID_OF_RANK_ZERO = "GRAPHIDS_RUN_ID"
@@ -40,7 +40,7 @@ class Terminated(SystemExit):
     """SIGTERM arrived; exits with the code that shells and job schedulers expect."""
 
     def __init__(self) -> None:
-        super().__init__(128 + signal.SIGTERM)
+        super().__init__(EXIT_TERMINATED)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
-"""Makes `mlflow.graphids` exist after `import mlflow`, and has MLflow mended once it is imported.
+"""Makes `mlflow.graphids` available after `import mlflow`, and patches MLflow once its modules are imported.
 
-What is mended, and why, say `graphids._mlflow_plugin.projects` and `graphids._mlflow_plugin.store`.
+`graphids._mlflow_plugin.projects` and `graphids._mlflow_plugin.store` say what is patched, and why.
 
 MLflow loads the entry points of `mlflow.run_context_provider` while it is being imported; ours names this module.
 Registering on import is therefore the module's whole purpose, and the one import-time effect of the package. It
@@ -14,8 +14,8 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
-from graphids._mlflow_plugin.projects import mend_local_backend, mend_projects
-from graphids._mlflow_plugin.store import mend_store
+from graphids._mlflow_plugin.projects import patch_local_backend, patch_projects
+from graphids._mlflow_plugin.store import patch_store
 
 ALIAS = "mlflow.graphids"
 FLAVOR_MODULE = "mlflow_graphids"
@@ -25,10 +25,10 @@ STORE_MODULE = "mlflow.store.db.utils"
 
 
 class GraphidsRunContext:
-    """A run context provider without context: it only gives MLflow a reason to import this module."""
+    """A run context provider that provides nothing: it only makes MLflow import this module."""
 
     def in_context(self) -> bool:
-        """Never: the tags of a run are set where the run is trained."""
+        """Never: a run's tags are set where it is trained."""
         return False
 
     def tags(self) -> dict[str, str]:
@@ -37,7 +37,7 @@ class GraphidsRunContext:
 
 
 class _AliasLoader(Loader):
-    """Serves the flavor package under its second name, as the same module object."""
+    """Loads the flavor package under its second name, as the same module object."""
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         module = importlib.import_module(FLAVOR_MODULE)
@@ -50,7 +50,7 @@ class _AliasLoader(Loader):
 
 
 class _PatchingLoader(Loader):
-    """Runs the module's own loader, then a patch."""
+    """Runs a module's own loader, then a patch."""
 
     def __init__(self, loader: Loader, patch: Callable[[ModuleType], None]) -> None:
         self._loader = loader
@@ -65,7 +65,7 @@ class _PatchingLoader(Loader):
 
 
 class _Finder(MetaPathFinder):
-    """Answers for the alias, and for the modules of MLflow that are patched once they are imported.
+    """Finds the alias, and the modules of MLflow that are patched once they are imported.
 
     They cannot be imported from here: MLflow is half imported when this module runs.
     """
@@ -87,11 +87,11 @@ class _Finder(MetaPathFinder):
 
 
 def _register() -> None:
-    """Set the lazy alias and the finder; done once per process."""
+    """Install the lazy alias and the finder; runs once per process."""
     import mlflow
     from mlflow.utils.lazy_load import LazyLoader
 
-    # The local name becomes a key of sys.modules on first use: "graphids" there would replace our own package.
+    # The local name becomes a key of sys.modules on first use: "graphids" would replace our own package there.
     vars(mlflow)["graphids"] = LazyLoader(  # type: ignore[no-untyped-call]
         ALIAS, vars(mlflow), FLAVOR_MODULE
     )
@@ -104,9 +104,9 @@ def _register() -> None:
 
 def _patches() -> dict[str, Callable[[ModuleType], None]]:
     return {
-        LOCAL_BACKEND_MODULE: mend_local_backend,
-        PROJECTS_MODULE: mend_projects,
-        STORE_MODULE: mend_store,
+        LOCAL_BACKEND_MODULE: patch_local_backend,
+        PROJECTS_MODULE: patch_projects,
+        STORE_MODULE: patch_store,
     }
 
 

@@ -1,9 +1,9 @@
-"""What is mended in `mlflow run`.
+"""Patches of `mlflow run`.
 
-A project runs where there is no conda; a run stays KILLED or FAILED that the project ended so; several may be the first
-of an experiment; a server that is away is asked for seconds, not for minutes, and is no traceback at the end.
+The project runs without conda; a run that the project ended as KILLED or FAILED keeps that status; several runs may be
+the first of an experiment; an unreachable server is given up on after seconds, not minutes, and without a traceback.
 
-It is loaded by `import mlflow`, and stays light.
+Loaded by `import mlflow`, it stays light.
 """
 
 import functools
@@ -23,37 +23,36 @@ from graphids.failure import impatient_requests, without_passwords
 PROJECT_NAME = "graphids"
 
 _UNKNOWN_BACKEND = (
-    "graphids cannot extend this version of MLflow (%s). Without conda, give `mlflow run` --env-manager local."
+    "graphids cannot patch this version of MLflow (%s). Without conda, give `mlflow run` --env-manager local."
 )
 _UNKNOWN_STATUS = (
-    "graphids cannot extend this version of MLflow (%s). "
-    "`mlflow run` may show an interrupted run as FAILED or FINISHED."
+    "graphids cannot patch this version of MLflow (%s). `mlflow run` may show an interrupted run as FAILED or FINISHED."
 )
 _UNKNOWN_EXPERIMENT = (
-    "graphids cannot extend this version of MLflow (%s). "
-    "Several `mlflow run` that are the first of an experiment may fail."
+    "graphids cannot patch this version of MLflow (%s). "
+    "If several `mlflow run` are the first of an experiment at once, some may fail."
 )
 _UNKNOWN_SERVER = (
-    "graphids cannot extend this version of MLflow (%s). A server that is away holds `mlflow run` for minutes."
+    "graphids cannot patch this version of MLflow (%s). An unreachable server delays `mlflow run` by minutes."
 )
-_STORE_AWAY = (
-    "MLflow was not told by `mlflow run` how run %s ended (%s). What the run itself has kept, `graphids sync` sends."
+_UNREACHABLE = (
+    "`mlflow run` could not tell MLflow how run %s ended (%s). `graphids sync` sends what the run itself has kept."
 )
 _ALREADY_EXISTS = "RESOURCE_ALREADY_EXISTS"
-# FINISHED is not among them: a command that fails after it ended its run has failed.
-_ENDS_THAT_STAND = ("KILLED", "FAILED")
+# Not FINISHED: a command that fails after it ended its run has failed.
+_FINAL_STATUSES = ("KILLED", "FAILED")
 _logger = logging.getLogger(__name__)
 
 
-def mend_projects(projects: ModuleType) -> None:
-    """Mend `mlflow.projects`, each place by itself: a change in MLflow costs that one."""
-    _install_status_guard(projects)
-    _install_second_look(projects)
-    _install_impatience(projects)
+def patch_projects(projects: ModuleType) -> None:
+    """Patch `mlflow.projects`, each place by itself: a change in MLflow disables that patch only."""
+    _patch_set_terminated(projects)
+    _patch_resolve_experiment(projects)
+    _patch_run(projects)
 
 
-def _install_second_look(projects: ModuleType) -> None:
-    """Let several `mlflow run` be the first of an experiment: all look for it, and all but one fail to make it."""
+def _patch_resolve_experiment(projects: ModuleType) -> None:
+    """Let several `mlflow run` be the first of an experiment: all look it up, and all but one fail to create it."""
     try:
         resolve = projects._resolve_experiment_id
         exception = projects.MlflowException
@@ -61,7 +60,7 @@ def _install_second_look(projects: ModuleType) -> None:
             return
 
         @functools.wraps(resolve)
-        def resolve_or_look_again(*args: Any, **kwargs: Any) -> Any:
+        def resolve_or_retry(*args: Any, **kwargs: Any) -> Any:
             try:
                 return resolve(*args, **kwargs)
             except exception as error:
@@ -69,13 +68,13 @@ def _install_second_look(projects: ModuleType) -> None:
                     raise
                 return resolve(*args, **kwargs)
 
-        vars(projects)["_resolve_experiment_id"] = resolve_or_look_again
+        vars(projects)["_resolve_experiment_id"] = resolve_or_retry
     except Exception as error:
         _logger.warning(_UNKNOWN_EXPERIMENT, error)
 
 
-def _install_impatience(projects: ModuleType) -> None:
-    """Let `mlflow run` of this project, from a folder, fail within seconds where the server is away."""
+def _patch_run(projects: ModuleType) -> None:
+    """Let `mlflow run` of this project, from a folder, fail within seconds if the server is unreachable."""
     try:
         run = projects.run
         if "uri" not in (signature := inspect.signature(run)).parameters:
@@ -84,26 +83,26 @@ def _install_impatience(projects: ModuleType) -> None:
             return
 
         @functools.wraps(run)
-        def run_impatiently(*args: Any, **kwargs: Any) -> Any:
+        def run_with_short_timeouts(*args: Any, **kwargs: Any) -> Any:
             uri = signature.bind(*args, **kwargs).arguments["uri"]
             with impatient_requests() if _is_ours(str(uri)) else nullcontext():
                 return run(*args, **kwargs)
 
-        vars(projects)["run"] = run_impatiently
+        vars(projects)["run"] = run_with_short_timeouts
     except Exception as error:
         _logger.warning(_UNKNOWN_SERVER, error)
 
 
 def _is_ours(uri: str) -> bool:
-    """Whether a folder holds this project; one that MLflow would have to fetch first is not looked at."""
+    """Whether a local folder holds this project; remote URIs are not looked at."""
     try:
         return f"name: {PROJECT_NAME}" in Path(uri, "MLproject").read_text().splitlines()
     except (OSError, ValueError):
         return False
 
 
-def _install_status_guard(projects: ModuleType) -> None:
-    """Let `mlflow run` keep the status that the project's own run ended with; on any surprise leave MLflow as it is.
+def _patch_set_terminated(projects: ModuleType) -> None:
+    """Let `mlflow run` keep the status that the project gave its run; leave MLflow as it is if it has changed.
 
     MLflow means to keep it, but compares the stored name, such as "KILLED", with the numbers of `RunStatus`.
     """
@@ -122,30 +121,30 @@ def _with_status_guard(set_terminated: Callable[..., Any], projects: ModuleType)
     @functools.wraps(set_terminated)
     def set_unless_ended(active_run: Any, status: str) -> Any:
         try:
-            if active_run is None or not _end_stands(active_run, projects):
+            if active_run is None or not _has_final_status(active_run, projects):
                 return set_terminated(active_run, status)
         except projects.MlflowException as error:
-            # The project has said what is left to do; MLflow's traceback would push it off the screen.
+            # The project has said what to do; MLflow's traceback would push it off the screen.
             if not _is_ours(active_run.data.tags.get("mlflow.source.name", "")):
                 raise
-            _logger.warning(_STORE_AWAY, active_run.info.run_id, without_passwords(str(error)))
+            _logger.warning(_UNREACHABLE, active_run.info.run_id, without_passwords(str(error)))
         return None
 
     return set_unless_ended
 
 
-def _end_stands(active_run: Any, projects: ModuleType) -> bool:
-    """Whether the project itself has ended the run as KILLED or FAILED; a store that cannot say is asked by MLflow."""
+def _has_final_status(active_run: Any, projects: ModuleType) -> bool:
+    """Whether the project has ended the run as KILLED or FAILED; False if this version of MLflow cannot tell."""
     try:
         now = projects.tracking.MlflowClient().get_run(active_run.info.run_id)
-        return now.info.status in _ENDS_THAT_STAND
+        return now.info.status in _FINAL_STATUSES
     except (AttributeError, TypeError) as error:
         _logger.warning(_UNKNOWN_STATUS, error)
         return False
 
 
-def mend_local_backend(backend: ModuleType) -> None:
-    """Let `LocalBackend.run` fall back to the running environment; on any surprise leave MLflow as it is."""
+def patch_local_backend(backend: ModuleType) -> None:
+    """Let `LocalBackend.run` fall back to the running environment; leave MLflow as it is if it has changed."""
     try:
         original = backend.LocalBackend.run
         if not hasattr(original, "__wrapped__"):
@@ -180,12 +179,12 @@ def _with_environment_fallback(run: Callable[..., Any], backend: ModuleType) -> 
 
 
 def _needs_fallback(run_arguments: dict[str, Any], backend: ModuleType) -> bool:
-    """True where the caller chose no environment, MLflow would choose conda, and there is none."""
+    """Whether the caller chose no environment manager, MLflow would choose conda, and there is none."""
     try:
         if run_arguments["backend_config"].get(backend.PROJECT_ENV_MANAGER) is not None or _conda_is_found():
             return False
-        # MLflow fetches the project itself afterwards, so one named by a git URI is cloned twice: its name is not
-        # known before.
+        # MLflow fetches the project again afterwards: a project at a git URI is cloned twice, as its name is not known
+        # before.
         work_dir = backend.fetch_and_validate_project(
             run_arguments["project_uri"],
             run_arguments["version"],
@@ -198,13 +197,13 @@ def _needs_fallback(run_arguments: dict[str, Any], backend: ModuleType) -> bool:
         _logger.warning(_UNKNOWN_BACKEND, error)
         return False
     except Exception as error:
-        # A wrong URI or parameter fails in MLflow's own run in a moment, with MLflow's own message.
+        # With a wrong URI or parameter, MLflow's own run is about to fail, with MLflow's own message.
         _logger.info("graphids leaves the choice of the environment to MLflow (%s).", error)
         return False
 
 
 def _conda_is_found() -> bool:
-    """Whether MLflow would find conda; a MLFLOW_CONDA_HOME that is set is a choice, even if it points nowhere."""
+    """Whether MLflow would find conda; setting MLFLOW_CONDA_HOME is a choice of it, even if it does not exist."""
     from mlflow.utils.conda import get_conda_bin_executable
 
     conda = get_conda_bin_executable("conda")  # type: ignore[no-untyped-call]
@@ -213,7 +212,7 @@ def _conda_is_found() -> bool:
 
 @contextmanager
 def _own_python_first_on_path() -> Iterator[None]:
-    """`python` in the project's command is this interpreter, also where the environment was not activated."""
+    """Let `python` in the project's command be this interpreter, even if its environment is not activated."""
     before = os.environ.get("PATH", os.defpath)
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), before])
     try:

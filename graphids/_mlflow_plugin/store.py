@@ -1,6 +1,6 @@
-"""What is mended in a sqlite store: several processes may be the first to use it.
+"""Patch of a sqlite store: several processes may be the first to use it.
 
-It is loaded by `import mlflow`, and stays light.
+Loaded by `import mlflow`, it stays light.
 """
 
 import fcntl
@@ -15,17 +15,17 @@ from types import ModuleType
 from typing import Any
 
 _UNKNOWN_STORE = (
-    "graphids cannot extend this version of MLflow (%s). "
-    "Several processes that are the first to use a sqlite store may fail; let one of them finish first."
+    "graphids cannot patch this version of MLflow (%s). "
+    "If several processes are the first to use a sqlite store at once, some may fail; let one finish first."
 )
 _logger = logging.getLogger(__name__)
 
 
-def mend_store(store: ModuleType) -> None:
-    """Let one process at a time make the tables of a sqlite store; on any surprise leave MLflow as it is.
+def patch_store(store: ModuleType) -> None:
+    """Let one process at a time create the tables of a sqlite store; leave MLflow as it is if it has changed.
 
     MLflow has such a lock (`_safe_initialize_tables`), but neither its tracking nor its registry store takes it: the
-    second process meets "table ... already exists" or a schema that is half migrated.
+    second process fails on "table ... already exists" or on a half-migrated schema.
     """
     try:
         exist, initialize = store._all_tables_exist, store._initialize_tables
@@ -36,7 +36,7 @@ def mend_store(store: ModuleType) -> None:
             return
 
         @functools.wraps(exist)
-        def exist_once_made(engine: Any) -> Any:
+        def exist_once_created(engine: Any) -> Any:
             with _store_lock(engine):
                 return exist(engine)
 
@@ -45,16 +45,16 @@ def mend_store(store: ModuleType) -> None:
             with _store_lock(engine):
                 return None if exist(engine) else initialize(engine)
 
-        vars(store).update(_all_tables_exist=exist_once_made, _initialize_tables=initialize_once)
+        vars(store).update(_all_tables_exist=exist_once_created, _initialize_tables=initialize_once)
     except Exception as error:
         _logger.warning(_UNKNOWN_STORE, error)
 
 
 @contextmanager
 def _store_lock(engine: Any) -> Iterator[None]:
-    """Hold the folder of a sqlite database against other processes of this machine; other databases look after that.
+    """Lock the folder of a sqlite database against other processes on this machine; other databases lock themselves.
 
-    Not the database's own file: closing it would drop the locks that sqlite holds on it in this process.
+    Not the database file itself: closing it would drop the locks that sqlite holds on it in this process.
     """
     database = engine.url.database if engine.dialect.name == "sqlite" else None
     if not database or database == ":memory:":
@@ -64,7 +64,7 @@ def _store_lock(engine: Any) -> Iterator[None]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
     except OSError as error:
-        _logger.info("The folder of %s cannot be locked (%s); let one process make the store.", database, error)
+        _logger.info("The folder of %s cannot be locked (%s); let one process create the store.", database, error)
     try:
         yield
     finally:

@@ -1,8 +1,8 @@
-"""Child runs: commands of this project in processes of their own, which MLflow shows under the run that asked for them.
+"""Child runs: commands of this project in processes of their own, which MLflow shows under the run that started them.
 
-A process each, not a call: a training ends its process after Ctrl-C, starts other processes by its own command line
-where there are several devices, and leaves its caches on the card, which the next one's drift watch would take for a
-leak. What it costs: the imports, once per child.
+A process each, not a call: a training ends its process after Ctrl-C, starts further processes with its own command line
+if there are several devices, and leaves its caches on the GPU, which the next training's drift watch would take for a
+leak. The price is one round of imports per child.
 """
 
 import os
@@ -19,27 +19,29 @@ from mlflow.tracking import MlflowClient
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from graphids._mlflow.tracked_run import DEFAULT_ROOT_DIR, STORE_ERRORS
-from graphids.commands.resume import CONFIG, FOLDER_TAG
+from graphids._mlflow.tracked_run import STORE_ERRORS
+from graphids.commands.run_folder import CONFIG, FOLDER_TAG
 from graphids.commands.sync import sync
-from graphids.failure import record_failure
+from graphids.exit_codes import EXIT_NOT_SENT
+from graphids.failure import ERROR_TAG, record_failure
+from graphids.options import DEFAULT_ROOT_DIR
 from graphids.outbox.durable_queue import say
-from graphids.outbox.outbox import EXIT_NOT_SENT, find_outboxes
+from graphids.outbox.outbox import find_outboxes
 
-_PARENTS_OWN = ("MLFLOW_EXPERIMENT_NAME", "PL_GLOBAL_SEED")
+_NOT_INHERITED = ("MLFLOW_EXPERIMENT_NAME", "PL_GLOBAL_SEED")
 _RUNNING, _FINISHED = "RUNNING", "FINISHED"
 Launch = Callable[[Sequence[str], Mapping[str, str]], int]
 
 
-def launch(words: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Run `graphids WORDS` to its end; returns its exit code, negative where a signal ended it.
+def launch(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run `graphids ARGUMENTS` to its end; returns its exit code, negative if a signal ended it.
 
-    When this process is interrupted the child is asked to end by SIGTERM and has ended before the interruption goes on;
-    a second Ctrl-C kills it.
+    When this process is interrupted, the child gets SIGTERM and has ended before the interruption proceeds; a second
+    Ctrl-C kills it.
     """
-    # Of a group of its own: Ctrl-C in a terminal goes to a whole group, and a training stops at once at the second.
-    # It keeps the lock of the parent's folder, the one descriptor of ours that is inheritable (`resume.run_folder`).
-    command = [sys.executable, "-m", "graphids", *words]
+    # In a group of its own: a terminal sends Ctrl-C to the whole group, and a training stops at once at the second.
+    # It keeps the lock of the parent's folder, our only inheritable descriptor (`run_folder.locked`).
+    command = [sys.executable, "-m", "graphids", *arguments]
     child = subprocess.Popen(command, env=dict(environ), process_group=0, close_fds=False)
     try:
         return child.wait()
@@ -66,9 +68,9 @@ class Outcome:
     """How a child ended.
 
     Attributes:
-        run_id: Its run; empty where MLflow gave none.
-        reason: Why it has no figures; empty where it is FINISHED.
-        unsent: It is done, but MLflow does not have all of it.
+        run_id: Its run; empty if MLflow created none.
+        reason: Why it has no metrics; empty if it is FINISHED.
+        unsent: It is done, but MLflow does not have all of it yet.
     """
 
     run_id: str
@@ -77,9 +79,9 @@ class Outcome:
 
 
 class ChildRuns:
-    """The runs under one parent, each known by tags that no two of them share.
+    """The runs under one parent, each identified by its tags.
 
-    A child that was interrupted goes on as the same run; one that is FINISHED is left alone.
+    An interrupted child is resumed as the same run; a FINISHED one is left alone.
 
     Args:
         parent_run_id: The parent.
@@ -95,21 +97,21 @@ class ChildRuns:
         self._root_dir = root_dir
         self._launch = launch
 
-    def send_what_is_left(self) -> None:
-        """Send what children could not tell MLflow before: that a child is FINISHED may stand in its outbox alone."""
-        # `retau` does not ask where its source keeps its folder.
+    def send_unsent(self) -> None:
+        """Send what children could not log before: only its outbox may know that a child is FINISHED."""
+        # `retau` uses the default folder, whatever its source used.
         roots = {self._root_dir, Path(DEFAULT_ROOT_DIR).resolve()}
         folders = [root / run.info.run_id for run in self._all() for root in roots]
         if outboxes := [str(outbox) for folder in folders for outbox in find_outboxes(folder)]:
             sync(outboxes, self._root_dir)
 
-    def run(self, tags: Mapping[str, str], words: Sequence[str], *, resumable: bool) -> Outcome:
-        """Bring the child with these tags to its end.
+    def run(self, tags: Mapping[str, str], arguments: Sequence[str], *, resumable: bool) -> Outcome:
+        """Run the child with these tags to its end.
 
         Args:
-            tags: Which child it is.
-            words: Command that makes it.
-            resumable: Whether `graphids resume` can go on with it; else the command is given again, for the same run.
+            tags: Identify the child.
+            arguments: The command that makes it.
+            resumable: Whether `graphids resume` can resume it; else the command is run again, for the same run.
         """
         try:
             run = self._find(tags) or self._create(tags)
@@ -118,13 +120,13 @@ class ChildRuns:
                 return Outcome(run_id)
             self._forget_error(run)
         except STORE_ERRORS as error:
-            return Outcome("", f"MLflow gave it no run ({' '.join(str(error).split())})")
+            return Outcome("", f"MLflow created no run for it ({' '.join(str(error).split())})")
         if resumable and (FOLDER_TAG in run.data.tags or (self._root_dir / run_id / CONFIG).exists()):
-            words = ["resume", run_id]
+            arguments = ["resume", run_id]
         try:
-            code = self._launch(words, self._environ(run_id))
+            code = self._launch(arguments, self._environ(run_id))
         except BaseException:
-            self._end_if_running(run_id, "KILLED", "It was interrupted before it had begun.")
+            self._end_if_running(run_id, "KILLED", "It was interrupted before it began.")
             raise
         if code == 0:
             return Outcome(run_id)
@@ -135,7 +137,7 @@ class ChildRuns:
         return Outcome(run_id, reason)
 
     def metrics(self, run_id: str) -> dict[str, float]:
-        """The last value of each metric of a child."""
+        """The latest value of each metric of a child."""
         metrics: dict[str, float] = self._client.get_run(run_id).data.metrics
         return metrics
 
@@ -150,17 +152,17 @@ class ChildRuns:
         return next((run for run in self._all() if tags.items() <= run.data.tags.items()), None)
 
     def _create(self, tags: Mapping[str, str]) -> Run:
-        # Before the process: it can be found again, however early the process ends.
+        # Before its process starts: however early that ends, the run is found again.
         return self._client.create_run(
             self._experiment_id, tags=resolve_tags({MLFLOW_PARENT_RUN_ID: self._parent_run_id, **tags})
         )
 
     def _forget_error(self, run: Run) -> None:
-        if "graphids.error" in run.data.tags:
-            self._client.delete_tag(run.info.run_id, "graphids.error")
+        if ERROR_TAG in run.data.tags:
+            self._client.delete_tag(run.info.run_id, ERROR_TAG)
 
     def _environ(self, run_id: str) -> dict[str, str]:
-        inherited = {name: value for name, value in os.environ.items() if name not in _PARENTS_OWN}
+        inherited = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
         return {
             **inherited,
             "MLFLOW_TRACKING_URI": mlflow.get_tracking_uri(),
@@ -169,12 +171,12 @@ class ChildRuns:
         }
 
     def _end_if_running(self, run_id: str, status: str, reason: str) -> None:
-        """Say how a child ended that could not say so: it was killed, or wrong before its run had begun."""
+        """Record the end of a child that could not do so itself: it was killed, or failed before its run began."""
         try:
             run = self._client.get_run(run_id)
             if run.info.status == _RUNNING:
-                if "graphids.error" not in run.data.tags:
+                if ERROR_TAG not in run.data.tags:
                     record_failure(run_id, reason)
                 self._client.set_terminated(run_id, status)
         except STORE_ERRORS as error:
-            say(f"run {run_id}: MLflow could not be told that it is {status}: {' '.join(str(error).split())}")
+            say(f"run {run_id}: its status {status} could not be recorded in MLflow: {' '.join(str(error).split())}")

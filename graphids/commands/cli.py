@@ -1,6 +1,6 @@
-"""The command line: the root that wires everything, and that nothing imports.
+"""The command line: the root that wires everything together, and that nothing imports.
 
-Heavy libraries load inside the commands, so that `--help` and a wrong option answer at once.
+Heavy libraries are loaded inside the commands, so that `--help` and a wrong option are answered at once.
 """
 
 import argparse
@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from graphids._fs import IntegrityError, adopt
-from graphids.commands.parser import command_line
+from graphids.commands.parser import build_parser
+from graphids.exit_codes import EXIT_NOT_VERIFIED, EXIT_REFUSED
 from graphids.failure import record_failure, without_passwords
 from graphids.options import (
     AUTO,
@@ -24,22 +25,20 @@ from graphids.options import (
     project_parameters,
 )
 
-EXIT_WRONG_USE = 2
-EXIT_NOT_VERIFIED = 3
-# Commands that have a configuration for dotted overrides.
+# Commands with a configuration that dotted overrides can change.
 _OVERRIDABLE = ("train", "sweep")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command.
 
-    Leaves by SystemExit: 0, 2 for wrong use or bad input, 3 for a model that does not verify, 75 for
-    work that is done while MLflow does not have all of it yet, 143 after SIGTERM.
+    Raises:
+        SystemExit: With one of `graphids.exit_codes`, unless the command returns.
     """
-    known, extra = command_line().parse_known_args(arguments)
-    # torch reads it when it is loaded. Batches are small: on an idle machine a second thread saved 12 % of a run and
-    # cost 41 % more CPU time; on a busy one threads that waited for each other made it many times slower. With one
-    # thread figures do not depend on the number of cores.
+    known, extra = build_parser().parse_known_args(arguments)
+    # torch reads it when it is loaded. Batches are small: on an idle machine a second thread saved 12 % of a run's time
+    # and cost 41 % more CPU time; on a busy one, threads that waited for each other made it many times slower. With
+    # one thread, results do not depend on the number of cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
         known.overrides = dotted_overrides(extra, known.option_names, allowed=known.command in _OVERRIDABLE)
@@ -47,34 +46,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         if isinstance(error, IntegrityError):
             code = EXIT_NOT_VERIFIED
-        elif isinstance(error, (OptionError, OSError, ModuleNotFoundError, *_foreign_input_errors())):
-            code = EXIT_WRONG_USE
+        elif isinstance(error, (OptionError, OSError, ModuleNotFoundError, *_loaded_input_errors())):
+            code = EXIT_REFUSED
         else:
             raise
-        sys.exit(_complain(known.command, error, code))
+        sys.exit(_report(known.command, error, code))
 
 
-def _complain(command: str, error: Exception, code: int) -> int:
-    """One line on standard error, and with the MLflow run where there is one."""
-    message = without_passwords(f"graphids {command}: {' '.join(str(error).split())}{_where_mlflow_is(error)}")
+def _report(command: str, error: Exception, code: int) -> int:
+    """Print the error as one line on standard error, and record it in the MLflow run if there is one."""
+    message = without_passwords(f"graphids {command}: {' '.join(str(error).split())}{_queried_mlflow(error)}")
     print(message, file=sys.stderr)
     run_id = os.environ.get("MLFLOW_RUN_ID")
-    # Once its code is loaded the run records its own failure; a wrong option is found before that.
+    # Once tracked_run is loaded, the run records its own failure; a wrong option is found before that.
     if run_id and "graphids._mlflow.tracked_run" not in sys.modules:
         record_failure(run_id, message)
     return code
 
 
-def _where_mlflow_is(error: Exception) -> str:
-    """Which MLflow gave this answer: without a server each working folder has a store of its own."""
+def _queried_mlflow(error: Exception) -> str:
+    """Which MLflow gave this answer: without a server, each working directory has a store of its own."""
     mlflow = sys.modules.get("mlflow")
     if mlflow is None or not isinstance(error, mlflow.exceptions.MlflowException):
         return ""
-    return f" Asked was MLflow at {mlflow.get_tracking_uri()}; MLFLOW_TRACKING_URI names another."
+    return f" Queried MLflow at {mlflow.get_tracking_uri()}; set MLFLOW_TRACKING_URI to query another."
 
 
-def _foreign_input_errors() -> tuple[type[Exception], ...]:
-    """What bad input raises in modules too heavy to import for it: only one that is loaded can have raised."""
+def _loaded_input_errors() -> tuple[type[Exception], ...]:
+    """Errors of bad input from modules too heavy to import just for them: only a loaded module can have raised."""
     known = (
         ("graphids.core.frames", "DataError"),
         ("lightning.fabric.utilities.exceptions", "MisconfigurationException"),
@@ -94,24 +93,28 @@ def _value(name: str, text: str, *, typed_as: str | None = None) -> Any:
 
 
 def _values(name: str, text: str) -> list[Any]:
-    """The values of an option in a list, `0,0.5,1`."""
-    values = [_value(name, word.strip(), typed_as=f"--{name}s={text}") for word in text.split(",")]
+    """The values of a comma-separated option, `0,0.5,1`."""
+    values = [_value(name, item.strip(), typed_as=f"--{name}s={text}") for item in text.split(",")]
     if repeated := [value for value in values if values.count(value) > 1]:
-        raise OptionError(f"--{name}s: given {text!r}, which has {repeated[0]} more than once; expected each once.")
+        raise OptionError(
+            f"--{name}s: given {text!r}, which contains {repeated[0]} more than once; expected each value once."
+        )
     return values
 
 
 def _require_capture(path: Path) -> None:
-    """Before the model loads: a path with a typing error is answered at once."""
+    """Before the model loads: a mistyped path is answered at once."""
     if not path.exists():
-        raise OptionError(f"capture: given '{path}', nothing lies at {path.absolute()}; expected one capture file.")
+        raise OptionError(f"capture: given '{path}', but {path.absolute()} does not exist; expected one capture file.")
 
 
 def _train(arguments: argparse.Namespace) -> None:
     parameters = project_parameters(arguments)
-    # --config is a run as it was; an option typed beside it would be silently without effect.
+    # --config repeats a run as it was: an option typed with it would silently have no effect.
     if arguments.config is not None and (typed := [o.name for o in OPTIONS if getattr(arguments, o.name) is not None]):
-        raise OptionError(f"--config holds the whole run, found --{typed[0]} beside it; override it with dotted keys.")
+        raise OptionError(
+            f"--config holds the whole run, found --{typed[0]} as well; use dotted overrides (--trainer.X) instead."
+        )
     from graphids.commands.config import read_config, render_config
     from graphids.commands.train import train
 
@@ -120,7 +123,8 @@ def _train(arguments: argparse.Namespace) -> None:
 
 
 def _resume(arguments: argparse.Namespace) -> None:
-    from graphids.commands.resume import PLAN, interrupted_run
+    from graphids.commands.interrupted_run import interrupted_run
+    from graphids.commands.run_folder import PLAN
 
     run = interrupted_run(arguments.run_id, arguments.folder)
     if PLAN in run.config:
@@ -140,8 +144,8 @@ def _sweep(arguments: argparse.Namespace) -> None:
     from graphids.commands.config import render_config
     from graphids.commands.sweep import SweepPlan, sweep
 
-    words = tuple(tau if tau == AUTO else f"{tau:.12g}" for tau in taus)
-    plan = SweepPlan(tuple(seeds), words, (*typed, *arguments.overrides))
+    shown_taus = tuple(tau if tau == AUTO else f"{tau:.12g}" for tau in taus)
+    plan = SweepPlan(tuple(seeds), shown_taus, (*typed, *arguments.overrides))
     config = render_config({**parameters, "seed": seeds[0], "tau": taus[0]})
     sweep(plan, config, arguments.overrides)
 
@@ -184,7 +188,7 @@ def _sign(arguments: argparse.Namespace) -> None:
     path, digest = sign_model(
         arguments.model, arguments.key, arguments.output, arguments.expected_digest, arguments.policy
     )
-    print(f"{path}: signature of {arguments.model}, graphids.digest {digest}; keep it apart from the model")
+    print(f"{path}: signature of {arguments.model}, graphids.digest {digest}; store it separately from the model")
 
 
 def _predict(arguments: argparse.Namespace) -> None:
@@ -241,7 +245,7 @@ def _serve(arguments: argparse.Namespace) -> None:
 
 def _adopt(arguments: argparse.Namespace) -> None:
     digest = adopt(arguments.checkpoint)
-    print(f"{arguments.checkpoint}: sha256 {digest} written beside it")
+    print(f"{arguments.checkpoint}: sha256 {digest} written to its sidecar")
 
 
 def _simulate(arguments: argparse.Namespace) -> None:

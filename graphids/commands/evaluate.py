@@ -8,6 +8,7 @@ from graphids._mlflow.tracked_run import STORE_ERRORS, tracked_run
 from graphids.assessment.assess import measure
 from graphids.assessment.scored_split import score_split
 from graphids.commands.publication import close_with, links_of
+from graphids.commands.run_folder import DATASET_TAG
 from graphids.core.callbacks import NOT_WATCHED_TAGS
 from graphids.core.captures.read import OnBadLine
 from graphids.core.classifier import WindowClassifier
@@ -16,7 +17,7 @@ from graphids.options import SIMULATED
 from graphids.report.pictures import log_evaluation_report
 from graphids.report.summary import OWN_CAPTURES, evaluation_summary, headline
 
-# Seed of simulated drives that no run with the default data has seen.
+# Seed of the simulated drives, which no run with the default data has seen.
 UNSEEN_DRIVES = 1_000_003
 
 
@@ -28,17 +29,17 @@ def evaluate(
     on_bad_line: OnBadLine = "raise",
     model_id: str | None = None,
 ) -> None:
-    """Measure a model on captures that it may never have seen, at its own threshold; log and print the figures.
+    """Measure a model on captures that it may never have seen, at its own threshold; log and print the metrics.
 
     Args:
         classifier: A verified model.
         model_uri: Where it came from.
         data: Captures with labels; `simulated` stands for drives that no default run was trained on.
         on_bad_line: As in `read_captures`.
-        model_id: LoggedModel that the figures belong to.
+        model_id: LoggedModel that the metrics belong to.
     """
     with tracked_run() as outbox:
-        # Before anything can fail: a run that failed is read too.
+        # Before anything can fail: a failed run needs a name too.
         name = f"{SIMULATED}-unseen" if data == SIMULATED else Path(data).name
         outbox.name_run(f"evaluate {name}")
         tau = {"graphids.tau": classifier.tau_record["tau"]} if classifier.tau_record else {}
@@ -56,7 +57,7 @@ def evaluate(
             context="evaluation",
         )
         is_own = model_id is not None and digest == _trained_on(model_id)
-        outbox.set_tags({"graphids.dataset_digest": digest, "graphids.evaluated_on": "training" if is_own else "other"})
+        outbox.set_tags({DATASET_TAG: digest, "graphids.evaluated_on": "training" if is_own else "other"})
         if model_id is not None:
             outbox.log_input_model(model_id)
         outbox.log_dict(measured.metrics, "assessment.json")
@@ -68,11 +69,11 @@ def evaluate(
 
 
 def _trained_on(model_id: str) -> str | None:
-    """Digest of the captures that a LoggedModel's run was trained on; None where MLflow does not say."""
+    """Digest of the captures that a LoggedModel's run was trained on; None if MLflow does not know it."""
     client = MlflowClient()
     try:
         source = client.get_logged_model(model_id).source_run_id
-        digest: str | None = client.get_run(source).data.tags.get("graphids.dataset_digest") if source else None
+        digest: str | None = client.get_run(source).data.tags.get(DATASET_TAG) if source else None
     except STORE_ERRORS:
         return None
     return digest

@@ -1,4 +1,4 @@
-"""One window of a capture explained: a picture, and the figures behind it as text or JSON."""
+"""The command `explain`: one window of a capture as a picture, and the numbers behind it as text or JSON."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -29,21 +29,21 @@ def explain_capture(
     on_bad_line: OnBadLine = "raise",
     reader: Callable[[Path], Frames] | None = None,
 ) -> None:
-    """Draw a window of a capture and say what drove its score; the capture is read up to that window.
+    """Draw a window of a capture and tell what drove its score; the capture is read up to that window only.
 
     Args:
         classifier: A verified model.
         capture: One file, in any format that `read_captures` knows.
         window: Its number among all windows, from 0, as in the rows of `predict`.
-        output: PNG to write; `<capture>-window-<window>.png` in the working folder for None.
-        as_json: One JSON object on standard output: everything in `Explanation`, capture and picture. Else text.
-        threshold: Score from which a window alerts; the model's own for None.
+        output: PNG to write; None stands for `<capture>-window-<window>.png` in the working directory.
+        as_json: Print one JSON object: everything in `Explanation`, capture and picture. Else text.
+        threshold: Lowest score that alerts; the model's own for None.
         on_bad_line: As in `read_captures`.
         reader: Reads the capture instead, as a whole.
 
     Raises:
         LogFormatError: If the capture cannot be read.
-        DataError: If it has no such window, or an argument cannot be used.
+        DataError: If it has no such window, or an argument is invalid.
         OSError: If a file cannot be read or written.
     """
     picture = default_picture(capture, window) if output is None else output
@@ -51,7 +51,7 @@ def explain_capture(
     if picture.suffix.lower() != ".png":
         raise DataError(f"{picture}: the picture is a PNG; name a file that ends in .png.")
     if not picture.absolute().parent.is_dir():
-        raise DataError(f"{picture}: no such folder as {picture.parent}; make it, or name another file.")
+        raise DataError(f"{picture}: the folder {picture.parent} does not exist; create it, or name another file.")
     fitted = classifier.preprocessing
     found = find_window(
         capture_chunks(capture, on_bad_line, reader, {}),
@@ -69,7 +69,7 @@ def explain_capture(
 
 
 def default_picture(capture: Path, window: int) -> Path:
-    """Where the picture goes if nobody says: the working folder.
+    """Default of `output`: a file in the working directory.
 
     >>> default_picture(Path("drives/spoof-1.csv.gz"), 41)
     PosixPath('spoof-1-window-41.png')
@@ -78,7 +78,7 @@ def default_picture(capture: Path, window: int) -> Path:
 
 
 def explanation_text(explanation: Explanation) -> str:
-    """The verdict, the IDs it points at and the features that drove it; figures that are undefined read `-`."""
+    """The verdict, the IDs and the features that drove it; undefined numbers are shown as `-`."""
     e = explanation
     verdict = f"alert, {e.kind}" if e.alert else "no alert"
     bus = f" on {e.channel}" if e.channel else ""
@@ -120,7 +120,7 @@ score {e.score:.4f}, threshold {e.threshold:.4f}: {verdict}; log-odds of an atta
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns of text, all but the first two to the right."""
+    """Columns of text, right-aligned but for the first."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     return "\n".join(
         "  ".join(

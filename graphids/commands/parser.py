@@ -1,17 +1,25 @@
-"""The words of the command line: every command with its options, their defaults and what they allow."""
+"""The argument parser: every command with its options, their defaults and allowed values."""
 
 import argparse
 from collections.abc import Callable
 from pathlib import Path
 
 from graphids import __version__
-from graphids.options import AUTO, OneLineParser, add_options, find_option
+from graphids.options import (
+    AUTO,
+    DEFAULT_ROOT_DIR,
+    SCORING_HOST,
+    SCORING_PORT,
+    OneLineParser,
+    add_options,
+    find_option,
+)
 
 _Command = Callable[[str, str], argparse.ArgumentParser]
 
 
-def command_line() -> argparse.ArgumentParser:
-    """Parser whose namespace has `command`, the values, and `option_names`: what the command knows."""
+def build_parser() -> argparse.ArgumentParser:
+    """The parser; its namespace has `command`, the values, and `option_names`, the options of the command."""
     parser = OneLineParser(prog="graphids", description="Intrusion detection on a vehicle's CAN bus.")
     parser.add_argument("--version", action="version", version=f"graphids {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -31,44 +39,46 @@ def command_line() -> argparse.ArgumentParser:
 
 
 def _add_runs(command: _Command) -> None:
-    train = command("train", "train a detector; logs an MLflow run and a verified model")
+    train = command("train", "train a detector; log an MLflow run and a verified model")
     add_options(train)
-    train.add_argument("--config", type=Path, help="config.json of an earlier run: runs it again, instead of options")
+    train.add_argument("--config", type=Path, help="config.json of an earlier run, to repeat it; replaces the options")
 
-    sweep = command("sweep", "train with several seeds, log each training under several taus, compare them")
-    sweep.add_argument("--seeds", default="0,1,2", help="one training each; default %(default)s")
-    sweep.add_argument("--taus", default="0,0.25,0.5,0.75,1", help="numbers, and auto; default %(default)s")
+    sweep = command("sweep", "train once per seed, log each training under several taus, and compare them")
+    sweep.add_argument("--seeds", default="0,1,2", help="comma-separated, one training each; default %(default)s")
+    sweep.add_argument(
+        "--taus", default="0,0.25,0.5,0.75,1", help="comma-separated numbers, or auto; default %(default)s"
+    )
     add_options(sweep, without=("seed", "tau"))
 
-    resume = command("resume", "go on with a run that was interrupted, as the same MLflow run")
-    resume.add_argument("run_id", help="MLflow run that was interrupted: a training or a sweep")
-    resume.add_argument("--folder", type=Path, help="the run's folder, if it was moved; default where the run left it")
+    resume = command("resume", "resume an interrupted run, as the same MLflow run")
+    resume.add_argument("run_id", help="id of the interrupted MLflow run: a training or a sweep")
+    resume.add_argument("--folder", type=Path, help="the run's folder, if it was moved")
 
-    sync = command("sync", "send what runs could not tell MLflow while it was away")
+    sync = command("sync", "send what runs could not log while MLflow was unreachable")
     sync.add_argument("places", nargs="*", metavar="FOLDER", help="outbox, folder of a run or of runs, or run id")
-    sync.add_argument("--root", type=Path, default=Path("graphids_runs"), help="folder of runs; default %(default)s")
+    sync.add_argument("--root", type=Path, default=Path(DEFAULT_ROOT_DIR), help="folder of runs; default %(default)s")
 
 
 def _add_finished_runs(command: _Command) -> None:
     evaluate = command("evaluate", "measure a logged model on captures")
     _add_model(evaluate)
     data = find_option("data")
-    evaluate.add_argument("--data", default=data.default, help=f"{data.allowed}; default simulated drives")
+    evaluate.add_argument("--data", default=data.default, help=f"{data.allowed}; default {data.default}")
     _add_on_bad_line(evaluate)
 
-    retau = command("retau", "log a run's model again with another tau, from the raw head, without training")
-    retau.add_argument("--run_id", required=True, help="MLflow run that trained the model")
-    retau.add_argument("--tau", default=AUTO, help=f"{find_option('tau').allowed}; default auto")
+    retau = command("retau", "log a run's model again under another tau, from the raw head, without training")
+    retau.add_argument("--run_id", required=True, help="id of the MLflow run that trained the model")
+    retau.add_argument("--tau", default=AUTO, help=f"{find_option('tau').allowed}; default %(default)s")
 
 
 def _add_captures(command: _Command) -> None:
     predict = command("predict", "score a capture of any size; alerts as JSON lines or csv")
     _add_scored_capture(predict)
-    predict.add_argument("--format", choices=("jsonl", "csv"), default="jsonl")
+    predict.add_argument("--format", choices=("jsonl", "csv"), default="jsonl", help="default %(default)s")
     predict.add_argument("--output", type=Path, help="file to write; default standard output")
-    predict.add_argument("--all", action="store_true", help="every window, not only alerts")
+    predict.add_argument("--all", action="store_true", help="write every window, not only alerts")
 
-    explain = command("explain", "draw one window of a capture: its graph, and what drove its score")
+    explain = command("explain", "draw one window of a capture: its graph and what drove its score")
     _add_scored_capture(explain)
     explain.add_argument("--window", type=int, required=True, help="its number, from 0, as in the rows of `predict`")
     explain.add_argument("--output", type=Path, help="PNG to write; default <capture>-window-<number>.png")
@@ -76,11 +86,11 @@ def _add_captures(command: _Command) -> None:
 
 
 def _add_scored_capture(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("capture", type=Path)
+    parser.add_argument("capture", type=Path, help="one capture file")
     _add_model(parser)
     _add_on_bad_line(parser)
-    parser.add_argument("--threshold", type=float, help="score from which a window alerts; default the model's own")
-    parser.add_argument("--allow-code", action="store_true", help="read the capture by the model's own reader")
+    parser.add_argument("--threshold", type=float, help="lowest score that alerts; default the model's own")
+    parser.add_argument("--allow-code", action="store_true", help="read the capture with the model's own reader")
 
 
 def _add_trust_commands(command: _Command) -> None:
@@ -89,32 +99,34 @@ def _add_trust_commands(command: _Command) -> None:
     _add_trust(verify)
     verify.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
-    sign = command("sign", "verify a model, then sign it; the signature lies beside it, not in it")
+    sign = command("sign", "verify a model, then sign it; the signature is written next to the model, not into it")
     sign.add_argument("model", help="model URI")
     sign.add_argument("--key", type=Path, required=True, help="PEM of the private key (P-256, P-384 or P-521)")
     sign.add_argument("--output", type=Path, help="signature to write; default <folder>.sig, for other URIs model.sig")
     _add_anchor(sign)
 
-    serve = command("serve", "verify a model, then serve that verified copy over HTTP")
+    serve = command("serve", "verify a model, then serve the verified copy over HTTP")
     serve.add_argument("model", help="model URI")
     _add_trust(serve)
-    serve.add_argument("--host", default="127.0.0.1")
-    serve.add_argument("--port", type=int, default=5001)
-    serve.add_argument("--max-body-mib", type=int, default=16, help="largest body of a request; beyond it 413")
-    serve.add_argument("--max-waiting", type=int, default=256, help="requests in flight; beyond them 503")
-    serve.add_argument("--timeout-s", type=float, default=60, help="time from a request's head to its answer")
+    serve.add_argument("--host", default=SCORING_HOST, help="name or address to listen on; default %(default)s")
+    serve.add_argument("--port", type=int, default=SCORING_PORT, help="port to listen on; default %(default)s")
+    serve.add_argument("--max-body-mib", type=int, default=16, help="largest body, above it 413; default %(default)s")
+    serve.add_argument(
+        "--max-waiting", type=int, default=256, help="requests in flight, above it 503; default %(default)s"
+    )
+    serve.add_argument("--timeout-s", type=float, default=60, help="from request head to answer; default %(default)s")
 
 
 def _add_files(command: _Command) -> None:
-    adopted = command("adopt", "give an old checkpoint without a sidecar one; proves nothing about its past")
-    adopted.add_argument("checkpoint", type=Path, help="file that loads with weights_only=True")
+    adopt = command("adopt", "write the missing sidecar of an old checkpoint; proves nothing about its past")
+    adopt.add_argument("checkpoint", type=Path, help="file that loads with weights_only=True")
 
     simulate = command("simulate", "write labelled captures of a simulated vehicle under attack")
-    simulate.add_argument("folder", type=Path)
+    simulate.add_argument("folder", type=Path, help="folder to write them to")
     seed = find_option("seed")
-    simulate.add_argument("--seed", default=str(seed.default), help=seed.allowed)
-    simulate.add_argument("--format", choices=("csv", "candump"), default="csv")
-    simulate.add_argument("--gzip", action="store_true")
+    simulate.add_argument("--seed", default=str(seed.default), help=f"{seed.allowed}; default %(default)s")
+    simulate.add_argument("--format", choices=("csv", "candump"), default="csv", help="default %(default)s")
+    simulate.add_argument("--gzip", action="store_true", help="compress them")
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
@@ -123,12 +135,17 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_on_bad_line(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--on-bad-line", choices=("raise", "drop"), default="raise", help="what to do with a bad line")
+    parser.add_argument(
+        "--on-bad-line",
+        choices=("raise", "drop"),
+        default="raise",
+        help="drop a bad line and count it, or refuse the capture; default %(default)s",
+    )
 
 
 def _add_anchor(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--expected-digest", help="graphids.digest to hold the model to; default the registry's anchor")
-    parser.add_argument("--policy", help="integrity-only, anchored (default), signed; at least GRAPHIDS_POLICY")
+    parser.add_argument("--expected-digest", help="graphids.digest of the model; default the registry's anchor")
+    parser.add_argument("--policy", help="integrity-only, anchored (default) or signed; at least GRAPHIDS_POLICY")
 
 
 def _add_trust(parser: argparse.ArgumentParser) -> None:

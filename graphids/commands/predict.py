@@ -1,4 +1,4 @@
-"""Alerts from a capture of any size, streamed: JSON lines or csv."""
+"""The command `predict`: alerts from a capture of any size, streamed as JSON lines or csv."""
 
 import contextlib
 import csv
@@ -26,8 +26,8 @@ from graphids.core.frames import DataError, Frames
 FIELDS = ("window", "channel", "start_s", "end_s", "score", "alert", "kind", "arbitration_ids")
 # The frames of a chunk, some 100,000, come in parts whose graphs and activations stay well below 1 GiB.
 _CHUNK_BYTES = 1 << 22
-# What makes scores less certain, or left frames out.
-_NOTED = ("bad_lines", "error_frames", "unterminated_last_line", "backward_timestamps", "clock_jumps")
+# What makes scores less certain, or drops frames.
+_REMARKABLE = ("bad_lines", "error_frames", "unterminated_last_line", "backward_timestamps", "clock_jumps")
 
 
 class _Writer(Protocol):
@@ -45,21 +45,21 @@ def predict(
     on_bad_line: OnBadLine = "raise",
     reader: Callable[[Path], Frames] | None = None,
 ) -> None:
-    """Score a capture chunk by chunk; a closing line on standard error counts windows, alerts and unknown IDs.
+    """Score a capture chunk by chunk; a last line on standard error counts windows, alerts and unknown IDs.
 
-    A reader that closes standard output (`| head -1`) ends it early, without an error and without the closing line.
+    If standard output is closed early (`| head -1`), it ends without an error and without the last line.
 
     Args:
         classifier: A verified model.
         capture: One file, in any format that `read_captures` knows.
-        output: File that takes its place, whole, once the last window is scored; until then, and after an error, it
-            is what it was. None for standard output.
+        output: File, replaced as a whole once the last window is scored; until then, and after an error, it stays as
+            it was. None for standard output.
         output_format: `jsonl` or `csv`, one row per window with `FIELDS`.
-        alerts_only: Leave out windows without an alert.
-        threshold: Score from which a window alerts; the model's own for None.
+        alerts_only: Omit windows without an alert.
+        threshold: Lowest score that alerts; the model's own for None.
         on_bad_line: As in `read_captures`.
-        reader: Reads the capture instead, as a whole; for formats that `read_captures` does not know. Whether the
-            times that it finds can be seconds is judged here.
+        reader: Reads the whole capture instead, for formats that `read_captures` does not know; its timestamps are
+            checked like those of any other file.
 
     Raises:
         LogFormatError: If the capture cannot be read.
@@ -69,7 +69,7 @@ def predict(
     """
     check_request(capture, output, threshold)
     tally = _Tally(classifier.preprocessing)
-    frames = tally.count_ids(capture_chunks(capture, on_bad_line, reader, tally.met))
+    frames = tally.count_ids(capture_chunks(capture, on_bad_line, reader, tally.counts))
     try:
         with _opened(output) as stream:
             write = _writer(stream, output_format, output)
@@ -92,49 +92,49 @@ def predict(
 def capture_chunks(
     capture: Path, on_bad_line: OnBadLine, reader: Callable[[Path], Frames] | None, counts: dict[str, int]
 ) -> Iterator[Frames]:
-    """A capture's frames in the chunks that `predict` scores; they fix how the windows of several buses interleave.
+    """A capture's frames in the chunks that `predict` scores; they decide how the windows of several buses interleave.
 
     Args:
         capture: One file.
         on_bad_line: As in `read_captures`.
-        reader: Reads the capture instead, as a whole.
-        counts: Filled with what the reader met, once the iteration is at its end.
+        reader: Reads the whole capture instead.
+        counts: Filled with what the reader found besides frames, at the end of the iteration.
     """
     if reader is None:
         return stream_frames(capture, chunk_bytes=_CHUNK_BYTES, on_bad_line=on_bad_line, counts=counts)
     return _read_whole(reader, capture, counts)
 
 
-def _read_whole(reader: Callable[[Path], Frames], capture: Path, met: dict[str, int]) -> Iterator[Frames]:
-    """What another reader makes of a capture, its times judged as those of every file."""
+def _read_whole(reader: Callable[[Path], Frames], capture: Path, counts: dict[str, int]) -> Iterator[Frames]:
+    """A capture as another reader reads it, with its timestamps checked."""
     frames = reader(capture)
     clock = Clock(capture)
     clock.observe(frames)
-    met.update(clock.totals())
+    counts.update(clock.totals())
     yield frames
 
 
 def check_request(capture: Path, output: Path | None, threshold: float | None) -> None:
-    """Refuse, before anything is read, a folder as capture or output, the capture as output, a threshold that is none.
+    """Check, before anything is read, that capture and output are two files and the threshold is a possible score.
 
     Raises:
-        DataError: Naming the path or the value.
+        DataError: If not; it names the path or the value.
     """
     if capture.is_dir():
-        raise DataError(f"{capture}: is a folder; name one capture file.")
+        raise DataError(f"{capture} is a folder; name one capture file.")
     if threshold is not None and not (math.isfinite(threshold) and threshold >= 0):
         raise DataError(f"threshold is {threshold}, expected a finite number >= 0; scores lie between 0 and 1.")
     if output is None:
         return
     if output.is_dir():
-        raise DataError(f"{output}: is a folder; name the file to write.")
+        raise DataError(f"{output} is a folder; name the file to write.")
     if output.exists() and capture.exists() and output.samefile(capture):
-        raise DataError(f"{output}: is the capture itself, which the output would replace; name another file.")
+        raise DataError(f"{output} is the capture itself, which the output would replace; name another file.")
 
 
 @dataclass(slots=True)
 class _Tally:
-    """What the closing line says, counted while chunks pass by; it grows with the distinct IDs alone."""
+    """The counts of the last line, kept while chunks pass by; memory grows with the number of distinct IDs only."""
 
     preprocessing: Preprocessing
     windows: int = 0
@@ -143,7 +143,7 @@ class _Tally:
     frames: int = 0
     unknown_frames: int = 0
     ids: NDArray[np.uint32] = field(default_factory=lambda: np.empty(0, np.uint32))  # node keys, distinct
-    met: dict[str, int] = field(default_factory=dict)  # what the reader met beside frames
+    counts: dict[str, int] = field(default_factory=dict)  # what the reader found besides frames
 
     @property
     def waiting(self) -> int:
@@ -164,7 +164,7 @@ class _Tally:
         self.unscored |= scores.unscored_frames
 
     def sentence(self) -> str:
-        """The counts. A model calls everything on another vehicle an attack, and unknown IDs give that away."""
+        """The counts. A model takes everything on another vehicle for an attack, and unknown IDs give that away."""
         unknown = int(np.count_nonzero(self._is_unknown(self.ids)))
         return (
             f"{self.windows} windows, {self.alerts} alerts; {self.waiting} frames at the end made no window; "
@@ -173,15 +173,19 @@ class _Tally:
         )
 
     def _remarks(self) -> str:
-        said = [f"{number} {name.replace('_', ' ')}" for name, number in self.met.items() if number and name in _NOTED]
-        return f"; {', '.join(said)}" if said else ""
+        remarks = [
+            f"{number} {name.replace('_', ' ')}"
+            for name, number in self.counts.items()
+            if number and name in _REMARKABLE
+        ]
+        return f"; {', '.join(remarks)}" if remarks else ""
 
     def _is_unknown(self, keys: NDArray[np.uint32]) -> NDArray[np.bool_]:
         return np.equal(self.preprocessing.tokens(keys), UNK)
 
 
 def _rows(scores: WindowScores, windows_before: int, alerts_only: bool) -> Iterator[dict[str, object]]:
-    """Rows of the windows that are written; alerts are rare, so a row per window is no hot path."""
+    """Rows of the windows to write; alerts are rare, so this is not a hot path."""
     for i in np.flatnonzero(scores.alert) if alerts_only else range(len(scores)):
         yield {
             "window": windows_before + int(i),
@@ -212,7 +216,7 @@ def _writer(stream: TextIO, output_format: str, output: Path | None) -> _Writer:
 
 @contextmanager
 def _naming(output: Path | None) -> Iterator[None]:
-    """The operating system says that a disk is full, not which file was written."""
+    """Name the file in an OSError: the system reports that a disk is full, not which file was being written."""
     try:
         yield
     except OSError as error:
@@ -224,10 +228,10 @@ def _naming(output: Path | None) -> Iterator[None]:
 def _opened(output: Path | None) -> AbstractContextManager[TextIO]:
     if output is None:
         return _standard_output()
-    # A pipe or a device (/dev/stdout) is written to; a rename would put a file in its place.
+    # A pipe or a device (/dev/stdout) is written to: a rename would replace it by a file.
     if output.exists() and not output.is_file():
         return output.open("w", encoding="utf-8", newline="")
-    return _replacing(output.resolve())  # a link keeps pointing at the file
+    return _replacing(output.resolve())  # a link keeps pointing to the file
 
 
 @contextmanager
@@ -248,9 +252,9 @@ def _standard_output() -> Iterator[TextIO]:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[TextIO]:
-    """A file beside `path` that takes its place if the block ends well, and is gone if it does not."""
+    """A temporary file that replaces `path` if the block succeeds, and is removed if it fails."""
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path}: no such folder as {path.parent}; make it, or name another file.")
+        raise FileNotFoundError(f"{path}: the folder {path.parent} does not exist; create it, or name another file.")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("x", encoding="utf-8", newline="") as stream:

@@ -1,4 +1,4 @@
-"""The command `retau`: a run's model under another tau, without training again."""
+"""The command `retau`: a run's model under another tau, without training."""
 
 import json
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from graphids._mlflow.run_description import tag_run
 from graphids._mlflow.tracked_run import tracked_run
 from graphids.assessment.tau_sweep import best_tau
 from graphids.commands.publication import LoggedData, NormalizedNetwork, publish
-from graphids.commands.resume import CONFIG
+from graphids.commands.run_folder import CONFIG, DATASET_TAG
 from graphids.core.callbacks import NOT_WATCHED_TAGS, TauNormRecord, head_key
 from graphids.core.data.datamodule import CANDataModule
 from graphids.core.models.gat import GAT
@@ -26,18 +26,18 @@ from graphids.options import AUTO, OptionError
 def retau(
     source_run_id: str, tau: float | Literal["auto"], *, load_model: Callable[..., Any], save_model: Callable[..., str]
 ) -> None:
-    """Log the model of `source_run_id` again with another tau, from its raw head; threshold and figures are made anew.
+    """Log the model of `source_run_id` again under another tau, from its raw head; threshold and metrics are new.
 
-    The captures are read again and have to be the ones that the run was trained on: their digest is compared. With
-    "auto" their validation split chooses tau.
+    The captures are read again and must be the ones that the run was trained on: their digest is compared. With "auto"
+    their validation split chooses tau.
 
     Raises:
-        OptionError: If the run is unknown or has not logged one model.
+        OptionError: If the run is unknown or has not logged exactly one model.
         IntegrityError: If its model does not verify, or its captures have changed since.
     """
     with tracked_run() as outbox:
-        # Before anything can fail: a run that failed is read too.
-        outbox.name_run(f"tau={_word(tau)} retau of {source_run_id[:8]}")
+        # Before anything can fail: a failed run needs a name too.
+        outbox.name_run(f"tau={_shown(tau)} retau of {source_run_id[:8]}")
         outbox.set_tags({**NOT_WATCHED_TAGS, "graphids.tau": tau, "graphids.retau_of": source_run_id})
         source = _trained_run(source_run_id)
         model_uri = _model_uri(source)
@@ -45,7 +45,7 @@ def retau(
         config = json.loads(mlflow.artifacts.load_text(f"runs:/{source_run_id}/{CONFIG}"))
         datamodule = CANDataModule(**config["data"])
         datamodule.setup("fit")
-        trained_on = source.data.tags["graphids.dataset_digest"]
+        trained_on = source.data.tags[DATASET_TAG]
         datamodule.require_digest(trained_on)
         dataset = outbox.log_input(
             name=Path(config["data"]["data"]).name,
@@ -62,7 +62,7 @@ def retau(
             gat.head.weight.copy_(record.normed_head())
         seed = config["seed_everything"]
         tag_run(outbox, tau=tau, seed=seed, dataset_digest=trained_on, device=gat.head.weight.device)
-        # The rest of what made the model is as it was: runs of several taus are then compared by their parameters.
+        # All other parameters are those of the source, so that runs under several taus can be compared by parameter.
         outbox.log_params({**source.data.params, "tau": tau})
         outbox.name_run(f"tau={number:g} seed={seed} retau of {source_run_id[:8]}")
         outbox.set_tags({"graphids.source_model": model_uri})
@@ -79,7 +79,7 @@ def retau(
         )
 
 
-def _word(tau: float | str) -> str:
+def _shown(tau: float | str) -> str:
     return tau if isinstance(tau, str) else f"{tau:g}"
 
 

@@ -1,32 +1,30 @@
-"""Sending what runs could not tell MLflow while it was away."""
+"""The command `sync`: send what runs could not log while MLflow was unreachable."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from graphids._fs import IntegrityError
+from graphids.exit_codes import EXIT_NOT_SENT, EXIT_NOT_VERIFIED, EXIT_OK, EXIT_REFUSED
 from graphids.failure import impatient_requests
 from graphids.options import OptionError
 from graphids.outbox.durable_queue import DurableQueue, QueueBusyError, quiet_store
-from graphids.outbox.outbox import EXIT_NOT_SENT, find_outboxes
+from graphids.outbox.outbox import find_outboxes
 
-EXIT_SENT = 0
-EXIT_REFUSED = 2
-EXIT_DAMAGED = 3
-# Nothing waits behind it, unlike a training: a request may take its time.
+# Unlike in a training, nothing else waits for a request: it may take its time.
 _REQUEST_TIMEOUT_S = 60
 _PATIENCE_S = 120.0
 
 
 def sync(places: Sequence[str], root_dir: Path) -> int:
-    """Send what lies in outboxes, in order, and say what became of each.
+    """Send the entries of outboxes, in order, and report on each.
 
     Args:
-        places: Outboxes, folders of runs or folders of those, or run ids; none of them means `root_dir`.
-        root_dir: Where runs make their folders; run ids are looked up in it.
+        places: Outboxes, folders of runs, their parent folders, or run ids; if empty, `root_dir`.
+        root_dir: Folder of the runs' folders; run ids are looked up in it.
 
     Returns:
-        Exit code: 0 where MLflow has everything, 75 where it is away or another process is sending, 2 where it refused
-        an entry, 3 where an entry is damaged; the highest reason first, in the order 3, 2, 75.
+        EXIT_OK if MLflow has everything; else the first that applies of EXIT_NOT_VERIFIED (an entry is damaged),
+        EXIT_REFUSED (MLflow refused an entry) and EXIT_NOT_SENT (it is unreachable, or another process is sending).
 
     Raises:
         OptionError: If a place holds no outbox.
@@ -36,7 +34,7 @@ def sync(places: Sequence[str], root_dir: Path) -> int:
         print(f"{root_dir}: no run has anything left to send.")
     with impatient_requests(_REQUEST_TIMEOUT_S), quiet_store():
         codes = {_send(folder) for folder in folders}
-    return next((code for code in (EXIT_DAMAGED, EXIT_REFUSED, EXIT_NOT_SENT) if code in codes), EXIT_SENT)
+    return next((code for code in (EXIT_NOT_VERIFIED, EXIT_REFUSED, EXIT_NOT_SENT) if code in codes), EXIT_OK)
 
 
 def _outboxes(places: Sequence[str], root_dir: Path) -> list[Path]:
@@ -64,12 +62,12 @@ def _send(folder: Path) -> int:
         return EXIT_NOT_SENT
     except IntegrityError as error:
         print(error)
-        return EXIT_DAMAGED
+        return EXIT_NOT_VERIFIED
     all_sent = queue.close()
     models = "".join(f", model models:/{model_id}" for model_id in queue.model_ids.values())
     print(f"run {queue.run['run_id']}: sent {queue.num_sent} entries{models}")
     if all_sent:
-        return EXIT_SENT
+        return EXIT_OK
     if queue.damage or any(isinstance(refusal, IntegrityError) for refusal in queue.refusals.values()):
-        return EXIT_DAMAGED
+        return EXIT_NOT_VERIFIED
     return EXIT_REFUSED if queue.refusals else EXIT_NOT_SENT

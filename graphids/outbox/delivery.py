@@ -1,4 +1,4 @@
-"""From entries of an outbox to requests to MLflow. Each can be made again without a second effect.
+"""From entries of an outbox to requests to MLflow, each of which can be repeated without a second effect.
 
 MLflow's sql stores ignore a metric that they have with the same timestamp, and refuse another value of a parameter.
 """
@@ -23,12 +23,12 @@ from graphids.logged_model import log_saved_model
 from graphids.outbox.sender import Entry, UnreachableError
 
 PARAMS_PER_REQUEST = 100
-# Experiment tag: sha256 of each tag that a run has set there, so that what a person made of it is told apart.
+# Experiment tag: sha256 of each tag that a run has set there, to tell them from tags that a person has changed.
 OWN_TAGS = "graphids.own_tags"
-# Operations that a run can do without: a refusal is said in one line, and is no reason for an exit code.
-DISPENSABLE = frozenset({"experiment"})
+# Operations that a run can do without: a refusal is reported in one line, and does not change the exit code.
+OPTIONAL = frozenset({"experiment"})
 _NO_TAG = ""
-# Columns of every data set, as docs/data.md has them; the labels may be missing.
+# Columns of every data set, as in docs/data.md; the labels may be missing.
 _SCHEMA = json.dumps(
     {
         "mlflow_colspec": Schema(
@@ -45,7 +45,7 @@ _SCHEMA = json.dumps(
         ).to_dict()
     }
 )
-_ASK_AGAIN = (408, 429)  # request timeout, too many requests
+_RETRY = (408, 429)  # request timeout, too many requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,8 @@ class Destination:
     Attributes:
         client: Of the store.
         run_id: The run.
-        spool: Folder of what is sent as files.
-        model_ids: LoggedModels that were made for the outbox's models, by digest.
+        spool: Folder of the files to send.
+        model_ids: LoggedModels that were created for the outbox's models, by digest.
     """
 
     client: MlflowClient
@@ -69,7 +69,7 @@ def deliver(entry: Entry, destination: Destination) -> None:
     """Carry out one entry.
 
     Raises:
-        UnreachableError: If the store gives no answer, or one that may be another in a while.
+        UnreachableError: If the store does not answer, or only fails for now.
         MlflowException: If it refuses the entry as it is.
         IntegrityError: If the entry's files are not those that were kept, or a model's anchor has another digest.
     """
@@ -77,11 +77,10 @@ def deliver(entry: Entry, destination: Destination) -> None:
         _DELIVERIES[entry["op"]](entry, destination)
     except MlflowException as error:
         status: int = error.get_http_status_code()  # type: ignore[no-untyped-call]
-        if status >= 500 or status in _ASK_AGAIN:
+        if status >= 500 or status in _RETRY:
             raise UnreachableError(_reason(error)) from error
         raise
-    # A folder of artifacts on a disk that is full or away, a connection that broke, a database that is locked while
-    # MLflow opens it.
+    # A full or missing disk of artifacts, a broken connection, a database that is locked while MLflow opens it.
     except (OSError, SQLAlchemyError) as error:
         raise UnreachableError(_reason(error)) from error
 
@@ -107,7 +106,7 @@ def _metrics(entry: Entry, to: Destination) -> None:
     model_id = entry["model_id"] or to.model_ids.get(entry["model"])
     if entry["model"] and model_id is None:
         raise IntegrityError(
-            f"metrics of model {entry['model']}: expected it to be logged before them, found it unsent."
+            f"metrics of model {entry['model']}: expected the model to be logged before them, found it unsent."
         )
     dataset = entry["dataset"] or {}
     metrics = [
@@ -130,7 +129,7 @@ def _metrics(entry: Entry, to: Destination) -> None:
 
 
 def _logged_steps(to: Destination, model_id: str | None) -> Callable[[str, int], bool]:
-    """Whether the store has a metric at a step, of the model if there is one: its points are written last."""
+    """Whether the store has a metric at a step; a model is asked if there is one, since its points are written last."""
     if model_id is not None:
         of_model = {(metric.key, metric.step) for metric in to.client.get_logged_model(model_id).metrics or []}
         return lambda key, step: (key, step) in of_model
@@ -172,15 +171,15 @@ def _model(entry: Entry, to: Destination) -> None:
 
 
 def _experiment(entry: Entry, to: Destination) -> None:
-    """Tags of the experiment, each where nobody else has written, changed or removed it.
+    """Tags of the experiment, each unless someone else has written, changed or removed it.
 
-    Once the store has answered, what it will not take is refused and not tried again, whatever its reason: the entries
-    behind this one do not wait for a convenience.
+    Once the store has answered, a failure counts as a refusal and is not retried, whatever its reason: later entries do
+    not wait for a convenience.
     """
     experiment_id = entry["experiment_id"]
     known = to.client.get_experiment(experiment_id).tags
     recorded = json.loads(known.get(OWN_TAGS, "{}"))
-    # Also what stands there already, word for word: a run may have ended before it could record it.
+    # Also what is there already with the same value: a run may have ended before it could record its digest.
     ours = {
         key: value
         for key, value in entry["tags"].items()
@@ -206,7 +205,7 @@ def _end(entry: Entry, to: Destination) -> None:
 
 
 def _start(entry: Entry, to: Destination) -> None:
-    """Nothing to send: MLflow had the run before its outbox began."""
+    """Nothing to send: the run was created before its outbox."""
 
 
 _DELIVERIES: dict[str, Callable[[Entry, Destination], None]] = {
@@ -225,9 +224,9 @@ _DELIVERIES: dict[str, Callable[[Entry, Destination], None]] = {
 
 @contextmanager
 def _verified_copy(spool: Path, files: dict[str, str]) -> Iterator[Path]:
-    """The spooled files under their own names, and the same bytes that were hashed when they were kept.
+    """The spooled files under their own names, with the very bytes that were hashed when they were kept.
 
-    MLflow takes paths, not bytes; from the copy on it reads what nothing of ours writes to.
+    MLflow takes paths, not bytes; nothing of ours writes to the copy that it reads.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -242,14 +241,14 @@ def _read_spooled(path: Path) -> bytes:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise IntegrityError(f"{path}: expected what an entry of the outbox is to send, found no such file.") from None
+        raise IntegrityError(f"{path}: expected a file that an entry of the outbox refers to, found none.") from None
     if (found := digest_bytes(data)) != path.name:
         raise IntegrityError(f"{path}: expected sha256 {path.name}, found {found}; it was changed after it was kept.")
     return data
 
 
 def dataset_fields(name: str, digest: str, source: str, profile: Any) -> dict[str, str]:
-    """What MLflow stores of a data set."""
+    """The fields that MLflow stores of a data set."""
     return {
         "name": name,
         "digest": digest,

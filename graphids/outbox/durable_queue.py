@@ -1,10 +1,9 @@
-"""Entries for MLflow that outlive the process: on local disk before anyone is told so, sent by a thread.
+"""Entries for MLflow that outlive the process: durable on local disk before `append` returns, sent by a thread.
 
 A folder holds `journal.jsonl` (what to send), `sent.jsonl` (what MLflow has), `spool/` (files, named by their sha256)
-and `lock`, which is held by whoever sends. The folder is removed once all is sent.
+and `lock`, which the sending process holds. The folder is removed once everything is sent.
 """
 
-import fcntl
 import logging
 import os
 import shutil
@@ -19,9 +18,9 @@ from typing import Any
 from mlflow import MlflowClient
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from graphids._fs import IntegrityError, digest_bytes, publish_bytes
+from graphids._fs import IntegrityError, digest_bytes, publish_bytes, try_lock
 from graphids.failure import without_passwords
-from graphids.outbox.delivery import DISPENSABLE, Destination, deliver
+from graphids.outbox.delivery import OPTIONAL, Destination, deliver
 from graphids.outbox.journal import Journal
 from graphids.outbox.sender import PATIENCE_S, THREAD_NAME, Entry, Sender
 
@@ -32,30 +31,30 @@ LOCK = "lock"
 
 
 class QueueBusyError(BlockingIOError):
-    """Another process sends from this folder."""
+    """Another process is sending from this folder."""
 
 
 class DurableQueue:
     """The entries of one run, kept in a folder and sent in order.
 
     Args:
-        folder: Made if it is not there; one that a killed run left is continued.
+        folder: Created if it does not exist; one that a killed run left is continued.
         run: `run_id`, `experiment_id` and `tracking_uri`. None takes them from the journal.
         patience_s: As in `Sender`.
-        wait_s: How long to wait for another process that sends from this folder.
+        wait_s: How long to wait for another process that is sending from this folder.
 
     Attributes:
-        run: As given, or as the journal has it.
-        continued: Whether entries stood in the journal before.
-        damage: Sentences about lines of the journal that cannot be sent.
-        refusals: What MLflow would not take, by the number of the entry.
-        model_ids: LoggedModels that were made, by digest.
+        run: As given, or as recorded in the journal.
+        continued: Whether the journal had entries before.
+        damage: One sentence per line of the journal that cannot be sent.
+        refusals: MLflow's refusals, by the number of the entry.
+        model_ids: LoggedModels that were created, by digest.
         num_sent: Entries that this process sent.
 
     Raises:
-        QueueBusyError: If another process sends from the folder.
+        QueueBusyError: If another process is sending from the folder.
         IntegrityError: If `run` is None and no line of the journal says which run it belongs to.
-        OSError: If the local disk refuses; the error names the file.
+        OSError: If the local disk fails; the error names the file.
     """
 
     def __init__(
@@ -95,7 +94,7 @@ class DurableQueue:
             self.append("run", **run)
 
     def append(self, op: str, **fields: Any) -> None:
-        """Keep an entry, then have it sent; returns once the disk has it. Any thread may call it."""
+        """Keep an entry and queue it for sending; returns once it is durable. Any thread may call it."""
         with self._appending:
             entry = {"n": self._last + 1, "op": op, "at_ms": int(time.time() * 1000), **fields}
             self._journal.append(entry)
@@ -103,13 +102,13 @@ class DurableQueue:
             self._sender.put(entry)
 
     def keep(self, data: bytes) -> str:
-        """Keep the content of a file that an entry will name; returns its sha256."""
+        """Keep the content of a file that an entry will refer to; returns its sha256."""
         digest = digest_bytes(data)
         publish_bytes(self.folder / SPOOL / digest, data)
         return digest
 
     def waiting(self) -> tuple[Entry, ...]:
-        """What MLflow does not have yet."""
+        """Entries that MLflow does not have yet."""
         return self._sender.waiting()
 
     def flush(self) -> bool:
@@ -117,19 +116,19 @@ class DurableQueue:
         return self._sender.flush() and not self.refusals and not self.damage
 
     def close(self) -> bool:
-        """Wait as `flush` does, then stop sending; what is left stays in the folder, and is spoken of.
+        """Wait as `flush` does, then stop sending; what is left stays in the folder, and is reported.
 
         Returns:
-            Whether MLflow has everything: then the folder is gone.
+            Whether MLflow has everything; then the folder is gone.
         """
         all_sent = self.flush()
         if not self._sender.stop() or not all_sent:
-            self._tell_what_is_left()
+            self._report_unsent()
             return False
         shutil.rmtree(self.folder)
         for parent in (self.folder.parent, self.folder.parent.parent):
             with suppress(OSError):
-                parent.rmdir()  # where a run keeps nothing else
+                parent.rmdir()  # unless the run keeps something else there
         return True
 
     def _start(self, entries: list[Entry], patience_s: float) -> None:
@@ -138,7 +137,7 @@ class DurableQueue:
         self._sender = Sender(
             lambda entry: deliver(entry, destination),
             settled=self._settle,
-            outage=self._tell_of_outage,
+            outage=self._report_outage,
             on_exit=self._release,
             patience_s=patience_s,
         )
@@ -148,11 +147,11 @@ class DurableQueue:
     def _settle(self, entry: Entry, refusal: Exception | None) -> None:
         number, op = entry["n"], entry["op"]
         if refusal is not None:
-            if op not in DISPENSABLE:
+            if op not in OPTIONAL:
                 self.refusals[number] = refusal
             reason = without_passwords(" ".join(str(refusal).split()))
-            say(f"{self.folder / JOURNAL}: entry {number} ({op}) was not taken by MLflow: {reason}")
-            if op not in DISPENSABLE:
+            say(f"{self.folder / JOURNAL}: entry {number} ({op}) was refused by MLflow: {reason}")
+            if op not in OPTIONAL:
                 return
         self.num_sent += op != "run"
         acknowledgement = {"n": number}
@@ -160,22 +159,22 @@ class DurableQueue:
             acknowledgement |= {"digest": entry["digest"], "model_id": self.model_ids[entry["digest"]]}
         try:
             self._sent.append(acknowledgement)
-        except OSError as error:  # it will be sent once more, to no effect
-            say(f"MLflow has entry {number}, but that could not be noted: {error}")
+        except OSError as error:  # it will be sent once more, without effect
+            say(f"MLflow has entry {number}, but that could not be recorded: {error}")
 
-    def _tell_of_outage(self, reason: str) -> None:
+    def _report_outage(self, reason: str) -> None:
         if reason:
-            say(f"MLflow is away ({reason}); what the run tells it is kept in {self.folder}")
+            say(f"MLflow is unreachable ({reason}); what the run logs is kept in {self.folder}")
         else:
-            say("MLflow is back")
+            say("MLflow is reachable again")
 
-    def _tell_what_is_left(self) -> None:
+    def _report_unsent(self) -> None:
         left = [entry["op"] for entry in self.waiting()]
         count = len(left) + len(self.refusals) + len(self.damage)
         model = ", the model among them," if "model" in left else ""
         say(
-            f"run {self.run['run_id']}: MLflow does not have everything; {count} entries{model} lie in {self.folder}. "
-            f"To send them: graphids sync {self.folder}"
+            f"run {self.run['run_id']}: MLflow does not have everything; {count} entries{model} are kept in "
+            f"{self.folder}. To send them: graphids sync {self.folder}"
         )
 
     def _release(self) -> None:
@@ -186,7 +185,7 @@ class DurableQueue:
 
 @contextmanager
 def quiet_store() -> Iterator[None]:
-    """MLflow logs a traceback for each request that a locked database fails; the sender says it in a line, once."""
+    """Silence MLflow's traceback for each request that fails on a locked database; the sender reports it once."""
     logger = logging.getLogger("mlflow.store.db.utils")
 
     def not_of_the_sender(record: logging.LogRecord) -> bool:
@@ -205,23 +204,18 @@ def say(sentence: str) -> None:
 
 
 def _lock(folder: Path, wait_s: float) -> int:
-    """Descriptor of the lock; the system gives it back when the process ends, however it ends."""
+    """Descriptor of the folder's lock, once this process holds it."""
     path = folder / LOCK
     until = time.monotonic() + wait_s
     while True:
         (folder / SPOOL).mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
+        descriptor = try_lock(path)
+        if descriptor is None:
             if time.monotonic() >= until:
-                raise QueueBusyError(
-                    f"{folder}: another process is sending what lies there; try again later."
-                ) from None
+                raise QueueBusyError(f"{folder}: another process is sending its entries; try again later.")
             time.sleep(0.1)
             continue
-        # Whoever had the lock may have removed the folder, once all was sent.
+        # Its last holder may have removed the folder, once everything was sent.
         if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
             return descriptor
         os.close(descriptor)

@@ -1,33 +1,33 @@
-"""A log on local disk that is only appended to: checksummed JSON lines, on the disk before `append` returns.
+"""An append-only log on local disk: checksummed JSON lines, durable before `append` returns.
 
-A line is `<16 hex digits of its sha256> <JSON in ASCII>`, ended by a newline. A crash can leave one line without its
-end: `append` never returned for it, so nobody was told that it is kept, and it is dropped. A whole line that does not
-match its checksum is damage: it is reported, never skipped in silence.
+A line is `<16 hex digits of its sha256> <JSON in ASCII>` and a newline. A crash can leave one unfinished line at the
+end: `append` never returned for it, so nobody was promised it, and it is dropped. A whole line that does not match its
+checksum is damage: it is reported, never silently skipped.
 """
 
 import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from graphids._fs import IntegrityError
+from graphids._fs import IntegrityError, explained, write_durably
 
 _CHECKSUM_CHARACTERS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a journal holds.
+    """The content of a journal.
 
     Attributes:
-        entries: Whole ones, in order.
-        damage: Lines that do not match their checksum, as sentences that name file and line.
+        entries: The intact ones, in order.
+        damage: One sentence per line that does not match its checksum, with file and line number.
         torn_bytes: Length of an unfinished last line.
-        whole_bytes: Length of all before it.
+        whole_bytes: Length of everything before it.
     """
 
     entries: tuple[dict[str, Any], ...]
@@ -37,7 +37,7 @@ class Reading:
 
 
 def read_journal(path: Path) -> Reading:
-    """Read a journal; one that does not exist is empty."""
+    """Read a journal; a missing file is an empty journal."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -53,14 +53,14 @@ def read_journal(path: Path) -> Reading:
 
 
 class Journal:
-    """A journal that is open for appending, by one process at a time.
+    """A journal open for appending, by one process at a time.
 
     Attributes:
-        read: What stood in it when it was opened.
-        dropped: Sentence about an unfinished line that was cut off on opening; empty where there was none.
+        read: Its content when it was opened.
+        dropped: Sentence about an unfinished line that was truncated on opening; empty if there was none.
 
     Raises:
-        OSError: If the disk refuses; the error names the file, and no part of the entry stays behind.
+        OSError: If the disk fails; the error names the file, and no part of the entry is left behind.
     """
 
     def __init__(self, path: Path) -> None:
@@ -68,7 +68,7 @@ class Journal:
         self.read = read_journal(path)
         self.dropped = ""
         self._bytes = self.read.whole_bytes
-        with _naming(path):
+        with explained(path, "opening it"):
             # Entries may hold a tracking URI with a password in it.
             self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             if self.read.torn_bytes:
@@ -76,26 +76,25 @@ class Journal:
                 line = len(self.read.entries) + len(self.read.damage) + 1
                 self.dropped = (
                     f"{path}:{line}: an unfinished line of {self.read.torn_bytes} bytes was dropped; "
-                    "a crash cut it off before it was confirmed to anyone."
+                    "a crash interrupted the write, and nothing had relied on it yet."
                 )
             os.fsync(self._descriptor)
 
     def append(self, entry: Mapping[str, Any]) -> None:
-        """Write an entry and wait until the disk has it."""
+        """Write an entry and wait until it is durable."""
         line = _encode(entry)
         try:
-            with _naming(self.path):
-                _write_all(self._descriptor, line)
-                os.fsync(self._descriptor)
+            with explained(self.path, "appending to it"):
+                write_durably(self._descriptor, line)
         except OSError:
-            # Part of a line would swallow the next one. Where this fails too, the checksum tells.
+            # A partial line would swallow the next one. If this fails too, the checksum shows it.
             with contextlib.suppress(OSError):
                 os.ftruncate(self._descriptor, self._bytes)
             raise
         self._bytes += len(line)
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         os.close(self._descriptor)
 
 
@@ -109,7 +108,7 @@ def _decode(line: bytes) -> dict[str, Any]:
     if checksum != _checksum(text):
         raise IntegrityError(
             f"expected a line that begins with its checksum {_checksum(text).decode()}, found {line[:40]!r}. "
-            "It was changed after it was written; restore the file from a copy, or log what it held by hand."
+            "It was changed after it was written; restore the file from a copy, or log its entry by hand."
         )
     entry: dict[str, Any] = json.loads(text)
     return entry
@@ -117,20 +116,3 @@ def _decode(line: bytes) -> dict[str, Any]:
 
 def _checksum(text: bytes) -> bytes:
     return hashlib.sha256(text).hexdigest()[:_CHECKSUM_CHARACTERS].encode("ascii")
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
-
-
-@contextlib.contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """The system names no file in the error of a write; say which it was."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is None:
-            error.filename = str(path)
-        raise

@@ -1,4 +1,4 @@
-"""Everything that a run tells MLflow, in MLflow's vocabulary: kept on local disk, sent in the background."""
+"""Everything that a run logs, in MLflow's vocabulary: kept on local disk, sent in the background."""
 
 import io
 import json
@@ -15,8 +15,7 @@ from graphids.outbox.delivery import dataset_fields
 from graphids.outbox.durable_queue import JOURNAL, DurableQueue
 
 FOLDER = "outbox"
-EXIT_NOT_SENT = 75  # EX_TEMPFAIL of sysexits.h
-# MLflow's sql stores keep 36 characters of a data set's digest; the tag holds all of it.
+# MLflow's sql stores keep 36 characters of a data set's digest; a tag holds all of it.
 _DATASET_DIGEST_CHARACTERS = 36
 _MAX_PARAM_CHARACTERS = 6000
 _MAX_NAME_CHARACTERS = 250
@@ -24,16 +23,16 @@ _IMAGE_KEY = re.compile(r"[a-zA-Z0-9_\-./ ]+")
 
 
 class Outbox:
-    """What one run tells MLflow.
+    """What one run logs.
 
-    Each method but `flush` and `close` returns once the local disk has what is to be told; none waits for MLflow.
+    Each method but `flush` and `close` returns once the entry is durable on local disk; none waits for MLflow.
 
     Args:
         run_id: The run.
         experiment_id: Its experiment.
-        queue: Keeps and sends; None for the processes of a run that are not its first: they tell nothing.
+        queue: Keeps and sends; None in all processes of a run but the first: they log nothing.
         resumed: The run has logged before: metrics that it has at a step are not logged again.
-        named: Its name was chosen by someone, and stays.
+        named: Someone chose its name, which is kept.
 
     Attributes:
         resumed: As given.
@@ -66,12 +65,12 @@ class Outbox:
         self._append("tags", tags={key: str(value) for key, value in tags.items()})
 
     def name_run(self, name: str) -> None:
-        """Name a run that nobody has named."""
+        """Name a run unless someone has named it."""
         if not self._named:
             self.set_tags({MLFLOW_RUN_NAME: name[:_MAX_NAME_CHARACTERS]})
 
     def set_experiment_tags(self, tags: Mapping[str, str]) -> None:
-        """Set tags of the experiment that no person has set, changed or removed; a refusal costs them, not the run."""
+        """Set tags of the experiment that nobody else has set, changed or removed; without them the run goes on."""
         self._append("experiment", experiment_id=self.experiment_id, tags=dict(tags))
 
     def log_metrics(
@@ -84,15 +83,15 @@ class Outbox:
         dataset: Mapping[str, str] | None = None,
         is_new: bool = False,
     ) -> None:
-        """Log metrics in one batch, so that one x value of every chart comes from one request.
+        """Log metrics in one batch, so that each step of every chart comes from one request.
 
         Args:
-            metrics: By name.
+            metrics: Values by name.
             step: The epoch.
-            model: Digest of the model of this outbox that they belong to.
-            model_id: Or a LoggedModel that they belong to.
+            model: Digest of this outbox's model that they belong to.
+            model_id: Or the LoggedModel that they belong to.
             dataset: What `log_input` returned.
-            is_new: The run cannot have them at this step, so one that logged before is not searched for them.
+            is_new: The run cannot have them at this step yet, so they are not searched for in a resumed run.
         """
         self._append(
             "metrics",
@@ -107,7 +106,7 @@ class Outbox:
     def log_input(
         self, *, name: str, digest: str, source: str, profile: Mapping[str, Any], context: str = "training"
     ) -> dict[str, str]:
-        """Record captures as an input of the run; what is returned links metrics to them."""
+        """Record captures as an input of the run; the returned value links metrics to them."""
         dataset = dataset_fields(name, digest[:_DATASET_DIGEST_CHARACTERS], source, profile)
         self._append("dataset", dataset=dataset, context=context)
         return dataset
@@ -131,32 +130,32 @@ class Outbox:
     def log_image(self, png: bytes, key: str, *, step: int = 0) -> None:
         """Log a picture for the image grids of the UI, as `mlflow.log_image(image, key=key, step=step)` does.
 
-        The names of its files hang on nothing but `key` and `step`: logged a second time, by a run that was resumed,
-        it is there once. MLflow's own names hold the time and a random number.
+        Its file names depend on `key` and `step` only: logged again by a resumed run, it replaces itself. MLflow's own
+        names contain the time and a random number.
 
         Args:
             png: The picture.
-            key: Title of the grid; what stands before a slash is its section. Letters, digits, `_-. /`.
+            key: Title of the grid; the part before a slash is its section. Letters, digits, `_-. /`.
             step: One picture of a key per step.
 
         Raises:
-            ValueError: If MLflow would not take the key.
+            ValueError: If MLflow would not accept the key.
         """
         if not _IMAGE_KEY.fullmatch(key):
-            raise ValueError(f"log_image: key is {key!r}, expected letters, digits, '_', '-', '.', ' ' and '/' alone.")
+            raise ValueError(f"log_image: key is {key!r}, expected only letters, digits, '_', '-', '.', ' ' and '/'.")
         name = f"images/{key.replace('/', '~')}+step+{step}+timestamp+0+0"
         self.log_bytes(png, f"{name}.png")
-        # What the grid shows. MLflow puts a copy of 256 pixels there, on which no axis can be read.
+        # What the grid shows: MLflow's own copy of 256 pixels is too small to read an axis.
         self.log_bytes(_lossless_webp(png), f"{name}+compressed.webp")
         self.set_tags({MLFLOW_LOGGED_IMAGES: True})
 
     def log_table(self, columns: Mapping[str, Sequence[Any]], name: str) -> None:
         """Log a table that the UI shows as one and compares by its columns, as `mlflow.log_table` does.
 
-        A table of the same name is replaced, where MLflow would append to it.
+        A table of the same name is replaced; MLflow would append to it.
 
         Args:
-            columns: By title, all of one length; text, finite numbers, or None for what is undefined.
+            columns: Values by title, all of one length: text, finite numbers, or None for undefined ones.
             name: `<table>.json`.
         """
         rows = list(zip(*columns.values(), strict=True))
@@ -178,14 +177,14 @@ class Outbox:
         """Save a model and log the saved bytes as a LoggedModel, whose param `graphids.digest` anchors them.
 
         Args:
-            save: Saves it to the path of a folder that does not exist yet, and returns its root digest.
+            save: Saves it to a folder, which does not exist yet, and returns its root digest.
             name: Name of the LoggedModel.
             step: Step of the run that the model belongs to.
             tags: Tags of the LoggedModel.
-            description: Markdown, what the LoggedModel's page in the UI shows.
+            description: Markdown for the LoggedModel's page in the UI.
 
         Returns:
-            The root digest; `model_uri` says where the model is to be found.
+            The root digest; `model_uri` tells where the model is found.
         """
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) / "model"
@@ -199,23 +198,23 @@ class Outbox:
         return digest
 
     def model_uri(self, digest: str, name: str) -> str:
-        """Where a logged model is found: by its id once MLflow has given it one, until then by its run."""
+        """URI of a logged model: by its id once MLflow has given it one, by its run until then."""
         model_id = self._queue.model_ids.get(digest) if self._queue is not None else None
         return f"models:/{model_id}" if model_id else f"runs:/{self.run_id}/{name}"
 
     def set_terminated(self, status: str) -> None:
-        """End the run, now, whenever MLflow hears of it: FINISHED, FAILED or KILLED."""
+        """End the run now, as FINISHED, FAILED or KILLED, whenever MLflow learns of it."""
         self.status = status
         self._append("end", status=status)
 
     def flush(self) -> bool:
         """Wait while entries are being sent; returns whether MLflow has all of them.
 
-        Where MLflow is away this takes 8 s in all during one outage, however often it is called.
+        During one outage of MLflow it waits 8 s in total, however often it is called.
 
         Raises:
             MlflowException: If MLflow refused an entry.
-            IntegrityError: If what was kept for an entry has changed, or a model's anchor has another digest.
+            IntegrityError: If a kept file has changed, or a model's anchor has another digest.
         """
         if self._queue is None:
             return True
@@ -225,7 +224,7 @@ class Outbox:
         return all_sent
 
     def close(self) -> bool:
-        """Wait as `flush` does and stop sending; returns whether MLflow has everything, and says where not."""
+        """Wait as `flush` does and stop sending; returns whether MLflow has everything, and reports what is left."""
         return self._queue is None or self._queue.close()
 
     def _append(self, op: str, **fields: Any) -> None:
@@ -244,6 +243,6 @@ def _lossless_webp(png: bytes) -> bytes:
 
 
 def find_outboxes(place: Path) -> list[Path]:
-    """Outboxes at a folder: itself, in it, or in the runs in it."""
+    """Outboxes at a folder: the folder itself, or those of the run or runs in it."""
     patterns = (JOURNAL, f"{FOLDER}/{JOURNAL}", f"*/{FOLDER}/{JOURNAL}")
     return sorted({found.parent for pattern in patterns for found in place.glob(pattern)})

@@ -1,6 +1,6 @@
-"""A thread that delivers entries in order, while whoever writes them goes on.
+"""A thread that delivers entries in order, while their writer carries on.
 
-The writer waits for it at the end alone, and not long where the other side is away.
+The writer waits for it only at the end, and not for long if the receiver is unreachable.
 """
 
 import threading
@@ -12,7 +12,8 @@ from typing import Any
 Entry = Mapping[str, Any]
 
 THREAD_NAME = "graphids-sender"
-# What the writer waits in all during one outage: a restart of a server takes less, a job scheduler's grace more.
+# How long the writer waits in total during one outage: longer than a server takes to restart, shorter than the grace
+# period of a job scheduler.
 PATIENCE_S = 8.0
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 10.0
@@ -20,19 +21,19 @@ _STOP_S = 1.0
 
 
 class UnreachableError(Exception):
-    """The other side gave no answer, or one that may be another in a while; the entry is tried again."""
+    """The receiver did not answer, or only failed for now; the entry is retried."""
 
 
 class Sender:
     """Delivers entries one at a time and in order, in a daemon thread.
 
     Args:
-        deliver: Called with an entry. `UnreachableError` has it tried again after a pause; any other exception is a
-            refusal, and the next entry's turn comes.
-        settled: Called in the thread after each delivery, with the entry and None, or the refusal.
+        deliver: Called with an entry. After `UnreachableError` it is retried with a pause; any other exception is a
+            refusal, and the next entry is delivered.
+        settled: Called in the thread after each delivery, with the entry and either None or the refusal.
         outage: Called in the thread when an outage begins, with its reason, and with an empty string when it is over.
         on_exit: Called in the thread when it ends: nothing is being delivered any more.
-        patience_s: What `flush` waits for one delivery that neither succeeds nor fails, beside a second per megabyte.
+        patience_s: How long `flush` waits for a delivery that neither succeeds nor fails, plus a second per megabyte.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Sender:
         self._changed = threading.Condition()
         self._queue: deque[Entry] = deque()
         self._stopping = False
-        self._pause_s = 0.0  # above 0 while the other side is away
+        self._pause_s = 0.0  # above 0 during an outage
         self._stalled_s = 0.0  # spent in `flush` since the last delivery
         self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
         self._thread.start()
@@ -61,14 +62,14 @@ class Sender:
             self._changed.notify_all()
 
     def waiting(self) -> tuple[Entry, ...]:
-        """What is not delivered yet."""
+        """Entries that are not delivered yet."""
         with self._changed:
             return tuple(self._queue)
 
     def flush(self) -> bool:
-        """Wait while deliveries succeed; returns whether none is left.
+        """Wait while deliveries succeed; returns whether no entry is left.
 
-        Where they do not, it waits `PATIENCE_S` in all until one succeeds again: a second call during the same outage
+        During an outage it waits `PATIENCE_S` in total until one succeeds again: a second call during the same outage
         returns at once.
         """
         with self._changed:
@@ -82,7 +83,7 @@ class Sender:
             return not self._queue
 
     def stop(self) -> bool:
-        """Deliver nothing more; returns whether the thread has ended, which one in the middle of a delivery has not."""
+        """Stop after the delivery under way; returns whether the thread has ended within a second."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
@@ -112,9 +113,9 @@ class Sender:
         try:
             self._deliver(entry)
         except UnreachableError as error:
-            self._rest(str(error))
+            self._pause(str(error))
             return
-        except Exception as error:  # whatever is wrong with one entry, those behind it have their turn
+        except Exception as error:  # whatever is wrong with one entry, the next ones are delivered
             refusal = error
         self._settled(entry, refusal)
         if self._pause_s:
@@ -124,7 +125,7 @@ class Sender:
             self._pause_s = self._stalled_s = 0.0
             self._changed.notify_all()
 
-    def _rest(self, reason: str) -> None:
+    def _pause(self, reason: str) -> None:
         if not self._pause_s:
             self._outage(reason)
         with self._changed:

@@ -374,7 +374,7 @@ def test_an_adopted_checkpoint_loads_and_a_warning_says_what_that_proves(
     checkpoint: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     sidecar_path(checkpoint).unlink()
-    with pytest.raises(IntegrityError, match=f"`graphids adopt {checkpoint}` gives them one"):
+    with pytest.raises(IntegrityError, match=f"`graphids adopt {checkpoint}` writes one"):
         atomic_load(checkpoint)
 
     assert adopt(checkpoint) == digest_file(checkpoint)

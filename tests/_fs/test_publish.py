@@ -12,6 +12,15 @@ from graphids._fs import publish
 from graphids._fs.publish import make_folder, publish_bytes, publish_link
 
 
+def test_a_filesystem_that_takes_no_bytes_is_an_error_and_not_an_endless_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "write", lambda *_: 0)
+
+    with pytest.raises(OSError, match=r"the filesystem took no bytes \(saving it\)"):
+        publish_bytes(tmp_path / "x", b"0123456789")
+
+
 def test_short_writes_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write = os.write
     monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:3]))

@@ -183,7 +183,7 @@ def test_a_store_that_does_not_take_the_view_costs_a_line_and_not_the_run(
 
     assert MlflowClient().get_run(run_id).info.status == "FINISHED"
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "no such tag here" in line]
-    assert "(experiment) was not taken by MLflow" in line
+    assert "(experiment) was refused by MLflow" in line
 
 
 @pytest.mark.parametrize("given", [None, "my-run-1", "nightly"])

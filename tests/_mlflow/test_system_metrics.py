@@ -12,9 +12,10 @@ import pytest
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from graphids._mlflow.system_metrics import system_metrics, wants_system_metrics
-from graphids._mlflow.tracked_run import DEFAULT_ROOT_DIR, NotSentError, tracked_run
+from graphids._mlflow.tracked_run import NotSentError, tracked_run
 from graphids.commands.sync import sync
 from graphids.failure import impatient_requests
+from graphids.options import DEFAULT_ROOT_DIR
 from graphids.outbox.outbox import Outbox
 from support.stores import empty_store
 from support.tracking_server import TrackingServer

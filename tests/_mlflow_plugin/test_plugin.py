@@ -1,14 +1,22 @@
-"""What `import mlflow` and `mlflow run` do once graphids is installed; in processes of their own."""
+"""What `import mlflow` and `mlflow run` do once graphids is installed."""
 
 import os
 import stat
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
+import mlflow
 import pytest
-from mlflow import MlflowClient
+from mlflow import MlflowClient, projects
+from mlflow.exceptions import MlflowException
+
+from graphids._mlflow_plugin import projects as project_patches
+from graphids._mlflow_plugin import store as store_patches
 
 MLFLOW = (sys.executable, "-m", "mlflow")
 MARKER = "the command ran in"
@@ -73,7 +81,7 @@ def put_conda_on_path(folder: Path, environment: dict[str, str]) -> Path:
     return calls
 
 
-def test_import_mlflow_alone_gives_the_flavor_without_loading_it() -> None:
+def test_import_mlflow_alone_gives_the_flavor_without_loading_it_and_a_later_import_gives_the_same() -> None:
     done = python("""
         import sys
         import mlflow
@@ -81,6 +89,11 @@ def test_import_mlflow_alone_gives_the_flavor_without_loading_it() -> None:
         assert not heavy, heavy
         assert mlflow.graphids.load_model.__module__.startswith("mlflow_graphids")
         assert "torch" in sys.modules
+        save_model = mlflow.graphids.save_model
+        import mlflow.graphids
+        assert mlflow.graphids.save_model is save_model
+        import graphids
+        assert graphids.__name__ == "graphids"
         """)
 
     assert done.returncode == 0, done.stderr
@@ -98,19 +111,6 @@ def test_every_way_to_import_the_flavor_gives_one_module_and_leaves_the_package_
         assert mlflow_graphids.__spec__.name == mlflow_graphids.__name__ == "mlflow_graphids"
         assert sys.modules["graphids"] is graphids and graphids.__name__ == "graphids"
         assert not hasattr(graphids, "load_model")
-        """)
-
-    assert done.returncode == 0, done.stderr
-
-
-def test_the_alias_used_first_and_imported_later_is_the_same_module() -> None:
-    done = python("""
-        import mlflow
-        save_model = mlflow.graphids.save_model
-        import mlflow.graphids
-        assert mlflow.graphids.save_model is save_model
-        import graphids
-        assert graphids.__name__ == "graphids"
         """)
 
     assert done.returncode == 0, done.stderr
@@ -168,74 +168,92 @@ def test_other_projects_are_left_to_mlflow(project: Path, environment: dict[str,
     assert MARKER not in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("ended_as", "exit_code", "status"),
-    [
-        ("KILLED", 0, "KILLED"),
-        ("KILLED", 1, "KILLED"),
-        ("FAILED", 0, "FAILED"),
-        ("FINISHED", 1, "FAILED"),
-        (None, 0, "FINISHED"),
-        (None, 1, "FAILED"),
-    ],
-)
-def test_mlflow_run_leaves_a_run_killed_or_failed_that_the_project_ended_so(
-    project: Path, environment: dict[str, str], ended_as: str | None, exit_code: int, status: str
-) -> None:
-    end = f"MlflowClient().set_terminated(os.environ['MLFLOW_RUN_ID'], '{ended_as}')" if ended_as else "None"
+def test_mlflow_run_leaves_a_run_killed_that_the_project_ended_so(project: Path, environment: dict[str, str]) -> None:
     (project / "end.py").write_text(
-        f"import os, sys\nfrom mlflow import MlflowClient\n{end}\nprint(os.environ['MLFLOW_RUN_ID'])\n"
-        f"sys.exit({exit_code})\n"
+        "import os, sys\nfrom mlflow import MlflowClient\n"
+        "MlflowClient().set_terminated(os.environ['MLFLOW_RUN_ID'], 'KILLED')\nprint(os.environ['MLFLOW_RUN_ID'])\n"
+        "sys.exit(1)\n"
     )
     command = f"{sys.executable} end.py"
     (project / "MLproject").write_text(f"name: graphids\nentry_points:\n  main:\n    command: {command}\n")
 
     done = run_project(project, environment, "--env-manager", "local")
 
-    assert (done.returncode != 0) == (exit_code != 0), done.stderr
+    assert done.returncode != 0
     run_id = done.stdout.split()[-1]
-    assert MlflowClient(environment["MLFLOW_TRACKING_URI"]).get_run(run_id).info.status == status
+    assert MlflowClient(environment["MLFLOW_TRACKING_URI"]).get_run(run_id).info.status == "KILLED"
 
 
-def test_a_change_in_mlflow_costs_the_status_guard_and_neither_the_import_nor_the_run() -> None:
-    done = python("""
-        import types
-        import mlflow.projects as projects
-        from graphids._mlflow_plugin import projects as _mlflow_projects
-        def set_terminated(everything):
-            pass
-        changed = types.ModuleType("changed")
-        _mlflow_projects._install_status_guard(changed)
-        changed._maybe_set_run_terminated = set_terminated
-        _mlflow_projects._install_status_guard(changed)
-        assert changed._maybe_set_run_terminated is set_terminated
-        calls = []
-        def set_terminated(active_run, status):
-            calls.append(status)
-        changed._maybe_set_run_terminated = set_terminated
-        _mlflow_projects._install_status_guard(changed)
-        changed._maybe_set_run_terminated(object(), "FINISHED")
-        assert calls == ["FINISHED"]
-        """)
+@pytest.mark.parametrize(
+    ("ended_as", "status_of_the_command", "status"),
+    [
+        ("KILLED", "FINISHED", "KILLED"),
+        ("KILLED", "FAILED", "KILLED"),
+        ("FAILED", "FINISHED", "FAILED"),
+        ("FINISHED", "FAILED", "FAILED"),
+        (None, "FINISHED", "FINISHED"),
+        (None, "FAILED", "FAILED"),
+    ],
+)
+def test_the_status_that_mlflow_run_gives_a_run_yields_to_killed_and_failed(
+    selected_store: MlflowClient, ended_as: str | None, status_of_the_command: str, status: str
+) -> None:
+    run = selected_store.create_run("0")
+    if ended_as:
+        selected_store.set_terminated(run.info.run_id, ended_as)
 
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("graphids cannot extend this version of MLflow") == 3
-    assert "`mlflow run` may show an interrupted run as FAILED or FINISHED" in done.stderr
+    projects._maybe_set_run_terminated(run, status_of_the_command)
+
+    assert selected_store.get_run(run.info.run_id).info.status == status
 
 
-def test_a_change_in_mlflow_costs_the_fallback_and_not_the_import() -> None:
-    done = python("""
-        import mlflow.projects.backend.local as backend
-        from graphids._mlflow_plugin.projects import mend_local_backend
-        def run(self, everything_else):
-            pass
-        backend.LocalBackend.run = run
-        mend_local_backend(backend)
-        assert backend.LocalBackend.run is run
-        """)
+@pytest.fixture
+def selected_store(tracking_uri: str) -> Iterator[MlflowClient]:
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(tracking_uri)
+    yield MlflowClient()
+    mlflow.set_tracking_uri(before)
 
-    assert done.returncode == 0, done.stderr
-    assert "graphids cannot extend this version of MLflow" in done.stderr
+
+def test_a_change_in_mlflow_disables_the_status_guard_and_neither_the_import_nor_the_run(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def with_one_parameter(everything: object) -> None:
+        pytest.fail(f"called with {everything}")
+
+    calls = []
+
+    def with_the_known_parameters(active_run: object, status: str) -> None:
+        calls.append((active_run, status))
+
+    changed = ModuleType("changed")
+    project_patches._patch_set_terminated(changed)
+    changed._maybe_set_run_terminated = with_one_parameter  # type: ignore[attr-defined]
+    project_patches._patch_set_terminated(changed)
+    assert changed._maybe_set_run_terminated is with_one_parameter
+
+    changed._maybe_set_run_terminated = with_the_known_parameters  # type: ignore[attr-defined]
+    project_patches._patch_set_terminated(changed)
+    changed._maybe_set_run_terminated("not a run", "FINISHED")
+
+    assert calls == [("not a run", "FINISHED")]
+    warnings = [record.getMessage() for record in caplog.records]
+    assert len(warnings) == 3
+    assert all(line.startswith("graphids cannot patch this version of MLflow") for line in warnings)
+    assert "`mlflow run` may show an interrupted run as FAILED or FINISHED" in warnings[0]
+
+
+def test_a_change_in_mlflow_disables_the_fallback_and_not_the_import(caplog: pytest.LogCaptureFixture) -> None:
+    class LocalBackend:
+        def run(self, everything_else: object) -> None: ...
+
+    original, changed = LocalBackend.run, ModuleType("changed")
+    changed.LocalBackend = LocalBackend  # type: ignore[attr-defined]
+
+    project_patches.patch_local_backend(changed)
+
+    assert LocalBackend.run is original
+    assert "graphids cannot patch this version of MLflow" in caplog.text
 
 
 def test_processes_that_are_the_first_to_use_a_sqlite_store_at_once_all_succeed(tmp_path: Path) -> None:
@@ -265,24 +283,19 @@ def test_processes_that_are_the_first_to_use_a_sqlite_store_at_once_all_succeed(
     assert {path.name for path in tmp_path.iterdir()} == {"0.db", "1.db"}
 
 
-def test_a_change_in_mlflow_costs_the_lock_of_the_store_and_not_the_import() -> None:
-    done = python("""
-        import types
-        import mlflow
-        from graphids._mlflow_plugin import store as _mlflow_store
-        def initialize(engine, more):
-            pass
-        changed = types.ModuleType("changed")
-        changed._all_tables_exist, changed._initialize_tables = lambda engine: True, initialize
-        _mlflow_store.mend_store(changed)
-        assert changed._initialize_tables is initialize
-        """)
+def test_a_change_in_mlflow_disables_the_lock_of_the_store_and_not_the_import(caplog: pytest.LogCaptureFixture) -> None:
+    def initialize(engine: object, more: object) -> None: ...
 
-    assert done.returncode == 0, done.stderr
-    assert "graphids cannot extend this version of MLflow" in done.stderr
+    changed = ModuleType("changed")
+    changed._all_tables_exist, changed._initialize_tables = lambda engine: bool(engine), initialize  # type: ignore[attr-defined]
+
+    store_patches.patch_store(changed)
+
+    assert changed._initialize_tables is initialize
+    assert "graphids cannot patch this version of MLflow" in caplog.text
 
 
-def test_mlflow_run_of_this_project_says_within_seconds_that_the_server_is_away(
+def test_mlflow_run_of_this_project_says_within_seconds_that_the_server_is_unreachable(
     project: Path, environment: dict[str, str]
 ) -> None:
     environment["MLFLOW_TRACKING_URI"] = "http://127.0.0.1:9"
@@ -294,24 +307,21 @@ def test_mlflow_run_of_this_project_says_within_seconds_that_the_server_is_away(
     assert MARKER not in done.stdout
 
 
-@pytest.mark.parametrize(("source", "raises"), [("project", False), ("elsewhere", True)])
-def test_a_server_that_went_away_ends_mlflow_run_of_this_project_by_a_line_instead_of_a_traceback(
-    project: Path, source: str, raises: bool
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_a_server_that_went_away_ends_mlflow_run_of_this_project_with_a_line_instead_of_a_traceback(
+    project: Path, is_ours: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    done = python(f"""
-        from types import SimpleNamespace
-        import mlflow.projects as projects
-        class Away:
-            def get_run(self, run_id):
-                raise projects.MlflowException("http://user:secret@server: connection refused")
-        projects.tracking = SimpleNamespace(MlflowClient=Away)
-        source = {str(project.parent / source)!r}
-        data = SimpleNamespace(tags={{"mlflow.source.name": source}})
-        run = SimpleNamespace(info=SimpleNamespace(run_id="abc"), data=data)
-        projects._maybe_set_run_terminated(run, "FAILED")
-        """)
+    class Unreachable:
+        def get_run(self, run_id: str) -> None:
+            raise MlflowException("http://user:secret@server: connection refused")
 
-    assert ("Traceback" in done.stderr) == raises
-    told = "not told by `mlflow run` how run abc ended (http://server: connection refused)" in done.stderr
-    assert told != raises
-    assert ("`graphids sync` sends" in done.stderr) != raises
+    monkeypatch.setattr(projects, "tracking", SimpleNamespace(MlflowClient=Unreachable))
+    source = project if is_ours else project.parent / "elsewhere"
+    data = SimpleNamespace(tags={"mlflow.source.name": str(source)})
+    run = SimpleNamespace(info=SimpleNamespace(run_id="abc"), data=data)
+
+    with nullcontext() if is_ours else pytest.raises(MlflowException, match="connection refused"):
+        projects._maybe_set_run_terminated(run, "FAILED")
+
+    line = "could not tell MLflow how run abc ended (http://server: connection refused). `graphids sync` sends"
+    assert (line in caplog.text) == is_ours

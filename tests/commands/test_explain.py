@@ -1,4 +1,4 @@
-"""A window of a capture file in, a picture and figures out: `graphids explain` and the rows of `graphids predict`."""
+"""A window of a capture file in, a picture and numbers out: `graphids explain` and the rows of `graphids predict`."""
 
 import json
 import shutil
@@ -45,7 +45,7 @@ def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For tests that look at figures: a picture takes a second."""
+    """For tests that look at the numbers: a picture takes a second."""
     monkeypatch.setattr("graphids.commands.explain.draw_window", lambda *_: None)
     monkeypatch.setattr("graphids.commands.explain.png", lambda _: PNG)
 
@@ -125,20 +125,20 @@ def test_the_text_has_a_line_for_each_id_and_says_what_its_removal_does(
     frames.arbitration_id[:], frames.is_extended[:] = [0x1A4, 0x555, 0x1A4, 0x1A4], False
     (tmp_path / "drive.log").write_bytes(candump_text(frames))
     explain_capture(classifier, tmp_path / "drive.log", 0, as_json=True)
-    figures = json.loads(capsys.readouterr().out)
+    shown = json.loads(capsys.readouterr().out)
 
     explain_capture(classifier, tmp_path / "drive.log", 0)
 
     lines = capsys.readouterr().out.splitlines()
-    unknown = next(i for i in figures["ids"] if i["arbitration_id"] == "555")
+    unknown = next(i for i in shown["ids"] if i["arbitration_id"] == "555")
     (row,) = (line.split() for line in lines if line.startswith("555*") and len(line.split()) == 5)
     assert row[1:] == [
         "1",
         f"{unknown['relevance']:.3f}",
         f"{unknown['score_without']:.4f}",
-        f"{unknown['margin_without'] - figures['margin']:+.2f}",
+        f"{unknown['margin_without'] - shown['margin']:+.2f}",
     ]
-    together = figures["margin_without_unknown"] - figures["margin"]
+    together = shown["margin_without_unknown"] - shown["margin"]
     assert (
         "2 IDs in the window, 1 of them (*) unknown to the model: without all of their frames the log-odds change by "
         f"{together:+.2f}" in lines
@@ -153,7 +153,7 @@ def test_the_text_has_a_line_for_each_id_and_says_what_its_removal_does(
         (99, None, DataError, r"drive\.log: there is no window 99\. It has 28 windows, numbered from 0 to 27"),
         (-1, None, DataError, r"drive\.log: window is -1, expected at least 0"),
         (0, "drive.svg", DataError, r"drive\.svg: the picture is a PNG; name a file that ends in \.png"),
-        (0, "nowhere/a.png", DataError, r"a\.png: no such folder as nowhere; make it"),
+        (0, "nowhere/a.png", DataError, r"a\.png: the folder nowhere does not exist; create it"),
         (0, "drive.log", DataError, "is the capture itself, which the output would replace"),
     ],
 )
@@ -212,10 +212,10 @@ def test_a_capture_that_is_not_there_is_named_before_a_model_is_looked_for(
 
     assert exit_.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert f"nothing lies at {tmp_path / 'nope.log'}; expected one capture file" in line
+    assert f"but {tmp_path / 'nope.log'} does not exist; expected one capture file" in line
 
 
-def test_a_model_that_is_not_there_is_reported_with_the_mlflow_that_was_asked(
+def test_a_model_that_is_not_there_is_reported_with_the_mlflow_that_was_queried(
     capture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -227,4 +227,4 @@ def test_a_model_that_is_not_there_is_reported_with_the_mlflow_that_was_asked(
 
     line = capsys.readouterr().err.splitlines()[-1]
     assert "Logged model with ID 'm-0' not found" in line
-    assert f"Asked was MLflow at sqlite:///{tmp_path}/elsewhere.db; MLFLOW_TRACKING_URI names another." in line
+    assert f"Queried MLflow at sqlite:///{tmp_path}/elsewhere.db; set MLFLOW_TRACKING_URI to query another." in line

@@ -48,7 +48,7 @@ def run_in_a_shell(script: str, capture: Path, tmp_path: Path) -> "subprocess.Co
         f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
         "from pathlib import Path\n"
         "from graphids.commands.predict import predict\n"
-        "from tiny_model import tiny_classifier\n"
+        "from support.tiny_model import tiny_classifier\n"
         f"predict(tiny_classifier(), Path({str(capture)!r}), output=None, output_format='jsonl', alerts_only=False,"
         " threshold=None)\n"
     )
@@ -203,9 +203,9 @@ def test_output_that_cannot_be_written_is_refused_before_anything_is_scored(
 
     with pytest.raises(DataError, match="is a folder; name the file to write"):
         predict(classifier, capture, **{**DEFAULTS, "output": tmp_path})
-    with pytest.raises(DataError, match=r"drive.log: is the capture itself, which the output would replace"):
+    with pytest.raises(DataError, match=r"drive.log is the capture itself, which the output would replace"):
         predict(classifier, capture, **{**DEFAULTS, "output": capture})
-    with pytest.raises(FileNotFoundError, match=r"alerts.jsonl: no such folder as .*nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"alerts.jsonl: the folder .*nowhere does not exist; create it"):
         predict(classifier, capture, **{**DEFAULTS, "output": tmp_path / "nowhere" / "alerts.jsonl"})
     assert capture.read_bytes() == before
 
@@ -256,13 +256,15 @@ def test_output_that_a_full_disk_stops_is_named_and_not_left_behind(
     assert [path.name for path in tmp_path.iterdir()] == ["drive.log"]
 
 
-def test_a_folder_is_no_capture(classifier: WindowClassifier, tmp_path: Path) -> None:
+def test_a_folder_is_not_a_capture(classifier: WindowClassifier, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is a folder; name one capture file"):
         predict(classifier, tmp_path, **DEFAULTS)
 
 
 @pytest.mark.parametrize("threshold", [-0.1, float("nan"), float("inf")])
-def test_a_threshold_that_is_no_score_is_refused(classifier: WindowClassifier, capture: Path, threshold: float) -> None:
+def test_a_threshold_that_cannot_be_a_score_is_refused(
+    classifier: WindowClassifier, capture: Path, threshold: float
+) -> None:
     with pytest.raises(DataError, match=f"threshold is {threshold}, expected a finite number >= 0"):
         predict(classifier, capture, **{**DEFAULTS, "threshold": threshold})
 

@@ -12,9 +12,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import TQDMProgressBar
 
-from graphids._fs import atomic_save, sidecar_path
 from graphids.commands import publication
-from graphids.commands.resume import find_checkpoint
 from graphids.core.callbacks import Sha256ModelCheckpoint, TauNormCallback
 from graphids.core.data.datamodule import CANDataModule
 from graphids.core.models.detector import Detector
@@ -105,7 +103,7 @@ def test_a_resumed_run_ends_as_the_one_that_was_not_interrupted(
     run_id, code = runs.train(interruption)
     assert code == expected_code, runs.log()
     assert (f"graphids resume {run_id}" in runs.log()) == (code > 0)
-    if code == 143:
+    if code == 143 or point.startswith("Ctrl-C"):
         assert runs.ask(lambda client: client.get_run(run_id).info.status) == "KILLED"
 
     assert runs.resume(run_id) == 0, runs.log()
@@ -124,9 +122,9 @@ def test_a_run_may_be_interrupted_again_and_again(runs: TinyRuns, uninterrupted:
     assert runs.result(run_id) == uninterrupted
 
 
-def test_a_run_that_had_stopped_early_does_not_train_on(tmp_path: Path) -> None:
+def test_a_run_that_had_stopped_early_does_not_train_on(runs: TinyRuns) -> None:
     # Weights hardly move, so no epoch is better than the first, and the third is not trained.
-    runs = TinyRuns(tmp_path, max_epochs=6, patience=1, lr=1e-9)
+    runs = TinyRuns(runs.folder, max_epochs=6, patience=1, lr=1e-9)
     run_id, code = runs.train(Interruption(publication, "assess", 0, SIGKILL))
     assert code == -9
 
@@ -135,18 +133,18 @@ def test_a_run_that_had_stopped_early_does_not_train_on(tmp_path: Path) -> None:
     assert [step for step, _ in runs.result(run_id).metrics["train/loss"]] == [0, 1]
 
 
-def test_a_run_is_resumed_in_the_folder_that_it_was_moved_to(tmp_path: Path) -> None:
-    runs = TinyRuns(tmp_path)
+def test_a_run_is_resumed_in_the_folder_that_it_was_moved_to(runs: TinyRuns) -> None:
+    here, elsewhere = runs.folder / "graphids_runs", runs.folder / "elsewhere"
     run_id, _ = runs.train(at_step(MID_EPOCH, SIGTERM))
-    (tmp_path / "elsewhere").mkdir()
-    shutil.move(tmp_path / "graphids_runs" / run_id, tmp_path / "elsewhere" / run_id)
+    elsewhere.mkdir()
+    shutil.move(here / run_id, elsewhere / run_id)
 
     assert runs.resume(run_id, words=("--folder", f"elsewhere/{run_id}")) == 0, runs.log()
-    shutil.move(tmp_path / "elsewhere" / run_id, tmp_path / "graphids_runs" / run_id)
+    shutil.move(elsewhere / run_id, here / run_id)
 
     last = torch.load(runs.checkpoints(run_id) / "last.ckpt", weights_only=True)
     paths = [state["best_model_path"] for state in last["callbacks"].values() if "best_model_path" in state]
-    assert [Path(path).parent for path in paths] == [tmp_path / "elsewhere" / run_id / "checkpoints"]
+    assert [Path(path).parent for path in paths] == [elsewhere / run_id / "checkpoints"]
     assert [step for step, _ in runs.ask(lambda client: _points(client, run_id, "train/loss"))] == [0, 1, 2]
 
 
@@ -177,7 +175,7 @@ def test_what_cannot_be_resumed_is_refused_with_the_reason(runs: TinyRuns, tmp_p
 
     run_id, _ = runs.train(at_step(3, SIGTERM))
     assert runs.resume(run_id, words=("--folder", str(tmp_path))) == 2
-    assert f"expected an existing folder that is named by the run's id, {run_id}" in runs.log()
+    assert f"expected an existing folder named after the run's id, {run_id}" in runs.log()
 
     config = runs.checkpoints(run_id).parent / "config.json"
     with config.with_name(".lock").open("w") as lock:
@@ -256,61 +254,3 @@ def test_the_run_that_mlflow_makes_around_a_resume_says_what_it_resumed(runs: Ti
     assert tags["graphids.resumed_run"] == run_id
     assert metrics == {}
     assert "graphids.error" not in runs.ask(lambda client: client.get_run(run_id).data.tags)
-
-
-def checkpoint(step: int, **extra: Any) -> dict[str, Any]:
-    """As much of one as tells how far it is."""
-    loops = {"fit_loop": {"epoch_progress": {"current": {"processed": step // 10}}}}
-    return {"global_step": step, "loops": loops, "optimizer_states": [], "state_dict": {}, **extra}
-
-
-def test_the_checkpoint_that_is_furthest_and_whole_is_resumed_from(tmp_path: Path) -> None:
-    for name, step in (("a", 30), ("b", 20), ("c", 10)):
-        atomic_save(checkpoint(step), tmp_path / f"{name}.ckpt")
-    assert find_checkpoint(tmp_path) == tmp_path / "a.ckpt"
-
-    with (tmp_path / "a.ckpt").open("r+b") as file:
-        file.truncate(100)
-    with pytest.warns(UserWarning, match=r"a\.ckpt is passed over: .*expected sha256"):
-        assert find_checkpoint(tmp_path) == tmp_path / "b.ckpt"
-
-    atomic_save(checkpoint(20) | {"extra": Path("code")}, tmp_path / "b.ckpt")
-    with pytest.warns(UserWarning, match=r"b\.ckpt is passed over: .*do not load with weights_only"):
-        assert find_checkpoint(tmp_path) == tmp_path / "c.ckpt"
-
-    atomic_save(checkpoint(20) | {"global_step": "20"}, tmp_path / "b.ckpt")
-    with pytest.warns(UserWarning, match=r"b\.ckpt is passed over: its progress is '20' steps"):
-        assert find_checkpoint(tmp_path) == tmp_path / "c.ckpt"
-
-    sidecar_path(tmp_path / "b.ckpt").unlink()
-    with pytest.warns(UserWarning, match=r"b\.ckpt is passed over: .*expected its digest"):
-        assert find_checkpoint(tmp_path) == tmp_path / "c.ckpt"
-
-
-def test_weights_without_a_trainers_state_are_passed_over(tmp_path: Path) -> None:
-    atomic_save({"state_dict": {}}, tmp_path / "weights.ckpt")
-
-    with pytest.warns(UserWarning, match="it lacks 'loops', expected a checkpoint of a whole trainer"):
-        assert find_checkpoint(tmp_path) is None
-
-
-def test_a_raw_head_comes_before_a_tau_normalized_one_and_last_before_best(tmp_path: Path) -> None:
-    record = {"tau": 0.5, "key": "gat.fc_layers.3.weight", "raw_head": torch.ones(2, 2)}
-    atomic_save(checkpoint(10, graphids_tau_norm=record), tmp_path / "last.ckpt")
-    atomic_save(checkpoint(10), tmp_path / "best.ckpt")
-    assert find_checkpoint(tmp_path) == tmp_path / "best.ckpt"
-
-    atomic_save(checkpoint(10), tmp_path / "last.ckpt")
-    assert find_checkpoint(tmp_path) == tmp_path / "last.ckpt"
-
-
-def test_what_a_kill_left_of_a_save_is_settled_and_no_corruption(tmp_path: Path) -> None:
-    digest = atomic_save(checkpoint(10), tmp_path / "last.ckpt")
-    sidecar_path(tmp_path / "last.ckpt").write_text(f"{digest}  last.ckpt\n# {'0' * 64}\n")
-
-    assert find_checkpoint(tmp_path) == tmp_path / "last.ckpt"
-    assert sidecar_path(tmp_path / "last.ckpt").read_text() == f"{digest}  last.ckpt\n"
-
-
-def test_a_folder_that_is_not_there_holds_no_checkpoint(tmp_path: Path) -> None:
-    assert find_checkpoint(tmp_path / "checkpoints") is None

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -22,7 +21,8 @@ from mlflow.tracking import MlflowClient
 from graphids.assessment.tau_study import CRITERION, METRICS
 from graphids.commands import child_runs, sweep
 from graphids.commands.cli import main
-from graphids.commands.resume import FOLDER_TAG, interrupted_run, run_folder
+from graphids.commands.interrupted_run import interrupted_run
+from graphids.commands.run_folder import FOLDER_TAG, run_folder
 from graphids.commands.sweep import SweepPlan
 from graphids.options import OptionError
 from graphids.outbox import durable_queue
@@ -37,9 +37,10 @@ SEEDS, TAUS = (0, 1), ("0.5", "0")
 Planted = Mapping[int, Callable[[str], int]]
 
 
-def command(words: Sequence[str]) -> tuple[str, str]:
-    """Which command a child was, and its tau."""
-    return words[0], next((word.removeprefix("--tau=") for word in words if word.startswith("--tau=")), "")
+def command(arguments: Sequence[str]) -> tuple[str, str]:
+    """The command of a child, and its tau."""
+    taus = (argument.removeprefix("--tau=") for argument in arguments if argument.startswith("--tau="))
+    return arguments[0], next(taus, "")
 
 
 @dataclass
@@ -67,7 +68,7 @@ class Sweeps:
             return self._parent(self._sweep(SEEDS, TAUS), launch)
 
     def resume(self, run_id: str) -> int:
-        """Exit code of going on, with children that are played."""
+        """Exit code of resuming, with children that are played."""
 
         def work(launch: child_runs.Launch) -> None:
             sweep.resume_sweep(interrupted_run(run_id), launch=launch)
@@ -128,12 +129,12 @@ class Sweeps:
 
 
 def finish(run_id: str) -> int:
-    """A child that comes to its end."""
+    """A child that finishes."""
     client = MlflowClient()
     run = client.get_run(run_id)
     tau, seed = run.data.tags[sweep.TAU_TAG], run.data.tags[sweep.SEED_TAG]
-    for figure in METRICS:
-        client.log_metric(run_id, figure, (float(tau) + int(seed)) / 4)
+    for metric in METRICS:
+        client.log_metric(run_id, metric, (float(tau) + int(seed)) / 4)
     client.set_terminated(run_id)
     return 0
 
@@ -150,7 +151,7 @@ def fail_in_training(run_id: str) -> int:
 
 
 def leave_unsent(run_id: str) -> int:
-    """A child that is done while MLflow is away."""
+    """A child that is done while MLflow is unreachable."""
     folder = Path("graphids_runs") / run_id / "outbox"
     with mock.patch.object(durable_queue, "deliver", side_effect=UnreachableError("planted")):
         queue = DurableQueue(folder, {"run_id": run_id, "tracking_uri": mlflow.get_tracking_uri()}, patience_s=0.1)
@@ -182,7 +183,7 @@ def _all_runs(client: MlflowClient) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Sweeps:
-    """Two real trainings under three taus each."""
+    """Two real trainings under two taus each."""
     sweeps = Sweeps(TinyRuns(tmp_path_factory.mktemp("swept")))
     code = sweeps.sweep_in_earnest()
     assert code == 0, sweeps.said
@@ -202,13 +203,13 @@ def test_each_seed_is_trained_once_and_each_tau_is_a_child_with_a_model_of_its_o
     assert children["0", 0]["tags"]["graphids.retau_of"] == children["0.5", 0]["id"]
 
 
-def test_the_parent_has_mean_and_deviation_of_its_childrens_figures(swept: Sweeps) -> None:
+def test_the_parent_has_mean_and_deviation_of_its_childrens_metrics(swept: Sweeps) -> None:
     parent, children = swept.parent(), swept.children()
 
     for tau in TAUS:
-        for figure in METRICS:
-            first, second = (children[tau, seed]["metrics"][figure] for seed in SEEDS)
-            prefix = f"tau_{tau}/{figure}"
+        for metric in METRICS:
+            first, second = (children[tau, seed]["metrics"][metric] for seed in SEEDS)
+            prefix = f"tau_{tau}/{metric}"
             assert parent["metrics"][f"{prefix}/mean"] == pytest.approx((first + second) / 2)
             assert parent["metrics"][f"{prefix}/std"] == pytest.approx(abs(first - second) / 2**0.5)
             assert parent["metrics"][f"{prefix}/n"] == 2
@@ -227,28 +228,19 @@ def test_the_parent_says_what_it_is_and_what_came_out(swept: Sweeps) -> None:
     assert {"config.json", "images", "summary.txt", "tau_study.json"} <= set(parent["artifacts"])
 
 
-def test_a_finished_sweep_is_not_gone_on_with(swept: Sweeps) -> None:
+def test_a_finished_sweep_is_not_resumed(swept: Sweeps) -> None:
     run_id = swept.parent()["id"]
 
     assert swept.runs.resume(run_id) == 2
     assert f"run {run_id} is FINISHED" in swept.runs.log()
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sqlite store with its tables: MLflow takes seconds to make them."""
-    runs = TinyRuns(tmp_path_factory.mktemp("store"))
-    assert runs.ask(_all_runs) == []
-    return runs.folder / "mlflow.db"
-
-
 @pytest.fixture
-def sweeps(tmp_path: Path, empty_store: Path) -> Sweeps:
-    shutil.copy(empty_store, tmp_path)
+def sweeps(tmp_path: Path) -> Sweeps:
     return Sweeps(TinyRuns(tmp_path))
 
 
-def test_a_child_that_fails_ends_no_other_and_its_figures_are_not_counted(sweeps: Sweeps) -> None:
+def test_a_child_that_fails_stops_no_other_and_its_metrics_are_not_counted(sweeps: Sweeps) -> None:
     assert sweeps.sweep(SEEDS, ("0.5", "1"), planted={0: fail}) == 1
 
     assert [command(words) for words in sweeps.commands] == [("train", "0.5"), ("train", "0.5"), ("retau", "1")]
@@ -260,13 +252,13 @@ def test_a_child_that_fails_ends_no_other_and_its_figures_are_not_counted(sweeps
     for sentence in (
         "2 of 4 runs have metrics",
         f"seed 0, tau 0.5, run {children['0.5', 0]['id']}: it failed with exit code 1",
-        "seed 0, tau 1: not made, there is no model to make them from",
+        "seed 0, tau 1: not run, there is no model to derive them from",
         f"graphids resume {parent['id']}",
     ):
         assert sentence in parent["tags"]["mlflow.note.content"]
 
 
-def test_a_sweep_that_goes_on_makes_what_is_missing_as_the_same_runs(sweeps: Sweeps) -> None:
+def test_a_resumed_sweep_makes_what_is_missing_as_the_same_runs(sweeps: Sweeps) -> None:
     sweeps.sweep(SEEDS, ("0.5", "1"), planted={0: fail})
     before = sweeps.children()
 
@@ -281,7 +273,7 @@ def test_a_sweep_that_goes_on_makes_what_is_missing_as_the_same_runs(sweeps: Swe
     assert "missing:" not in parent["tags"]["mlflow.note.content"]
 
 
-def test_a_sweep_without_a_figure_has_no_picture(sweeps: Sweeps) -> None:
+def test_a_sweep_without_metrics_has_no_picture(sweeps: Sweeps) -> None:
     assert sweeps.sweep((0,), ("0.5",), planted={0: fail}) == 1
 
     assert "images" not in sweeps.parent()["artifacts"]
@@ -295,7 +287,7 @@ def test_a_training_that_had_begun_is_resumed_not_trained_anew(sweeps: Sweeps) -
     assert sweeps.commands == [["resume", sweeps.children()["0.5", 0]["id"]]]
 
 
-def test_a_sweep_that_is_terminated_is_killed_with_its_child_and_says_how_to_go_on(sweeps: Sweeps) -> None:
+def test_a_sweep_that_is_terminated_is_killed_with_its_child_and_says_how_to_resume(sweeps: Sweeps) -> None:
     assert sweeps.sweep((0,), ("0.5", "0", "1"), planted={1: terminate_the_parent}) == 143
 
     parent, children = sweeps.parent(), sweeps.children()
@@ -313,7 +305,7 @@ def test_what_mlflow_does_not_have_yet_is_told_apart_from_what_failed(sweeps: Sw
     assert sweeps.sweep((0, 1), ("0.5", "1"), planted={0: leave_unsent}) == 75
 
     assert "MLflow does not have all of it yet" in sweeps.said
-    assert "seed 0, tau 1: not made, MLflow has to have its model first" in sweeps.said
+    assert "seed 0, tau 1: not run, MLflow needs its model first" in sweeps.said
 
     assert sweeps.resume(sweeps.parent()["id"]) == 0, sweeps.said
 
@@ -329,7 +321,7 @@ def test_a_second_sweep_is_not_confused_by_the_first(sweeps: Sweeps) -> None:
     assert len({run["tags"].get("mlflow.parentRunId") for run in sweeps.all()}) == 3  # none, and two parents
 
 
-def test_a_configuration_that_cannot_be_is_refused_before_there_is_a_run(sweeps: Sweeps) -> None:
+def test_an_invalid_configuration_is_refused_before_there_is_a_run(sweeps: Sweeps) -> None:
     code = sweeps.runs._fork(lambda: main(["sweep", "--model.hiden=8"]), ())
 
     assert code == 2
@@ -340,8 +332,8 @@ def test_a_configuration_that_cannot_be_is_refused_before_there_is_a_run(sweeps:
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["--seeds", "0,0"], "--seeds: given '0,0', which has 0 more than once"),
-        (["--taus", "0.5,0.50"], "--taus: given '0.5,0.50', which has 0.5 more than once"),
+        (["--seeds", "0,0"], "--seeds: given '0,0', which contains 0 more than once"),
+        (["--taus", "0.5,0.50"], "--taus: given '0.5,0.50', which contains 0.5 more than once"),
         (["--taus", "0,half"], "--taus=0,half: given 'half'; allowed is"),
         (["--seeds", ""], "--seeds=: given ''; allowed is"),
         (["--tau", "0.5"], "did you mean --taus?"),
@@ -388,7 +380,7 @@ def test_a_child_is_this_interpreters_graphids_and_its_exit_code_is_returned(sta
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_an_interrupted_parent_goes_on_ending_once_its_child_has_ended(stand_in: Path, number: signal.Signals) -> None:
+def test_an_interrupted_parent_ends_after_its_child(stand_in: Path, number: signal.Signals) -> None:
     def raise_interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -409,7 +401,7 @@ def test_an_interrupted_parent_goes_on_ending_once_its_child_has_ended(stand_in:
     assert (stand_in / "ended").read_text() == "properly"
 
 
-def test_a_sweep_that_was_killed_is_not_gone_on_with_while_its_child_is_at_work(stand_in: Path) -> None:
+def test_a_sweep_that_was_killed_is_not_resumed_while_its_child_is_at_work(stand_in: Path) -> None:
     config = {"trainer": {"default_root_dir": str(stand_in)}}
     parent = os.fork()
     if parent == 0:

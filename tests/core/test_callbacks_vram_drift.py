@@ -13,7 +13,8 @@ import lightning.pytorch as pl
 import pytest
 import torch
 
-from graphids.commands.config import render_config, wire
+from graphids.commands.config import render_config
+from graphids.commands.wiring import wire
 from graphids.core.callbacks import NOT_WATCHED_TAGS, VRAMDriftCallback
 from graphids.core.callbacks.gpu_memory import MIB
 from graphids.core.models.detector import Detector

@@ -12,10 +12,10 @@ from lightning.pytorch import Trainer
 
 from faults.subjects import batches, new_detector, quiet, quiet_trainer
 from graphids._fs import IntegrityError
-from graphids.commands.cli import EXIT_NOT_VERIFIED
 from graphids.commands.cli import main as graphids
 from graphids.core.callbacks import DigestCheckpointIO, Sha256ModelCheckpoint
 from graphids.core.models.detector import Detector
+from graphids.exit_codes import EXIT_NOT_VERIFIED
 
 # Building a network takes a third of a resume. One whose resume was refused can be used again: the next resume that
 # succeeds replaces every weight.

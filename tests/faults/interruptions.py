@@ -13,9 +13,8 @@ import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
 
 from faults.crew import Shard
 from faults.table import Tally, Wrong
+from graphids.exit_codes import EXIT_TERMINATED
 from support.resumed_run import PARAMETERS, Result, TinyRuns, at_step, send
-
-EXIT_SIGTERM = 128 + SIGTERM
 
 
 def interruptions(shard: Shard) -> Tally:
@@ -32,7 +31,7 @@ def interruptions(shard: Shard) -> Tally:
         step = (shard.seed + shard.number * shard.cases + case) % steps
         run_id, code = runs.train(at_step(step, send(SIGTERM)))
         wrong, why = _resumed(runs, run_id, truth)
-        tally.add(hit=code == EXIT_SIGTERM, wrong=wrong, example=f"SIGTERM in step {step}: {why}")
+        tally.add(hit=code == EXIT_TERMINATED, wrong=wrong, example=f"SIGTERM in step {step}: {why}")
     return tally
 
 

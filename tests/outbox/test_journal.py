@@ -82,7 +82,7 @@ def test_a_full_disk_is_named_and_leaves_no_part_of_an_entry(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, call, full)
-        with pytest.raises(OSError, match=f"No space left on device: '{path}'"):
+        with pytest.raises(OSError, match=rf"No space left on device \(appending to it\): '{path}'"):
             journal.append({"n": 4})
 
     assert path.read_bytes() == before

@@ -15,7 +15,8 @@ from unittest import mock
 import pytest
 from mlflow import MlflowClient
 
-from graphids.outbox.outbox import EXIT_NOT_SENT, Outbox
+from graphids.exit_codes import EXIT_NOT_SENT
+from graphids.outbox.outbox import Outbox
 from graphids.report import pictures as report
 from mlflow_graphids import load_model
 from support.resumed_run import Act, Interruption, TinyRuns, at_step
@@ -59,15 +60,23 @@ def comparable(runs: TinyRuns, run_id: str) -> dict[str, Any]:
     return found
 
 
-def assert_an_outage_costs_nothing(
-    runs: TinyRuns, when: Callable[[Act], Interruption], begin: Callable[[], object], end: Callable[[], object]
-) -> None:
-    first, code = runs.train()
+def undisturbed_training(runs: TinyRuns) -> dict[str, Any]:
+    """The oracle."""
+    run_id, code = runs.train()
     assert code == 0, runs.log()
-    undisturbed = comparable(runs, first)
+    undisturbed = comparable(runs, run_id)
     assert undisturbed["status"] == "FINISHED"
     assert undisturbed["loads"][0]
+    return undisturbed
 
+
+def assert_an_outage_costs_nothing(
+    runs: TinyRuns,
+    undisturbed: dict[str, Any],
+    when: Callable[[Act], Interruption],
+    begin: Callable[[], object],
+    end: Callable[[], object],
+) -> None:
     with stall_written_to(runs.folder / "stall_s"):
         run_id, code = runs.train(when(begin))
 
@@ -89,20 +98,37 @@ def between_two_pictures(act: Act) -> Interruption:
     return Interruption(report, "log_picture", 3, act)
 
 
-@pytest.mark.parametrize("when", [in_mid_training, between_two_pictures])
-def test_a_server_that_is_killed(tmp_path: Path, when: Callable[[Act], Interruption]) -> None:
-    server = TrackingServer(tmp_path).start()
-    runs = TinyRuns(tmp_path, server.uri)
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrackingServer]:
+    server = TrackingServer(tmp_path_factory.mktemp("server")).start()
+    yield server
+    server.kill()
 
+
+@pytest.fixture(scope="module")
+def served_runs(server: TrackingServer) -> TinyRuns:
+    runs = TinyRuns(server.folder, server.uri)
+    runs.ask(lambda client: len(client.search_experiments()))  # the first request has the server open its store
+    return runs
+
+
+@pytest.fixture(scope="module")
+def undisturbed(served_runs: TinyRuns) -> dict[str, Any]:
+    return undisturbed_training(served_runs)
+
+
+@pytest.mark.parametrize("when", [in_mid_training, between_two_pictures])
+def test_a_server_that_is_killed(
+    server: TrackingServer,
+    served_runs: TinyRuns,
+    undisturbed: dict[str, Any],
+    when: Callable[[Act], Interruption],
+) -> None:
     def start_again() -> None:
         server.kill()
         server.start()
 
-    try:
-        runs.ask(lambda client: len(client.search_experiments()))  # the first request has the server make its tables
-        assert_an_outage_costs_nothing(runs, when, server.kill_from_a_fork, start_again)
-    finally:
-        server.kill()
+    assert_an_outage_costs_nothing(served_runs, undisturbed, when, server.kill_from_a_fork, start_again)
 
 
 def test_a_sqlite_store_that_is_locked_in_mid_training(tmp_path: Path) -> None:
@@ -112,4 +138,5 @@ def test_a_sqlite_store_that_is_locked_in_mid_training(tmp_path: Path) -> None:
         others.append(sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None))
         others[0].execute("BEGIN EXCLUSIVE")
 
-    assert_an_outage_costs_nothing(TinyRuns(tmp_path), in_mid_training, lock, lambda: None)
+    runs = TinyRuns(tmp_path)
+    assert_an_outage_costs_nothing(runs, undisturbed_training(runs), in_mid_training, lock, lambda: None)

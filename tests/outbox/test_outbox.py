@@ -32,6 +32,7 @@ from graphids.outbox.durable_queue import DurableQueue, QueueBusyError
 from graphids.outbox.outbox import Outbox
 from graphids.plots.style import new_figure, png
 from mlflow_graphids import load_model, save_model
+from support.stores import empty_store
 from support.tiny_model import tiny_classifier
 from support.tracking_server import FaultyProxy, TrackingServer, content
 
@@ -54,9 +55,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrackingServer]
 
 @pytest.fixture(scope="module")
 def sqlite_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A store made once: creating its schema takes seconds."""
     folder = tmp_path_factory.mktemp("store")
-    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    uri = empty_store(folder)
     MlflowClient(uri).create_experiment("test", artifact_location=(folder / "artifacts").as_uri())
     return uri
 
@@ -80,6 +80,14 @@ class Training:
 
     def __init__(self, classifier: WindowClassifier) -> None:
         self._classifier = classifier
+        self._undisturbed: dict[str, dict[str, Any]] = {}
+
+    def undisturbed(self) -> dict[str, Any]:
+        """What the selected store has of a run that nothing disturbs."""
+        uri = mlflow.get_tracking_uri()
+        if uri not in self._undisturbed:
+            self._undisturbed[uri] = content(MlflowClient(uri), self.run())
+        return self._undisturbed[uri]
 
     def run(self, *, after_epoch: Callable[[int], object] = lambda _: None) -> str:
         """Run id; `after_epoch` is called with the epoch that has just been logged."""
@@ -110,7 +118,7 @@ def training(classifier: WindowClassifier) -> Training:
 
 
 def wait_for_senders() -> None:
-    """A process that ends takes its thread and its lock along; this one goes on."""
+    """A process that ends takes its thread and its lock along; this one lives on."""
     for thread in threading.enumerate():
         if thread.name == sender.THREAD_NAME:
             thread.join(20)
@@ -218,7 +226,7 @@ def test_a_server_that_fails_in_mid_training_and_comes_back_costs_nothing(
     select: Callable[[str], None], server: TrackingServer, training: Training, fault: str
 ) -> None:
     select(server.uri)
-    undisturbed = content(MlflowClient(server.uri), training.run())
+    undisturbed = training.undisturbed()
     proxy = FaultyProxy(server.port)
     select(proxy.uri)
     began = time.monotonic()
@@ -246,7 +254,7 @@ def test_a_server_that_stays_away_leaves_all_in_a_folder_that_sync_sends(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     select(server.uri)
-    undisturbed = content(MlflowClient(server.uri), training.run())
+    undisturbed = training.undisturbed()
     proxy = FaultyProxy(server.port)
     select(proxy.uri)
 
@@ -257,8 +265,8 @@ def test_a_server_that_stays_away_leaves_all_in_a_folder_that_sync_sends(
     run_id = outbox.parent.name
     assert left.value.code == 75
     said = capsys.readouterr().err
-    assert "graphids: MLflow is away (" in said
-    assert f"the model among them, lie in {outbox}. To send them: graphids sync {outbox}" in said
+    assert "graphids: MLflow is unreachable (" in said
+    assert f"the model among them, are kept in {outbox}. To send them: graphids sync {outbox}" in said
     wait_for_senders()
     assert sync() == 75
     wait_for_senders()
@@ -275,7 +283,7 @@ def test_a_server_that_is_killed_and_started_again_gets_the_rest(
     select: Callable[[str], None], server: TrackingServer, training: Training
 ) -> None:
     select(server.uri)
-    undisturbed = content(MlflowClient(server.uri), training.run())
+    undisturbed = training.undisturbed()
 
     with pytest.raises(NotSentError):
         training.run(after_epoch=lambda epoch: server.kill() if epoch == 1 else None)
@@ -291,7 +299,7 @@ def test_a_locked_sqlite_store_holds_the_training_for_no_longer_than_its_patienc
     select: Callable[[str], None], sqlite_uri: str, training: Training
 ) -> None:
     select(sqlite_uri)
-    undisturbed = content(MlflowClient(sqlite_uri), training.run())
+    undisturbed = training.undisturbed()
     taken, given_back = threading.Event(), threading.Event()
 
     def lock() -> None:
@@ -402,7 +410,7 @@ def test_two_processes_do_not_send_from_one_outbox(
     select(sqlite_uri)
     with tracked_run() as outbox:
         (folder,) = tmp_path.glob("graphids_runs/*/outbox")
-        with pytest.raises(QueueBusyError, match=f"{folder}: another process is sending what lies there"):
+        with pytest.raises(QueueBusyError, match=f"{folder}: another process is sending its entries"):
             DurableQueue(folder)
         program = "import sys; from graphids.commands.cli import main; main(['sync', sys.argv[1]])"
         other = subprocess.run([sys.executable, "-c", program, str(folder)], capture_output=True, text=True)

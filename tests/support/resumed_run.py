@@ -23,12 +23,16 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils import requirements_utils
 
 from graphids._fs import atomic_load, digest_bytes
+from graphids.commands import sweep
 from graphids.commands import train as entry_points
 from graphids.commands.cli import main
 from graphids.commands.config import render_config
 from graphids.core.data.datamodule import CANDataModule
 from graphids.core.models.detector import Detector
 from graphids.options import OPTIONS
+from graphids.report import pictures
+from support.sketches import sketch
+from support.stores import empty_store
 from support.tracking_server import shown
 
 PARAMETERS = {"max_epochs": 3, "batch_size": 64, "accelerator": "cpu"}
@@ -87,7 +91,7 @@ class Result:
         params: Of the run.
         models: `graphids.digest` of each LoggedModel of the run, and what its page shows.
         tags: Of the run, its name and the words above its page among them; without its id.
-        artifacts: sha256 of each file, but for what once went wrong and the configuration: a run that goes on has its
+        artifacts: sha256 of each file, but for what once went wrong and the configuration: a resumed run has its
             folder in it as an absolute path.
     """
 
@@ -104,15 +108,21 @@ class TinyRuns:
     """Runs of a few steps in a store and a folder of their own.
 
     Args:
-        folder: Empty; store, artifacts and checkpoints go there.
+        folder: Store, artifacts and checkpoints go there; a store that is there is used.
         tracking_uri: None stands for a sqlite store in the folder.
-        parameters: Of the project, beside `PARAMETERS`.
+        drawn: Whether the pictures are drawn; else they are sketches, which takes half the time.
+        parameters: Of the project, in addition to `PARAMETERS`.
     """
 
-    def __init__(self, folder: Path, tracking_uri: str | None = None, **parameters: Any) -> None:
+    def __init__(
+        self, folder: Path, tracking_uri: str | None = None, *, drawn: bool = False, **parameters: Any
+    ) -> None:
         requirements_utils._init_packages_to_modules_map()  # a second's work that each child would do again
         self.folder = folder
         self.log_name = "log.txt"
+        self.drawn = drawn
+        if tracking_uri is None and not (folder / "mlflow.db").exists():
+            empty_store(folder)
         self.tracking_uri = tracking_uri or f"sqlite:///{folder / 'mlflow.db'}"
         defaults = {option.name: option.default for option in OPTIONS}
         self.config = render_config({**defaults, **PARAMETERS, **parameters})
@@ -197,9 +207,11 @@ class TinyRuns:
         os.environ["MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING"] = "false"
         mlflow.set_tracking_uri(self.tracking_uri)
         try:
-            with ExitStack() as armed:
+            with ExitStack() as patches:
+                for module in () if self.drawn else (pictures, sweep):
+                    patches.enter_context(mock.patch.object(module, "png", sketch))
                 for interruption in interruptions:
-                    armed.enter_context(interruption.armed())
+                    patches.enter_context(interruption.armed())
                 work()
         except SystemExit as error:
             return error.code if isinstance(error.code, int) else int(error.code is not None)

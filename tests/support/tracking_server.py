@@ -18,6 +18,7 @@ import werkzeug.serving
 from mlflow import MlflowClient
 
 from support.ports import free_port
+from support.stores import empty_store
 
 _ANSWER_500 = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
 
@@ -37,6 +38,8 @@ class TrackingServer:
     def start(self) -> "TrackingServer":
         import mlflow.server  # noqa: F401 the child finds it loaded
 
+        if not (self.folder / "mlflow.db").exists():
+            empty_store(self.folder)
         self._process = multiprocessing.get_context("fork").Process(target=self._serve, daemon=True)
         self._process.start()
         for _ in range(1200):

@@ -90,7 +90,7 @@ def train_four(server: TrackingServer, *, overrides: tuple[str, ...] = SIZES, **
     run_ids = {}
     TinyRuns(server.folder, server.uri).ask(lambda client: len(client.search_experiments()))  # it makes its tables
     for tau, status in product(TAUS, _LOST_AFTER):
-        runs = TinyRuns(server.folder, server.uri, tau=tau, **parameters)
+        runs = TinyRuns(server.folder, server.uri, drawn=True, tau=tau, **parameters)
         runs.overrides = overrides
         for callback in runs.config["trainer"]["callbacks"]:
             if callback["class_path"].endswith(".VRAMDriftCallback"):

@@ -20,12 +20,11 @@ import uvicorn
 from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from graphids.options import OptionError
+from graphids.options import SCORING_HOST, SCORING_PORT, OptionError
 from mlflow_graphids.loading import load_model
 from mlflow_graphids.serving.scoring_app import ServerLimits, scoring_app
 from mlflow_graphids.verification.trust import Policy
 
-DEFAULT_PORT = 5001  # MLflow's own server takes 5000
 _MAX_PORT = 65535
 _BACKLOG = 1024
 _SHUTDOWN_S = 10
@@ -34,8 +33,8 @@ _SHUTDOWN_S = 10
 def serve(
     model_uri: str | os.PathLike[str],
     expected_digest: str | None = None,
-    host: str = "127.0.0.1",
-    port: int = DEFAULT_PORT,
+    host: str = SCORING_HOST,
+    port: int = SCORING_PORT,
     policy: Policy | None = None,
     limits: ServerLimits | None = None,
     signature: str | os.PathLike[str] | None = None,

@@ -1,0 +1,68 @@
+"""Locks between processes: on a folder of checkpoints, and on a file that exists to be locked.
+
+They are advisory and end with the process, however it ends. Standard library only.
+"""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+
+from graphids._fs.files import explained
+
+
+@contextlib.contextmanager
+def folder_held(folder: str | os.PathLike[str], *, alone: bool) -> Iterator[bool]:
+    """Hold a folder, alone or shared with others who do not need it alone.
+
+    A filesystem without such locks lets everyone through.
+
+    Args:
+        folder: An existing folder.
+        alone: Do not wait: the value is False if someone else holds the folder. Shared, wait for it: the value is True.
+
+    Raises:
+        OSError: If the folder cannot be opened.
+    """
+    with explained(folder, "locking it"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB if alone else fcntl.LOCK_SH)
+        except BlockingIOError:
+            yield False
+            return
+        except OSError:  # NFS, for one, cannot lock a folder
+            pass
+        yield True
+    finally:
+        # A child forked meanwhile has the descriptor too, and closing only ours would leave it the lock.
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        with explained(folder, "unlocking it"):
+            os.close(descriptor)
+
+
+def try_lock(path: str | os.PathLike[str], *, inherit: bool = False) -> int | None:
+    """Lock a file, which is created if it does not exist, and never removed.
+
+    Args:
+        path: In a folder that exists.
+        inherit: Whether programs that this process starts hold the lock too, until the last of them has ended.
+
+    Returns:
+        Descriptor that holds the lock until it is closed; None if another process holds it.
+
+    Raises:
+        OSError: If the file cannot be opened, or its filesystem has no locks.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException as error:
+        os.close(descriptor)
+        if isinstance(error, BlockingIOError):
+            return None
+        raise
+    os.set_inheritable(descriptor, inherit)
+    return descriptor

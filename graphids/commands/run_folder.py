@@ -1,0 +1,54 @@
+"""The folder of a run: the names of what lies in it, and the lock that keeps it to one process."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from graphids._fs import publish_bytes, try_lock
+from graphids.options import OptionError
+
+CONFIG = "config.json"  # the effective configuration, in the run's folder and among its artifacts
+CHECKPOINTS = "checkpoints"  # Lightning's own name in `trainer.default_root_dir`
+LOCK = ".lock"
+PLAN = "sweep"  # key of a sweep's plan in its config.json, next to what its trainings have in common
+FOLDER_TAG = "graphids.folder"
+DATASET_TAG = "graphids.dataset_digest"
+
+
+@contextmanager
+def run_folder(config: Mapping[str, Any], run_id: str) -> Iterator[Path]:
+    """The run's own folder, locked by this process, with the effective configuration in it.
+
+    Raises:
+        OptionError: If another process is at work on the run.
+    """
+    folder = Path(config["trainer"]["default_root_dir"]).resolve() / run_id
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        publish_bytes(folder / CONFIG, json.dumps(config, indent=2).encode())
+        try:
+            yield folder
+        except BaseException:
+            print(f"graphids: the run can be resumed: graphids resume {run_id}", file=sys.stderr)
+            raise
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a run's folder against other processes.
+
+    Raises:
+        OptionError: If another process holds it.
+    """
+    # Child runs hold it too: a sweep that was killed is at work for as long as one of its children is.
+    descriptor = try_lock(folder / LOCK, inherit=True)
+    if descriptor is None:
+        raise OptionError(f"{folder}: another process is at work on this run; wait for it, or end it.")
+    try:
+        yield
+    finally:
+        os.close(descriptor)

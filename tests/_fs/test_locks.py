@@ -1,0 +1,65 @@
+"""Locks that end with the processes that hold them."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from graphids._fs.locks import folder_held, try_lock
+
+
+def test_a_locked_file_is_locked_until_it_is_closed(tmp_path: Path) -> None:
+    held = try_lock(tmp_path / "lock")
+    assert held is not None
+
+    assert try_lock(tmp_path / "lock") is None
+    os.close(held)
+    again = try_lock(tmp_path / "lock")
+
+    assert again is not None
+    os.close(again)
+
+
+@contextmanager
+def started_program() -> Iterator[None]:
+    """A program that runs meanwhile, with the descriptors that this process lets it inherit."""
+    words = [sys.executable, "-c", "input('begun')"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, close_fds=False) as program:
+        assert program.stdout is not None
+        program.stdout.read(5)  # only then it has closed what it does not inherit
+        yield
+        program.communicate(b"\n")
+
+
+@pytest.mark.parametrize("inherit", [True, False])
+def test_a_program_holds_the_lock_with_its_parent_where_it_inherits_it(tmp_path: Path, inherit: bool) -> None:
+    held = try_lock(tmp_path / "lock", inherit=inherit)
+    assert held is not None
+
+    with started_program():
+        os.close(held)
+        meanwhile = try_lock(tmp_path / "lock")
+        assert (meanwhile is None) == inherit
+
+    afterwards = try_lock(tmp_path / "lock") if inherit else meanwhile
+    assert afterwards is not None
+    os.close(afterwards)
+
+
+def test_a_file_that_cannot_be_opened_is_an_error_and_not_a_lock(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere/lock"):
+        try_lock(tmp_path / "nowhere" / "lock")
+
+
+def test_a_folder_is_held_by_one_alone_or_by_several_together(tmp_path: Path) -> None:
+    with folder_held(tmp_path, alone=False), folder_held(tmp_path, alone=False) as second:
+        assert second
+        with folder_held(tmp_path, alone=True) as alone:
+            assert not alone
+
+    with folder_held(tmp_path, alone=True) as alone:
+        assert alone
