@@ -56,12 +56,20 @@ def sources_of(module: str) -> list[Path]:
         if path is None or name in found or name.split(".")[0] not in packages:
             continue
         found[name] = Path(path)
-        for node in ast.walk(ast.parse(found[name].read_bytes())):
-            if isinstance(node, ast.Import):
-                left += [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                left += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        left += _imported_by(found[name])
     return [path for _, path in sorted(found.items())]
+
+
+@cache
+def _imported_by(path: Path) -> list[str]:
+    """Names that may be modules: what the file imports, and from where."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return names
 
 
 def _cached_loop(parse_line: Callable[..., int], sources: str) -> ParseLines:
