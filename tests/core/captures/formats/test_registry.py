@@ -40,7 +40,9 @@ def missing(module: str) -> list[str]:
 
 @pytest.mark.parametrize("module", text_modules())
 def test_nothing_of_a_text_format_is_missing(module: str) -> None:
-    assert missing(module) == []
+    lacks = missing(module)
+
+    assert not lacks, "\n".join([f"{module} lacks", *lacks])
 
 
 def test_what_is_missing_of_a_format_is_named_with_its_place() -> None:
