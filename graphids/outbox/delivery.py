@@ -76,13 +76,23 @@ def deliver(entry: Entry, destination: Destination) -> None:
     try:
         _DELIVERIES[entry["op"]](entry, destination)
     except MlflowException as error:
-        status: int = error.get_http_status_code()  # type: ignore[no-untyped-call]
-        if status >= 500 or status in _RETRY:
+        if _may_pass(error):
             raise UnreachableError(_reason(error)) from error
         raise
     # A full or missing disk of artifacts, a broken connection, a database that is locked while MLflow opens it.
     except (OSError, SQLAlchemyError) as error:
         raise UnreachableError(_reason(error)) from error
+
+
+def _may_pass(error: MlflowException) -> bool:
+    """Whether the same request may succeed in a while.
+
+    MLflow raises a refusal of its own, "the logged model may have been deleted", from whatever a look-up met.
+    """
+    status: int = error.get_http_status_code()  # type: ignore[no-untyped-call]
+    if status >= 500 or status in _RETRY:
+        return True
+    return isinstance(error.__cause__, MlflowException) and _may_pass(error.__cause__)
 
 
 def _reason(error: Exception) -> str:

@@ -94,8 +94,14 @@ def in_mid_training(act: Act) -> Interruption:
 
 
 def between_two_pictures(act: Act) -> Interruption:
-    """After the model; what the experiment, the model's page and the grids of pictures show is on its way."""
-    return Interruption(report, "log_picture", 3, act)
+    """Once MLflow has the model; what the experiment, the model's page and the grids of pictures show is on its way."""
+
+    def act_after_the_model() -> None:
+        while not any("model_id" in path.read_text() for path in Path("graphids_runs").glob("*/outbox/sent.jsonl")):
+            time.sleep(0.01)
+        act()
+
+    return Interruption(report, "log_picture", 3, act_after_the_model)
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ from typing import Any
 import mlflow
 import pytest
 from mlflow import MlflowClient
+from mlflow.tracking._tracking_service.client import TrackingServiceClient
 
 from graphids._fs import IntegrityError
 from graphids._mlflow.tracked_run import NotSentError, tracked_run
@@ -218,6 +219,31 @@ def test_a_model_whose_acknowledgement_was_lost_at_any_request_is_there_once(
 
     found = content(MlflowClient(), run_id)  # it asserts that there is one model
     assert found["model"][1] == "READY"
+    assert load_model(f"runs:/{run_id}/model").anchored
+
+
+def test_a_connection_that_breaks_while_mlflow_looks_a_model_up_is_an_outage_and_not_a_refusal(
+    select: Callable[[str], None], sqlite_uri: str, training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow turns whatever happens there into "the logged model may have been deleted"."""
+    select(sqlite_uri)
+    log_model_params, first = MlflowClient.log_model_params, iter([True])
+
+    def broken(*_: object) -> None:
+        raise mlflow.MlflowException("the connection broke")
+
+    def log_with_a_broken_look_up(client: MlflowClient, *arguments: Any) -> None:
+        with monkeypatch.context() as patch:
+            if next(first, False):
+                patch.setattr(TrackingServiceClient, "get_logged_model", broken)
+            log_model_params(client, *arguments)
+
+    monkeypatch.setattr(MlflowClient, "log_model_params", log_with_a_broken_look_up)
+
+    run_id = training.run()
+
+    assert next(first, None) is None
+    assert content(MlflowClient(), run_id)["status"] == "FINISHED"
     assert load_model(f"runs:/{run_id}/model").anchored
 
 
