@@ -133,10 +133,8 @@ def test_every_graph_is_the_one_that_the_definition_gives(window_size: int, stri
         edge_rows = slice(graphs.edge_ptr[g], graphs.edge_ptr[g + 1])
         assert graphs.node_key[node_rows].tolist() == nodes
         assert [tuple(e) for e in graphs.edge_index[:, edge_rows].T.tolist()] == list(edges)
-        expected_x = np.array([[row[name] for name in NODE] for row in features])
-        expected_attr = np.array([[row[name] for name in EDGE] for row in edges.values()]).reshape(-1, len(EDGE))
-        np.testing.assert_allclose(graphs.x[node_rows], expected_x, rtol=1e-5, atol=2e-7)
-        np.testing.assert_allclose(graphs.edge_attr[edge_rows], expected_attr, rtol=1e-5, atol=2e-7)
+        assert_columns(graphs.x[node_rows], NODE, features)
+        assert_columns(graphs.edge_attr[edge_rows], EDGE, list(edges.values()))
 
 
 def test_an_edge_goes_from_the_earlier_frames_id_to_the_later_ones() -> None:
@@ -262,6 +260,15 @@ def test_concatenation_renumbers_classes_and_captures() -> None:
     assert joined.node_ptr.tolist() == [0, 2, 4, 6]
     with pytest.raises(ValueError, match="spoof"):
         concat_graphs([a, b], classes=("normal", "dos"))
+
+
+def assert_columns(found: NDArray[np.float32], column: dict[str, int], expected: list[dict[str, float]]) -> None:
+    """The columns that the definition has, and no others, with its values; a failure names the column."""
+    assert all(row.keys() == column.keys() for row in expected), {*column} ^ {*expected[0]}
+    for name, index in column.items():
+        np.testing.assert_allclose(
+            found[:, index], [row[name] for row in expected], rtol=1e-5, atol=2e-7, err_msg=f"column {name}"
+        )
 
 
 def assert_equal(found: PackedGraphs, expected: PackedGraphs) -> None:
