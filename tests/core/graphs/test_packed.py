@@ -264,7 +264,8 @@ def test_concatenation_renumbers_classes_and_captures() -> None:
 
 def assert_columns(found: NDArray[np.float32], column: dict[str, int], expected: list[dict[str, float]]) -> None:
     """The columns that the definition has, and no others, with its values; a failure names the column."""
-    assert all(row.keys() == column.keys() for row in expected), {*column} ^ {*expected[0]}
+    only_one_side_has = {name for row in expected for name in row.keys() ^ column.keys()}
+    assert only_one_side_has == set()
     for name, index in column.items():
         np.testing.assert_allclose(
             found[:, index], [row[name] for row in expected], rtol=1e-5, atol=2e-7, err_msg=f"column {name}"
