@@ -14,6 +14,7 @@ from graphids.core.captures.formats.text.candump_log import candump_log
 from graphids.core.captures.formats.text.candump_screen import candump_screen
 from graphids.core.captures.formats.text.canhacker import canhacker
 from graphids.core.captures.formats.text.car_hacking import car_hacking
+from graphids.core.captures.formats.text.crtd import crtd
 from graphids.core.captures.formats.text.crysys_trace import crysys_trace
 from graphids.core.captures.formats.text.gvret import gvret
 from graphids.core.captures.formats.text.normal_run import normal_run
@@ -35,6 +36,7 @@ TEXT_FORMATS: tuple[TextFormat, ...] = (
     candump_log,
     candump_screen,
     crysys_trace,
+    crtd,
     busmaster,
     pcan_trace,
 )
