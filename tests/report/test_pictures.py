@@ -270,7 +270,7 @@ def test_mlflow_lays_the_tables_of_runs_side_by_side(store: tuple[MlflowClient, 
 
 
 def test_a_key_that_mlflow_would_not_take_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"key is 'roc\+1', expected letters"):
+    with pytest.raises(ValueError, match=r"key is 'roc\+1', expected only letters"):
         Outbox("run").log_image(png(new_figure()), "roc+1")
 
 
