@@ -4,6 +4,7 @@ The pages are Markdown and are read on the repository's host too, so they link a
 (`../tests/...`) becomes a file to download.
 """
 
+import os
 import re
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 from sphinx.application import Sphinx
 
 ROOT = Path(__file__).resolve().parent.parent
+# Continuous integration checks the pages and throws them away: nobody sees the notebook's pictures or the source pages.
+IS_READ = "CI" not in os.environ
 
 project = "graphids"
 author = "the graphids authors"
@@ -21,7 +24,7 @@ extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
-    "sphinx.ext.viewcode",
+    *(["sphinx.ext.viewcode"] if IS_READ else []),
 ]
 exclude_patterns = ["_build"]
 html_theme = "furo"
@@ -31,8 +34,7 @@ html_show_copyright = False
 
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
-# tests/test_tour.py runs the notebook too, and says more when a cell fails; here its pictures are wanted.
-nb_execution_mode = "force"
+nb_execution_mode = "force" if IS_READ else "off"  # tests/test_tour.py runs the notebook in any case
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True
 nb_merge_streams = True

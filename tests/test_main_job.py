@@ -328,8 +328,8 @@ def test_predict_streams_a_capture_to_alerts(here: Store, model_uri: str, tmp_pa
     assert all(alert["alert"] for alert in alerts)
 
 
-def test_retau_logs_a_new_model_and_leaves_the_first(here: Store, run: Run, model_uri: str) -> None:
-    store = here
+def test_retau_logs_a_new_model_and_leaves_the_first(here: Store, run_on_files: Run) -> None:
+    store, run, model_uri = here, run_on_files, here.model_uri(run_on_files)
     digest = store.client().get_logged_model(model_uri.removeprefix("models:/")).params["graphids.digest"]
 
     main(["retau", "--run_id", run.info.run_id, "--tau", "1.0"])
@@ -343,8 +343,8 @@ def test_retau_logs_a_new_model_and_leaves_the_first(here: Store, run: Run, mode
     mlflow.graphids.load_model(model_uri, expected_digest=digest)
 
 
-def test_retau_without_a_tau_takes_the_one_that_validation_prefers(store: Store, run: Run) -> None:
-    answer = store.mlflow_run(f"run_id={run.info.run_id}", entry_point="retau")
+def test_retau_without_a_tau_takes_the_one_that_validation_prefers(store: Store, run_on_files: Run) -> None:
+    answer = store.mlflow_run(f"run_id={run_on_files.info.run_id}", entry_point="retau")
 
     assert answer.returncode == 0, answer.stderr[-3000:]
     newest = store.runs()[0]
@@ -359,7 +359,7 @@ def test_retau_without_a_tau_takes_the_one_that_validation_prefers(store: Store,
 
 
 def test_evaluate_measures_a_logged_model_on_other_captures(store: Store, model_uri: str, tmp_path: Path) -> None:
-    main(["simulate", str(tmp_path / "drives"), "--seed", "6"])
+    write_dataset(tmp_path / "drives", seed=6, captures_per_kind=1)
 
     answer = store.mlflow_run(f"model_uri={model_uri}", f"data={tmp_path / 'drives'}", entry_point="evaluate")
 

@@ -66,22 +66,22 @@ class Fault:
 
 
 FAULTS = (
-    Fault("readers against a writer", races.readers, 60, 300, background=True),
-    Fault("lines for the parsers", parsers.parsers, 2_000, 10_000, each=True),
-    Fault("SIGTERM, then a resume", interruptions.interruptions, 32, 64, shards=2),
-    Fault("loads against a swapper", races.swaps, 10_000, 30_000, shards=4),
-    Fault("bit flips", damage.flips, 10_000, 50_000, shards=20),
-    Fault("cuts, zeroed pages and tails", damage.cuts, 5_000, 25_000, shards=10),
-    Fault("kills during a save", kills.kills, 240, 2_000, shards=2),
-    Fault("kills during a fit", trainings.fit_kills, 30, 1_000),
-    Fault("kills during save_model", trainings.model_kills, 30, 1_000),
+    Fault("readers against a writer", races.readers, 12, 300, background=True),
+    Fault("lines for the parsers", parsers.parsers, 300, 10_000, each=True),
+    Fault("SIGTERM, then a resume", interruptions.interruptions, 8, 64, shards=2),
+    Fault("loads against a swapper", races.swaps, 1_200, 30_000, shards=4),
+    Fault("bit flips", damage.flips, 2_000, 50_000, shards=20),
+    Fault("cuts, zeroed pages and tails", damage.cuts, 1_000, 25_000, shards=10),
+    Fault("kills during a save", kills.kills, 60, 2_000, shards=2),
+    Fault("kills during a fit", trainings.fit_kills, 10, 1_000),
+    Fault("kills during save_model", trainings.model_kills, 10, 1_000),
     Fault("failing calls", failing_calls.failing_calls, 1, 4, shards=SCENES, each=True),
     Fault("failing calls of a fit", trainings.fit_failures, 1, 4),
     Fault("failing calls of save_model", trainings.model_failures, 1, 4),
     Fault("power loss", power_loss.power_loss, 100, 10_000, shards=SCENES, each=True),
     Fault("tampering list", tampering.tamper, 1, 1),
-    Fault("forged models", forgery.forgeries, 200, 5_000),
-    Fault("forged models in a store", forgery.anchored, 100, 1_000),
+    Fault("forged models", forgery.forgeries, 100, 5_000),
+    Fault("forged models in a store", forgery.anchored, 40, 1_000),
 )
 
 
