@@ -1,7 +1,14 @@
-"""The csv of SavvyCAN, which it calls GVRET."""
+"""The csv of SavvyCAN, which it calls GVRET.
+
+SavvyCAN writes eight bytes in every row, `00` beyond `LEN`, and a comma after the last; GVRET firmware and converters
+write as many as `LEN` says, or leave the other fields empty.
+"""
 
 from functools import partial
 from typing import NamedTuple
+
+import numpy as np
+from numba.extending import register_jitable
 
 from graphids.core.captures.formats.byte_parsers import (
     COMMA,
@@ -27,6 +34,7 @@ from graphids.core.captures.formats.line_records import (
 )
 from graphids.core.captures.formats.names import Names
 from graphids.core.captures.formats.text_format import TextFormat, header
+from graphids.core.frames import MAX_PAYLOAD_BYTES
 
 _TRUE, _FALSE = map(ascii_word, ("true", "false"))
 
@@ -45,7 +53,7 @@ class Dialect(NamedTuple):
     dialect=lambda _head, match: Dialect(has_direction=match["direction"] is not None),
 )
 def gvret(record: Row, text: Bytes, at: int, end: int, dialect: Dialect, names: Names) -> int:
-    """Microseconds; whether the ID has 29 bits; the bus; as many byte fields as DLC says."""
+    """Microseconds; whether the ID has 29 bits; the bus; DLC; its bytes, then zeros or empty fields."""
     code, at = put_csv_start(record, text, at, end, 6)
     if code < 0:
         return code
@@ -71,4 +79,13 @@ def gvret(record: Row, text: Bytes, at: int, end: int, dialect: Dialect, names: 
     count, at, word = byte_list(text, at, end, COMMA, 65)
     while is_at(text, at, end, COMMA):
         at += 1
-    return put_payload(record, dlc, count, word, at == end)
+    return put_payload(record, dlc, dlc if _is_padded(dlc, count, word) else count, word, at == end)
+
+
+@register_jitable
+def _is_padded(dlc: int, count: int, word: np.uint64) -> bool:
+    """Whether only zeros follow the `dlc` bytes, up to eight in all.
+
+    Any other value beyond `LEN` contradicts it: SavvyCAN writes `00` there, and which of the two is wrong is not known.
+    """
+    return dlc < count <= MAX_PAYLOAD_BYTES and word >> np.uint64(8 * dlc) == 0
