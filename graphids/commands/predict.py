@@ -147,7 +147,7 @@ class _Tally:
 
     @property
     def waiting(self) -> int:
-        """Frames, over all buses, that still wait for the rest of their window."""
+        """Frames, over all buses, that still wait for the rest of their window, or waited when the clock jumped."""
         return sum(self.unscored.values())
 
     def count_ids(self, chunks: Iterable[Frames]) -> Iterator[Frames]:
@@ -167,7 +167,7 @@ class _Tally:
         """The counts. A model takes everything on another vehicle for an attack, and unknown IDs give that away."""
         unknown = int(np.count_nonzero(self._is_unknown(self.ids)))
         return (
-            f"{self.windows} windows, {self.alerts} alerts; {self.waiting} frames at the end made no window; "
+            f"{self.windows} windows, {self.alerts} alerts; {self.waiting} frames made no window; "
             f"{unknown} of {len(self.ids)} arbitration IDs unknown to the model "
             f"({self.unknown_frames / self.frames:.1%} of the frames){self._remarks()}"
         )

@@ -14,7 +14,7 @@ from graphids.core.evaluation import attack_margin
 from graphids.core.frames import EXTENDED_BIT, NORMAL, DataError, Frames
 from graphids.core.graphs.packed import PackedGraphs, build_graphs
 from graphids.core.graphs.window_stream import split_buses, stretches
-from graphids.core.graphs.windows import dropped_tail
+from graphids.core.graphs.windows import dropped_tails
 from graphids.core.models.gat import GAT
 
 # Bounds the memory of a forward pass: at 64 hidden units and 4 heads a layer holds 64 MiB of activations.
@@ -35,8 +35,8 @@ class WindowScores:
         arbitration_ids: For every window the IDs that the attention points at, most relevant first, as hex: "1A4"
             for 11 bits, 8 digits for 29 bits. Empty where there is no alert.
         channel: str [G], the bus that carried the window.
-        unscored_frames: By bus, the number of frames that no scored window holds: the tail, or all of them where
-            there are fewer than a window.
+        unscored_frames: By bus, the number of frames that no scored window holds: the tail, also before a jump of the
+            clock, or all of them where there are fewer than a window.
     """
 
     start_s: NDArray[np.float64]
@@ -83,7 +83,7 @@ class WindowClassifier:
     def score(
         self, frames: Frames, *, stride: int | None = None, threshold: float | None = None, top_k: int = DEFAULT_TOP_K
     ) -> WindowScores:
-        """Score every full window of a capture; a window never spans two buses.
+        """Score every full window of a capture; a window spans neither two buses nor a jump of the clock.
 
         Args:
             frames: One capture; its labels, if any, are ignored. Fewer frames than a window give no rows; they
@@ -99,7 +99,7 @@ class WindowClassifier:
         settings = self._settings(stride, threshold, top_k)
         parts = []
         for channel, bus in split_buses(frames).items():
-            left_over = dropped_tail(len(bus), self.preprocessing.window_size, settings.stride)
+            left_over = dropped_tails(bus.timestamp, self.preprocessing.window_size, settings.stride)
             parts.append(replace(self._score_bus(bus, channel, settings), unscored_frames={channel: left_over}))
         return _join(parts)
 
@@ -114,7 +114,8 @@ class WindowClassifier:
         """Score one capture that arrives in chunks, one result per chunk, in memory bounded by the chunk.
 
         The windows are those of `score` on the whole capture, because the frames that a later window needs are
-        carried over for each bus. `unscored_frames` counts the frames that still wait for the rest of their window.
+        carried over for each bus. `unscored_frames` counts the frames that still wait for the rest of their window, or
+        wait in vain because the clock jumped.
 
         Raises:
             ValueError: As `score`; settings are checked before the first chunk is read.
@@ -128,7 +129,7 @@ class WindowClassifier:
                 [
                     replace(
                         self._score_bus(part.frames, part.channel, settings),
-                        unscored_frames={part.channel: part.waiting},
+                        unscored_frames={part.channel: part.waiting + part.cut_off},
                     )
                     for part in parts
                 ]
@@ -150,9 +151,9 @@ class WindowClassifier:
 
     def _score_bus(self, bus: Frames, channel: str, settings: "_Settings") -> WindowScores:
         _require_finite_timestamps(bus)
-        if len(bus) < self.preprocessing.window_size:
-            return _join([])
         graphs = build_graphs(bus, self.preprocessing.window_size, settings.stride)
+        if not len(graphs):
+            return _join([])
         logits = classify(self.gat, represent(self.gat, graphs, self.preprocessing))  # [G, C]
         score = attack_margin(logits).sigmoid().numpy()  # [G]
         _require_finite_scores(score, graphs)
@@ -257,8 +258,8 @@ def _require_finite_scores(score: NDArray[np.float64], graphs: PackedGraphs) -> 
         first = int(bad[0])
         raise DataError(
             f"{len(bad)} of {len(graphs)} windows have no finite score, the first from {graphs.start_s[first]} s to "
-            f"{graphs.end_s[first]} s: found {score[first]}, expected 0 to 1. Where the weights are finite the "
-            "timestamps lie too far apart to compute with; expected seconds."
+            f"{graphs.end_s[first]} s: found {score[first]}, expected 0 to 1. The training of this model may have "
+            "diverged: train it again."
         )
 
 

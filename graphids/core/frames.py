@@ -1,11 +1,12 @@
 """Frames: the columns every reader produces and every window is cut from.
 
 One capture is one recording of one bus. Frames keep the recorded order, which is the order the bus carried them in;
-a recorder's clock may step back, and the timestamps then say so.
+a recorder's clock may step back, wrap or be set, and the timestamps then say so.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ MAX_EXTENDED_ID = 0x1FFF_FFFF
 EXTENDED_BIT = np.uint32(0x8000_0000)
 
 
+# A step back beyond the jitter of buffers, which is milliseconds, and a silence that no ignition cycle has: the clock
+# wrapped or was set. The shortest clock in the field counts the fraction of a second and goes back by nearly 1 s.
+JUMP_BACK_S, JUMP_AHEAD_S = 0.5, 3600.0
 # Year 5138. Milliseconds since 1970 lie beyond it, seconds of any recording before it.
 MAX_TIMESTAMP_S = 1e11
 
@@ -138,6 +142,29 @@ def require_valid(frames: Frames, where: str) -> None:
         if wrong.any():
             row = int(np.argmax(wrong))
             raise DataError(f"{where}: row {row}: {name} is {getattr(frames, name)[row]}, expected {rule}.")
+
+
+def is_clock_jump(steps: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether the recorder's clock wrapped or was set, for steps from frame to frame in seconds, bool of that shape."""
+    return (steps < -JUMP_BACK_S) | (steps > JUMP_AHEAD_S)
+
+
+def unbroken_runs(timestamp: NDArray[np.float64]) -> list[slice]:
+    """Rows of one bus between which its clock did not jump, in order; together they hold every row.
+
+    >>> unbroken_runs(np.array([0.9998, 0.9999, 0.0001, 0.0002]))
+    [slice(0, 2, None), slice(2, 4, None)]
+    """
+    jumps = np.flatnonzero(is_clock_jump(np.diff(timestamp))) + 1
+    bounds = [0, *map(int, jumps), len(timestamp)]
+    return [slice(first, last) for first, last in pairwise(bounds)]
+
+
+def without_clock_jumps(timestamp: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Times of one bus that go on after a jump of its clock where they were before it, as if it had taken no time."""
+    steps = np.diff(timestamp)
+    is_jump = is_clock_jump(steps)
+    return timestamp - np.concatenate(([0.0], np.cumsum(steps * is_jump))) if is_jump.any() else timestamp
 
 
 class GrowingFrames:

@@ -60,7 +60,7 @@ def test_a_timestamp_beyond_any_recording_is_refused(
     ("unit_s", "message"),
     [
         (1e6, r"The table: the median gap .* if these are microseconds, divide them by 1000000"),
-        (-1.0, r"The table: time goes back at 119 of the first 120 frames\. Expected .* sort the rows"),
+        (-1.0, r"The table: time goes back at 119 of the first 120 frames\. Expected .* strip the sign"),
     ],
 )
 def test_times_that_cannot_be_seconds_in_recorded_order_are_refused(

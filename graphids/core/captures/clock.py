@@ -7,18 +7,17 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from graphids.core.frames import DataError, Frames
+from graphids.core.frames import JUMP_AHEAD_S, JUMP_BACK_S, DataError, Frames
 
 # With fewer frames of a bus than this nothing can be said of its rate.
 JUDGED_FRAMES = 100
 # Recorders that merge buses or buffers deliver a few frames out of order; in shuffled rows every second step goes back.
 MAX_BACKWARD_SHARE = 0.1
-# Steps back beyond the jitter of buffers, and silences that no ignition cycle has: the clock was set, or it wrapped.
-JUMP_BACK_S, JUMP_AHEAD_S = 1.0, 3600.0
 # A bus in operation carries 100 to 3,000 frames per second; 1 Mbit/s has room for 20,000. A bench with one sender may
 # be slow, but ten senders that together stay below 10 frames per second are none.
 MAX_GAP_S, MAX_GAP_OF_MANY_S, MANY_IDS = 1.0, 0.1, 10
 MAX_RATE_HZ, BURST_FRAMES = 100_000, 2_000
+MAX_BUS_RATE_HZ = 20_000
 
 
 @dataclass(slots=True)
@@ -28,7 +27,7 @@ class Clock:
     Attributes:
         source: Where the frames are from, named in errors.
         counts: By the bus' index in `channels`: `equal_timestamps` (as the frame before), `backward_timestamps`,
-            `clock_jumps` (back by over a second, ahead by over an hour) and `negative_timestamps`.
+            `clock_jumps` (back by over half a second, ahead by over an hour) and `negative_timestamps`.
     """
 
     source: str | os.PathLike[str]
@@ -74,18 +73,51 @@ class Clock:
         self._last_s[bus] = float(timestamp[-1])
         self._steps[bus] += len(timestamp)
         where = f"{self.source}: bus {bus_name!r}" if bus_name else f"{self.source}"
-        self._check_order(where, counts["backward_timestamps"], self._steps[bus])
+        backward, frames = counts["backward_timestamps"], self._steps[bus]
+        if frames >= JUDGED_FRAMES and backward > MAX_BACKWARD_SHARE * frames:
+            raise DataError(
+                f"{where}: time goes back at {backward} of the first {frames} frames. Expected frames in the order in "
+                f"which the bus carried them, with at most {MAX_BACKWARD_SHARE:.0%} out of place; "
+                f"{_remedy_for_order(timestamp)}"
+            )
         if bus not in self._judged and len(timestamp) >= JUDGED_FRAMES:
             self._judged.add(bus)
             _check_rate(where, timestamp, steps[1:], len(np.unique(ids)))
 
-    def _check_order(self, where: str, backward: int, frames: int) -> None:
-        if frames >= JUDGED_FRAMES and backward > MAX_BACKWARD_SHARE * frames:
-            raise DataError(
-                f"{where}: time goes back at {backward} of the first {frames} frames. Expected frames in the order "
-                f"in which the bus carried them, with at most {MAX_BACKWARD_SHARE:.0%} out of place; sort the rows by "
-                "their timestamps if they were shuffled, or export the recording again."
-            )
+
+def _remedy_for_order(timestamp: NDArray[np.float64]) -> str:
+    """What to do about times that go back again and again: rows are to be sorted only where that mends their order."""
+    steps = np.diff(timestamp)
+    back, span_s = steps[steps < 0], float(np.ptp(timestamp))
+    if not len(back):
+        return "export the recording again."
+    if timestamp.min() < 0 and np.count_nonzero(np.diff(np.abs(timestamp)) < 0) <= MAX_BACKWARD_SHARE * len(steps):
+        return "without their minus sign these times rise: strip the sign. To sort them would reverse the recording."
+    if len(back) >= (1 - MAX_BACKWARD_SHARE) * len(steps):
+        return "the latest frame comes first: reverse the order of the rows."
+    if -back.max() > span_s / 2:
+        return (
+            f"this clock starts again within {span_s:.3g} s, so the frames are in order but not their times: export "
+            "the recording with absolute times, and leave the rows as they are."
+        )
+    if timestamp.min() >= 0 and _are_gaps(timestamp, span_s):
+        return (
+            "these are times since the frame before: export the recording with absolute times (candump -l), and leave "
+            "the rows as they are."
+        )
+    return "sort the rows by their timestamps if they were shuffled, or export the recording again."
+
+
+def _are_gaps(timestamp: NDArray[np.float64], span_s: float) -> bool:
+    """Whether shuffled times are gaps rather than moments: too many for any bus, or crowded at one end of their span.
+
+    Moments of a recording lie evenly in it. Gaps are mostly short, with a few long ones.
+    """
+    if len(timestamp) >= BURST_FRAMES:
+        return span_s * MAX_BUS_RATE_HZ < len(timestamp)
+    return not 0.35 < float(timestamp.mean() - timestamp.min()) / span_s < 0.65 or (
+        span_s * MAX_BUS_RATE_HZ < len(timestamp)
+    )
 
 
 def _check_rate(where: str, timestamp: NDArray[np.float64], steps: NDArray[np.float64], num_ids: int) -> None:

@@ -10,9 +10,9 @@ import numpy as np
 from graphids.core.captures.labels import Kinds
 from graphids.core.captures.read import OnBadLine, find_captures, read_captures
 from graphids.core.data.splits import SPLITS, Split
-from graphids.core.frames import NORMAL, Capture, DataError
+from graphids.core.frames import NORMAL, Capture, DataError, unbroken_runs
 from graphids.core.graphs.packed import PackedGraphs, build_graphs, concat_graphs
-from graphids.core.graphs.windows import dropped_tail
+from graphids.core.graphs.windows import dropped_tails
 from graphids.core.simulation.simulate import CAPTURES_PER_KIND, DURATION_S, simulated_captures
 
 SIMULATED = "simulated"
@@ -104,8 +104,8 @@ def labelled_windows(captures: Sequence[Capture], window_size: int, stride: int)
     graphs = [build_graphs(c.frames, window_size, stride, capture_name=c.name) for c in captures]
     if not any(map(len, graphs)):
         raise DataError(
-            f"No capture holds a full window: the longest of {len(captures)} captures has {_longest(captures)} frames, "
-            f"and the model's windows have {window_size}. Give it longer captures."
+            f"No capture holds a full window: the longest of {len(captures)} captures has {_longest(captures)} frames "
+            f"without a jump of its clock, and the model's windows have {window_size}. Give it longer captures."
         )
     whole = concat_graphs(graphs)
     if not (whole.label == 0).any():
@@ -146,10 +146,11 @@ def split_windows(captures: Sequence[Capture], split: Split, window_size: int, s
     }
     for name in SPLITS:
         if not any(map(len, parts[name])):
-            frames = sum(rows.stop - rows.start for _, rows in split.parts[name])
+            times = [captures[index].frames.timestamp[rows] for index, rows in split.parts[name]]
+            frames, pieces = sum(map(len, times)), sum(len(unbroken_runs(piece)) for piece in times)
             raise DataError(
-                f"The {name} split has no full window: {frames} frames in {len(parts[name])} pieces, windows of "
-                f"{window_size} frames. {split.reason} Use a smaller window or gap_s, or add captures."
+                f"The {name} split has no full window: {frames} frames in {pieces} pieces, windows of {window_size} "
+                f"frames. {split.reason} Use a smaller window or gap_s, or add captures."
             )
     present = {kind for graphs in parts.values() for part in graphs for kind in part.present_classes()}
     classes = (NORMAL, *sorted(present - {NORMAL}))
@@ -170,7 +171,9 @@ def split_windows(captures: Sequence[Capture], split: Split, window_size: int, s
 
 
 def _longest(captures: Sequence[Capture]) -> int:
-    return max((len(capture.frames) for capture in captures), default=0)
+    """Most frames in a row that a window could lie in."""
+    runs = (run for capture in captures for run in unbroken_runs(capture.frames.timestamp))
+    return max((run.stop - run.start for run in runs), default=0)
 
 
 def _require_long_enough(captures: Sequence[Capture], window_size: int, stride: int) -> None:
@@ -182,7 +185,8 @@ def _require_long_enough(captures: Sequence[Capture], window_size: int, stride: 
     ):
         if frames > longest:
             raise DataError(
-                f"data.{name} is {frames} frames, but the longest of {len(captures)} captures has {longest}: {then}. "
+                f"data.{name} is {frames} frames, but the longest of {len(captures)} captures has {longest} without a "
+                f"jump of its clock: {then}. "
                 f"Use a smaller {name.removesuffix('_size')}, a few hundred frames, or longer captures."
             )
     if not any(np.ptp(capture.frames.timestamp) > 0 for capture in captures if len(capture.frames)):
@@ -229,7 +233,7 @@ def summarise(
         return {
             "frames": sum(len(piece) for piece in pieces),
             "seconds": round(sum(float(max(piece[-1] - piece[0], 0.0)) for piece in pieces if len(piece)), 3),
-            "dropped_tail_frames": sum(dropped_tail(len(piece), window_size, stride) for piece in pieces),
+            "dropped_tail_frames": sum(dropped_tails(piece, window_size, stride) for piece in pieces),
             "captures": len({index for index, _ in split.parts[name]}),
             "windows": dict(zip(graphs[name].classes, windows, strict=True)),
         }

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from graphids.core.frames import NORMAL, Capture, DataError
+from graphids.core.frames import NORMAL, Capture, DataError, without_clock_jumps
 
 SPLITS = ("train", "val", "test")
 MODES = ("auto", "capture", "time")
@@ -261,9 +261,10 @@ def _source_clocks(timestamps: Sequence[NDArray[np.float64]]) -> list[NDArray[np
     """Seconds on one clock per source, which never steps back, for captures of the same source.
 
     Captures laid over the same drive must be cut at the same moments of it, so they share an origin where their
-    recorded times overlap. Where they do not (one absolute, one from zero), each counts from its own start.
+    recorded times overlap. Where they do not (one absolute, one from zero), each counts from its own start. A jump of
+    the recorder's clock takes no time.
     """
-    running = [np.maximum.accumulate(t) for t in timestamps]
+    running = [np.maximum.accumulate(without_clock_jumps(t)) for t in timestamps]
     shared = max(t[0] for t in running) <= min(t[-1] for t in running)
     origin = min(t[0] for t in running)
     return [t - (origin if shared else t[0]) for t in running]

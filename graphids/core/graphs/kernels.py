@@ -26,10 +26,10 @@ class FrameColumns(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """How windows are cut: frames per window, and between the starts of two."""
+    """How windows are cut: frames per window, and the first frame of each, [G]."""
 
     window_size: int
-    stride: int
+    starts: NDArray[np.int64]
 
 
 class GraphArrays(NamedTuple):
@@ -72,11 +72,12 @@ class _Window(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def count_nodes_and_edges(links: Links, cut: Cut, num_windows: int) -> Pointers:
+def count_nodes_and_edges(links: Links, cut: Cut) -> Pointers:
     """Pointers of all windows: cumulative counts of their nodes and edges."""
+    num_windows = len(cut.starts)
     pointers = Pointers(np.zeros(num_windows + 1, np.int64), np.zeros(num_windows + 1, np.int64))
     for window in range(num_windows):
-        start = window * cut.stride
+        start = cut.starts[window]
         nodes, edges = 1, 0
         for i in range(start + 1, start + cut.window_size):
             nodes += links.previous_of_id[i] < start
@@ -101,7 +102,7 @@ def fill_graphs(frames: FrameColumns, links: Links, cut: Cut, pointers: Pointers
         graph = GraphArrays(
             graphs.nodes[nodes], graphs.node_key[nodes], graphs.edges[edges], graphs.edge_index[:, edges]
         )
-        start = index * cut.stride
+        start = cut.starts[index]
         window = _Window(start, _connect(graph, scratch, frames, links, start))
         for node in range(len(graph.nodes)):
             _fill_node(graph.nodes[node], scratch.last_of_node[node], frames, links, window)

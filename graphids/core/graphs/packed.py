@@ -23,7 +23,7 @@ from graphids.core.graphs.features import (
 )
 from graphids.core.graphs.kernels import Cut, FrameColumns, GraphArrays, count_nodes_and_edges, fill_graphs
 from graphids.core.graphs.links import link_frames
-from graphids.core.graphs.windows import window_classes, window_starts
+from graphids.core.graphs.windows import unbroken_window_starts, window_classes
 
 __all__ = [
     "EDGE_FEATURES",
@@ -120,7 +120,7 @@ class PackedGraphs:
 def build_graphs(
     frames: Frames, window_size: int, stride: int, *, capture_name: str = "", frame_offset: int = 0
 ) -> PackedGraphs:
-    """The graphs of all full windows of one capture.
+    """The graphs of all full windows of one capture; none lies across a jump of its clock.
 
     Args:
         frames: Frames of one bus, in recorded order.
@@ -138,15 +138,15 @@ def build_graphs(
             f"Frames of {capture_name or 'a capture'} come from the buses {found}, expected one: a window must not "
             "span two. Split them by `channel` first; read_captures does."
         )
-    starts = window_starts(len(frames), window_size, stride)
+    starts = unbroken_window_starts(frames.timestamp, window_size, stride)
     columns = FrameColumns(
         frames.node_key(),
         np.ascontiguousarray(frames.timestamp),
         np.ascontiguousarray(frames.payload),
         np.ascontiguousarray(frames.dlc),
     )
-    links, cut = link_frames(columns.node_key), Cut(window_size, stride)
-    pointers = count_nodes_and_edges(links, cut, len(starts))
+    links, cut = link_frames(columns.node_key), Cut(window_size, starts)
+    pointers = count_nodes_and_edges(links, cut)
     num_nodes, num_edges = pointers.node[-1], pointers.edge[-1]
     graphs = GraphArrays(
         nodes=np.empty(num_nodes, NODE_ROW),
@@ -155,7 +155,6 @@ def build_graphs(
         edge_index=np.empty((2, num_edges), np.int32),
     )
     fill_graphs(columns, links, cut, pointers, graphs)
-    first_frame = np.asarray(starts, dtype=np.int64)
     return PackedGraphs(
         x=graphs.nodes.view(np.float32).reshape(-1, len(NODE_FEATURES)),
         node_key=graphs.node_key,
@@ -164,10 +163,10 @@ def build_graphs(
         node_ptr=pointers.node,
         edge_ptr=pointers.edge,
         label=_labels(frames, starts, window_size),
-        start_s=frames.timestamp[first_frame],
-        end_s=frames.timestamp[first_frame + window_size - 1],
+        start_s=frames.timestamp[starts],
+        end_s=frames.timestamp[starts + window_size - 1],
         capture=np.zeros(len(starts), np.int32),
-        first_frame=first_frame + frame_offset,
+        first_frame=starts + frame_offset,
         classes=frames.kinds,
         capture_names=(capture_name,),
     )
@@ -216,7 +215,7 @@ def concat_graphs(parts: Sequence[PackedGraphs], *, classes: tuple[str, ...] | N
     )
 
 
-def _labels(frames: Frames, starts: range, window_size: int) -> NDArray[np.int64]:
+def _labels(frames: Frames, starts: NDArray[np.int64], window_size: int) -> NDArray[np.int64]:
     if frames.attack_kind is None:
         return np.full(len(starts), UNLABELLED, np.int64)
     return window_classes(frames.attack_kind, starts, window_size)

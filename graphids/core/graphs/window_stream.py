@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from graphids.core.frames import NORMAL, DataError, Frames, concat
+from graphids.core.frames import NORMAL, DataError, Frames, concat, is_clock_jump, unbroken_runs
 from graphids.core.graphs.windows import window_starts
 
 
@@ -20,14 +21,16 @@ class Stretch:
     Attributes:
         channel: Name of the bus.
         frames: Without labels.
-        starts: First frame of every full window.
+        starts: First frame of every full window, int64 [G]; none lies across a jump of the clock.
         waiting: Frames at the end that wait for the rest of their window; the bus's next stretch begins with them.
+        cut_off: Frames of the bus so far that waited when the clock jumped, and so are in no window yet to come.
     """
 
     channel: str
     frames: Frames
-    starts: range
+    starts: NDArray[np.int64]
     waiting: int
+    cut_off: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +45,47 @@ class Window:
 def stretches(chunks: Iterable[Frames], window_size: int, stride: int) -> Iterator[list[Stretch]]:
     """Stretches of each chunk of one capture, bus by bus; together they hold the windows of the whole capture.
 
-    Frames that a later window needs are carried over per bus, so memory is bounded by a chunk.
+    Frames that a later window needs are carried over per bus, so memory is bounded by a chunk. After a jump of the
+    clock the next frame starts a window, wherever a chunk ends.
     """
-    waiting: dict[str, Frames] = {}
-    to_skip: dict[str, int] = {}  # with stride > window_size the next start can lie in a chunk yet to come
+    buses: dict[str, _Bus] = {}
     for chunk in chunks:
-        parts = []
-        for channel, bus in split_buses(chunk).items():
-            bus = concat([waiting[channel], bus]) if channel in waiting else bus
-            skipped = min(to_skip.get(channel, 0), len(bus))
-            bus = bus.take(slice(skipped, None))
-            starts = window_starts(len(bus), window_size, stride)
-            next_start = len(starts) * stride
-            to_skip[channel] = to_skip.get(channel, 0) - skipped + max(next_start - len(bus), 0)
-            # A slice would keep the whole chunk alive.
-            waiting[channel] = bus.take(np.arange(min(next_start, len(bus)), len(bus)))
-            parts.append(Stretch(channel, bus, starts, len(waiting[channel])))
-        yield parts
+        yield [
+            buses.setdefault(channel, _Bus(channel)).stretch(frames, window_size, stride)
+            for channel, frames in split_buses(chunk).items()
+        ]
+
+
+@dataclass(slots=True)
+class _Bus:
+    """What a bus carries over from chunk to chunk."""
+
+    channel: str
+    waiting: Frames | None = None
+    to_skip: int = 0  # with stride > window_size the next start can lie in a chunk yet to come
+    last_s: float = np.nan
+    cut_off: int = 0
+
+    def stretch(self, frames: Frames, window_size: int, stride: int) -> Stretch:
+        """The stretch of a chunk's frames, of which there is at least one."""
+        if is_clock_jump(frames.timestamp[:1] - self.last_s).item():
+            self.to_skip = 0
+        self.last_s = float(frames.timestamp[-1])
+        frames = concat([self.waiting, frames]) if self.waiting is not None else frames
+        first = unbroken_runs(frames.timestamp)[0]
+        skipped = min(self.to_skip, first.stop)
+        self.to_skip = self.to_skip - skipped if first.stop == len(frames) else 0
+        frames = frames.take(slice(skipped, None))
+        starts, next_start = [], 0
+        for run in unbroken_runs(frames.timestamp):
+            self.cut_off += max(run.start - next_start, 0)  # of the run before
+            in_run = window_starts(run.stop - run.start, window_size, stride)
+            starts.append(run.start + np.asarray(in_run, dtype=np.int64))
+            next_start = run.start + len(in_run) * stride
+        self.to_skip += max(next_start - len(frames), 0)
+        # A slice would keep the whole chunk alive.
+        self.waiting = frames.take(np.arange(min(next_start, len(frames)), len(frames)))
+        return Stretch(self.channel, frames, np.concatenate(starts), len(self.waiting), self.cut_off)
 
 
 def find_window(
@@ -82,7 +109,7 @@ def find_window(
     for parts in stretches(chunks, window_size, stride):
         for stretch in parts:
             if number - found < len(stretch.starts):
-                first = stretch.starts[number - found]
+                first = int(stretch.starts[number - found])
                 return Window(number, stretch.channel, stretch.frames.take(slice(first, first + window_size)))
             found += len(stretch.starts)
     if not found:

@@ -1,7 +1,11 @@
 """Windows: runs of consecutive frames of one capture, each of which becomes a graph."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
+
+from graphids.core.frames import unbroken_runs
 
 
 def window_starts(num_frames: int, window_size: int, stride: int) -> range:
@@ -28,6 +32,21 @@ def window_starts(num_frames: int, window_size: int, stride: int) -> range:
     return range(0, max(num_frames - window_size + 1, 0), stride)
 
 
+def unbroken_window_starts(timestamp: NDArray[np.float64], window_size: int, stride: int) -> NDArray[np.int64]:
+    """First frame index of every full window of a capture, int64 [G]; none lies across a jump of its clock.
+
+    After a jump the first frame starts a window. Where the clock does not jump these are the `window_starts`.
+
+    >>> unbroken_window_starts(np.array([5.0, 5.1, 5.2, 5.3, 0.0, 0.1, 0.2]), window_size=3, stride=2)
+    array([0, 4])
+    """
+    starts = [
+        run.start + np.asarray(window_starts(run.stop - run.start, window_size, stride), dtype=np.int64)
+        for run in unbroken_runs(timestamp)
+    ]
+    return np.concatenate(starts)
+
+
 def dropped_tail(num_frames: int, window_size: int, stride: int) -> int:
     """Frames after the last full window that no window holds.
 
@@ -38,7 +57,14 @@ def dropped_tail(num_frames: int, window_size: int, stride: int) -> int:
     return num_frames - (starts[-1] + window_size) if starts else num_frames
 
 
-def window_classes(attack_kind: NDArray[np.integer], starts: range, window_size: int) -> NDArray[np.int64]:
+def dropped_tails(timestamp: NDArray[np.float64], window_size: int, stride: int) -> int:
+    """`dropped_tail` of a capture: at its end, and before every jump of its clock."""
+    return sum(dropped_tail(run.stop - run.start, window_size, stride) for run in unbroken_runs(timestamp))
+
+
+def window_classes(
+    attack_kind: NDArray[np.integer], starts: Sequence[int] | NDArray[np.int64], window_size: int
+) -> NDArray[np.int64]:
     """Class of every window: the kind that most of its attacked frames belong to.
 
     One attacked frame makes an attack window; between kinds with equally many frames the smaller index wins.

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import random
 import re
 import struct
 import subprocess
@@ -108,11 +109,39 @@ CASES: dict[str, Case] = {
         (ticking([1.0] * 2_000), ticking([i * 1e-8 for i in range(2_000)]))
     ),
     "unsorted: more than a tenth of the steps go back": Case(
-        (ticking(real(200)[::-1]), ticking([t for i in range(100) for t in (0.002 * i + 0.001, 0.002 * i)]))
+        (
+            ticking(random.Random(0).sample(real(200), 200)),
+            ticking([1e9 + t for t in random.Random(1).sample(real(3_000), 3_000)]),
+            ticking([t for i in range(100) for t in (0.002 * i + 0.001, 0.002 * i)]),
+        )
+    ),
+    "times whose minus sign is wrong, so that they fall": Case(
+        (
+            GVRET + b"".join(b"%d,00000450,false,0,0\n" % (-500 * i) for i in range(1, 200)),
+            # Only what a signed counter of 32 bits cannot hold.
+            ticking([t if t < 0.1 else -t for t in real(200)]),
+        )
+    ),
+    "latest frame first": Case((ticking(real(200)[::-1]),)),
+    "clock that starts again every few frames": Case(
+        (
+            ticking([0.25 * (i % 4) + 0.001 * (i % 3) for i in range(200)]),
+            ticking([59.0 + (i % 5) / 5 if i % 5 else 0.0 for i in range(200)]),
+        )
+    ),
+    "relative times, since the frame before": Case(
+        (
+            ticking([random.Random(i).expovariate(1000) for i in range(200)]),
+            ticking([random.Random(i).expovariate(1000) for i in range(5_000)]),
+            ticking([0.01 + random.Random(i).gauss(0, 1e-5) for i in range(200)]),
+        )
     ),
     "unsorted: fewer, or by a recorder's jitter": Case((CANDUMP + b"(0.999) can0 123#00\n",), extra_frames=1),
-    "wrapped or set clock: back by over 1 s, ahead by over 1 h": Case(
+    "wrapped or set clock: back by over 0.5 s, ahead by over 1 h": Case(
         (
+            b"Time Stamp,ID,Extended,Bus,LEN,D1,D2\n999900,00000450,false,0,0\n100,00000450,false,0,0\n",
+            b"Time Stamp,ID,Extended,Bus,LEN\n59999900,00000450,false,0,0\n300,00000450,false,0,0\n",
+            b";$FILEVERSION=1.1\n1)  1999.8  Rx  0100  0\n2)  1000.1  Rx  0100  0\n",
             b"Time Stamp,ID,Extended,Bus,LEN,D1,D2\n4294967295,00000450,false,0,0\n100,00000450,false,0,0\n",
             b"23:59:59:9990 Rx 1 0x158 s 0\n00:00:00:0010 Rx 1 0x158 s 0\n",
             CANDUMP + b"(1700000000.0) can0 123#00\n",

@@ -198,6 +198,20 @@ def test_a_clock_that_steps_back_still_gives_disjoint_splits() -> None:
     assert_disjoint(split)
 
 
+@pytest.mark.parametrize("period_s", [1.0, 60.0])
+def test_a_clock_that_wraps_is_cut_as_one_that_does_not(period_s: float) -> None:
+    steady = capture("drive", n=12_000)
+    wrapping = replace(steady, frames=replace(steady.frames, timestamp=steady.frames.timestamp % period_s))
+
+    cut, expected = (split_captures([c], mode="time", gap_s=0.5) for c in (wrapping, steady))
+
+    # A step across the wrap takes no time: 0.01 s a lap.
+    laps = 120 / period_s
+    for name in SPLITS:
+        for (_, found), (_, wanted) in zip(cut.parts[name], expected.parts[name], strict=True):
+            assert (found.start, found.stop) == pytest.approx((wanted.start, wanted.stop), abs=2 * laps)
+
+
 def test_where_an_attack_lies_does_not_move_a_cut() -> None:
     early, late = capture("c", kind="dos"), capture("c", kind="dos")
     early.frames.attack_kind[:], late.frames.attack_kind[:] = 0, 0  # type: ignore[index]

@@ -10,13 +10,12 @@ from graphids.core.graphs.features import EDGE_ROW, NODE_ROW
 from graphids.core.graphs.kernels import Cut, FrameColumns, GraphArrays, count_nodes_and_edges, fill_graphs
 from graphids.core.graphs.links import link_frames
 
-CUT = Cut(window_size=16, stride=8)
-NUM_WINDOWS = 4
+CUT = Cut(window_size=16, starts=np.array([0, 8, 16, 24]))
 
 
 def columns(num_bytes: int = MAX_PAYLOAD_BYTES) -> FrameColumns:
     rng = np.random.default_rng(0)
-    n = CUT.window_size + (NUM_WINDOWS - 1) * CUT.stride
+    n = CUT.window_size + int(CUT.starts[-1])
     payload = np.zeros((n, num_bytes), np.uint8)
     payload[:, :MAX_PAYLOAD_BYTES] = rng.integers(0, 4, (n, MAX_PAYLOAD_BYTES))
     return FrameColumns(
@@ -32,7 +31,7 @@ def moved(row: np.dtype[np.void], num_bytes: int = MAX_PAYLOAD_BYTES) -> np.dtyp
 
 def filled(frames: FrameColumns, node_row: np.dtype[np.void], edge_row: np.dtype[np.void]) -> GraphArrays:
     links = link_frames(frames.node_key)
-    pointers = count_nodes_and_edges(links, CUT, NUM_WINDOWS)
+    pointers = count_nodes_and_edges(links, CUT)
     num_nodes, num_edges = pointers.node[-1], pointers.edge[-1]
     graphs = GraphArrays(
         np.empty(num_nodes, node_row),

@@ -187,6 +187,17 @@ def test_a_window_depends_on_nothing_before_it() -> None:
     assert_equal(cut, whole)
 
 
+def test_graphs_across_a_wrap_of_the_clock_are_those_of_the_recording_cut_there() -> None:
+    frames = random_frames(90, num_ids=5)
+    frames = replace(frames, timestamp=np.concatenate([0.9 + np.arange(40) * 1e-3, np.arange(50) * 1e-3]))
+    before, after = frames.take(slice(0, 40)), frames.take(slice(40, None))
+
+    graphs = build_graphs(frames, 16, 8)
+
+    parts = [build_graphs(before, 16, 8), build_graphs(after, 16, 8, frame_offset=40)]
+    assert_equal(graphs, concat_graphs(parts, classes=frames.kinds))
+
+
 def test_renaming_ids_changes_the_node_keys_alone() -> None:
     frames = random_frames(n=300, num_ids=12)
     new_id = np.random.default_rng(1).permutation(2048).astype(np.uint32)

@@ -1,6 +1,7 @@
 """A window has one number, however its capture arrives."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -55,6 +56,38 @@ def test_chunks_of_any_size_hold_the_windows_of_the_whole(size: int, stride: int
         return sorted(part.frames.timestamp[start] for part in parts for start in part.starts)
 
     assert first_frames(in_chunks(frames, size)) == first_frames(iter([frames]))
+
+
+# Clocks of the field that start again: after a second, a minute, 2^32 microseconds, and at midnight.
+@pytest.mark.parametrize("period_s", [1.0, 60.0, 2**32 / 1e6, 86_400.0])
+@pytest.mark.parametrize("stride", [1, 2, 4, 7])
+@pytest.mark.parametrize("size", [1, 3, 10, 100])
+def test_no_window_lies_across_a_wrap_of_the_clock_and_every_other_is_there(
+    size: int, stride: int, period_s: float
+) -> None:
+    """Before the wrap as in a capture that ends there, after it as in one that begins there."""
+    steady = two_buses(41)
+    times = period_s - 0.02 + 0.001 * np.arange(41)
+    frames = replace(steady, timestamp=np.where(times < period_s, times, times - period_s))
+    before, after = frames.take(slice(0, 20)), frames.take(slice(20, None))
+
+    def windows(chunks: Iterator[Frames]) -> list[list[float]]:
+        parts = [part for stretch in stretches(chunks, WINDOW, stride) for part in stretch]
+        return sorted(p.frames.timestamp[start : start + WINDOW].tolist() for p in parts for start in p.starts)
+
+    found = windows(in_chunks(frames, size))
+
+    assert found == sorted(windows(iter([before])) + windows(iter([after])))
+    assert all(max(times) - min(times) < 0.1 for times in found)
+
+
+def test_frames_that_a_jump_of_the_clock_cuts_off_are_counted_for_good() -> None:
+    frames = two_buses(20).take(np.arange(0, 20, 2))  # of can0
+    frames = replace(frames, timestamp=np.array([10.0, 10.1, 10.2, 10.3, 10.4, 0.1, 0.2, 0.3, 0.4, 0.5]))
+
+    parts = [part for chunk in stretches(in_chunks(frames, 2), WINDOW, WINDOW) for part in chunk]
+
+    assert [(part.waiting, part.cut_off) for part in parts] == [(2, 0), (0, 0), (1, 1), (3, 1), (1, 1)]
 
 
 def test_no_chunk_is_read_beyond_the_window() -> None:
