@@ -195,5 +195,6 @@ def _require_a_window_per_bus(frames: Frames, scores: WindowScores, window_size:
         found = ", ".join(f"{count} on bus {name!r}" for name, count in short.items()) or "none"
         raise DataError(
             f"Too few frames for a score: found {found}, but a window takes {window_size} consecutive frames of one "
-            "bus. Send at least that many; overlap requests so that no window falls between two of them."
+            "bus without a jump of its clock. Send at least that many; overlap requests so that no window falls "
+            "between two of them."
         )

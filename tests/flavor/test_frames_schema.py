@@ -156,3 +156,50 @@ def test_a_missing_column_is_named() -> None:
 def test_something_else_than_a_table_is_refused() -> None:
     with pytest.raises(TypeError, match="Expected a pandas DataFrame of frames, found dict"):
         frames_from_table(ONE)  # type: ignore[arg-type]
+
+
+EPOCH_S = 1_700_000_000.0
+
+
+def drive(start_s: float, dtype: str) -> pd.DataFrame:
+    """600 frames a millisecond apart."""
+    times = start_s + np.arange(600) * 1e-3
+    return pd.DataFrame({"timestamp": times, "arbitration_id": "1A4", "data_field": "00"}).astype({"timestamp": dtype})
+
+
+@pytest.mark.parametrize(
+    ("start_s", "dtype", "step"),
+    [
+        (EPOCH_S, "float32", r"128 s"),
+        (EPOCH_S, "Float32", r"128 s"),
+        (EPOCH_S, "float[pyarrow]", r"128 s"),
+        (90_000.0, "float32", r"0\.0078125 s"),  # of the day, or since the ignition of yesterday
+        (2_000.0, "float32", r"0\.00012207 s"),
+        (10.0, "float16", r"0\.0078125 s"),
+    ],
+)
+def test_times_of_less_than_float64_are_refused_where_their_step_is_coarse(
+    start_s: float, dtype: str, step: str
+) -> None:
+    with pytest.raises(DataError, match=rf"Column 'timestamp' is (float32|float16): at .* its step is {step}.*float64"):
+        frames_from_table(drive(start_s, dtype))
+
+
+@pytest.mark.parametrize("start_s", [EPOCH_S, 90_000.0, 2_000.0])
+def test_float64_that_was_float32_before_is_refused(start_s: float) -> None:
+    """As MLflow hands a table of float32 on."""
+    once_float32 = drive(start_s, "float32").astype({"timestamp": "float64"})
+
+    with pytest.raises(DataError, match=r"Column 'timestamp' is float64 that holds values of float32: at .* its step"):
+        frames_from_table(once_float32)
+
+
+@pytest.mark.parametrize(("start_s", "dtype"), [(0.0, "float32"), (500.0, "float32"), (EPOCH_S, "float64")])
+def test_times_that_their_type_holds_finely_are_taken(start_s: float, dtype: str) -> None:
+    assert len(frames_from_table(drive(start_s, dtype))) == 600
+
+
+def test_times_that_are_exact_in_float32_are_not_taken_for_rounded_ones() -> None:
+    eighths = drive(0.0, "float64").assign(timestamp=90_000.0 + np.arange(600) / 8)
+
+    assert frames_from_table(eighths).timestamp.tolist() == eighths["timestamp"].tolist()

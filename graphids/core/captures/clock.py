@@ -18,6 +18,8 @@ MAX_BACKWARD_SHARE = 0.1
 MAX_GAP_S, MAX_GAP_OF_MANY_S, MANY_IDS = 1.0, 0.1, 10
 MAX_RATE_HZ, BURST_FRAMES = 100_000, 2_000
 MAX_BUS_RATE_HZ = 20_000
+# The timer of Windows ticks every 15.6 ms, in which a busy bus carries some 40 frames.
+MAX_TICK_S, MIN_ADVANCING_SHARE = 0.02, 0.1
 
 
 @dataclass(slots=True)
@@ -123,6 +125,13 @@ def _are_gaps(timestamp: NDArray[np.float64], span_s: float) -> bool:
 def _check_rate(where: str, timestamp: NDArray[np.float64], steps: NDArray[np.float64], num_ids: int) -> None:
     ahead = steps[steps > 0]
     gap_s = float(np.median(ahead)) if len(ahead) else 0.0
+    if len(ahead) < MIN_ADVANCING_SHARE * len(steps) and not 0 < gap_s <= MAX_TICK_S:
+        apart = f", {gap_s:g} s apart" if len(ahead) else ""
+        raise DataError(
+            f"{where}: {len(timestamp)} frames share {len(np.unique(timestamp))} times{apart}. Timestamps do not "
+            "advance as seconds do. Expected the time of every frame; seconds since 1970 that were float32 once "
+            "are rounded to 128 s. Export the recording again with float64 times."
+        )
     if gap_s > MAX_GAP_S or (gap_s > MAX_GAP_OF_MANY_S and num_ids >= MANY_IDS):
         # Gaps on a bus in operation are 0.1 to 10 ms.
         unit, factor = ("microseconds", 1_000_000) if gap_s >= 20 else ("milliseconds", 1_000)

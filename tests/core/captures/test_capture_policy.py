@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from graphids.core.captures.formats.bridged import asam_mf4, mf4_reader
@@ -107,6 +108,14 @@ CASES: dict[str, Case] = {
     ),
     "timestamps that do not advance (2,000 frames at over 100,000 per second)": Case(
         (ticking([1.0] * 2_000), ticking([i * 1e-8 for i in range(2_000)]))
+    ),
+    "equal timestamps: under a tenth of the steps advance, by over 20 ms (float32)": Case(
+        (
+            ticking([float(np.float32(1.7e9 + t)) for t in real(600)]),
+            ticking([float(np.float32(1.7e9 + 30.0 * t)) for t in real(600)]),
+            ticking([float(np.float32(1e6 + t)) for t in real(600)]),
+            ticking([5.0] * 100),
+        )
     ),
     "unsorted: more than a tenth of the steps go back": Case(
         (
