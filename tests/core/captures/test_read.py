@@ -96,6 +96,41 @@ def test_a_file_of_no_known_format_names_those_that_are_known(tmp_path: Path, co
         read_captures(path)
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            b"timestamps,CAN_DataFrame.CAN_DataFrame.BusChannel,CAN_DataFrame.CAN_DataFrame.ID\r\n0.0,0,291\r\n",
+            r"asammdf's csv .* Read the MF4 itself",
+        ),
+        (
+            b"Time,Channel,ID,Flags,DLC,Data0,Data1,Data2,Data3,Data4,Data5,Data6,Data7,Counter,AbsTime\n"
+            b"0.18916,1,418381679,4,8,137,152,0,0,5,0,255,255,1,2011-07-21 11:07:12\n",
+            r"Kvaser's csv, .* decimal or hexadecimal\. Convert the log to Vector ASC",
+        ),
+    ],
+    ids=["asammdf", "Kvaser"],
+)
+def test_a_format_that_is_known_and_not_read_is_named_with_a_way_around(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    (tmp_path / "drive.csv").write_bytes(content)
+
+    with pytest.raises(LogFormatError, match=rf"drive\.csv:1: found `.*`, which is {message}"):
+        read_captures(tmp_path / "drive.csv")
+
+
+def test_a_csv_that_asammdf_writes_is_refused_by_name(tmp_path: Path) -> None:
+    can, asammdf = pytest.importorskip("can"), pytest.importorskip("asammdf")
+    with can.Logger(tmp_path / "drive.mf4") as logger:
+        logger(can.Message(1.5, 0x123, is_extended_id=False, data=[1, 2], channel=0))
+    with asammdf.MDF(tmp_path / "drive.mf4") as mdf:
+        mdf.export("csv", filename=tmp_path / "drive.csv")
+
+    with pytest.raises(LogFormatError, match="which is asammdf's csv of an MF4"):
+        read_captures(next(tmp_path.glob("drive.ChannelGroup_0*.csv")))
+
+
 def test_a_file_whose_every_line_was_dropped_is_an_error(tmp_path: Path) -> None:
     path = write(tmp_path / "drive.csv", "timestamp,arbitration_id,data_field\nx,1,00\ny,2,00\n")
 

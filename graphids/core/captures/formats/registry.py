@@ -7,11 +7,14 @@ from graphids.core.captures.formats.bridged.asam_mf4 import ASAM_MF4
 from graphids.core.captures.formats.bridged.bridge import BridgedFormat
 from graphids.core.captures.formats.bridged.vector_asc import VECTOR_ASC
 from graphids.core.captures.formats.bridged.vector_blf import VECTOR_BLF
+from graphids.core.captures.formats.refused import refused_format
 from graphids.core.captures.formats.text.attack_defense import attack_defense
 from graphids.core.captures.formats.text.busmaster import busmaster
+from graphids.core.captures.formats.text.cabana import cabana
 from graphids.core.captures.formats.text.can_train_and_test import can_train_and_test
 from graphids.core.captures.formats.text.candump_log import candump_log
 from graphids.core.captures.formats.text.candump_screen import candump_screen
+from graphids.core.captures.formats.text.canedge import canedge
 from graphids.core.captures.formats.text.canhacker import canhacker
 from graphids.core.captures.formats.text.car_hacking import car_hacking
 from graphids.core.captures.formats.text.crtd import crtd
@@ -29,6 +32,8 @@ TEXT_FORMATS: tuple[TextFormat, ...] = (
     attack_defense,
     gvret,
     python_can_csv,
+    cabana,
+    canedge,
     canhacker,
     peak_converter,
     car_hacking,
@@ -65,6 +70,8 @@ def unknown_format(path: Path, head: bytes) -> LogFormatError:
             f"{path}:1: found `{first}`: frames without timestamps. Expected the time of every frame, without which "
             f"there is no order and no gap to learn from; record again with timestamps (candump -l)."
         )
+    if refused := refused_format(head):
+        return LogFormatError(f"{path}:1: found `{first}`, which is {refused}.")
     hint = " The file is UTF-16 text; save it as UTF-8." if head[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
     return LogFormatError(
         f"{path}:1: found `{first}`, which is not a known capture format.{hint} Expected one of {known}; "
