@@ -25,6 +25,7 @@ CANDUMP = b"(1.0) can0 123#0011\n"
 CSV = b"timestamp,arbitration_id,data_field,attack\n0.5,1E5,46,0\n"
 HACKING = b"1.5,0316,1,05,R\n"
 GVRET = b"Time Stamp,ID,Extended,Bus,LEN,D1,D2\n1000,00000450,false,0,1,00\n"
+HCRL_TEXT = b"Timestamp: 1.0    ID: 0123    000    DLC: 1    00\n"
 PYTHON_CAN = b"timestamp,arbitration_id,extended,remote,error,dlc,data\n1.5,0x32a,0,0,0,1,AA==\n"
 ASC = b"date Mon Jan 1 00:00:00.000 2024\nbase hex  timestamps absolute\ninternal events logged\n 2.5 1 6F9 Rx d 1 05\n"
 
@@ -168,6 +169,7 @@ CASES: dict[str, Case] = {
             GVRET + b"1000,00000800,false,0,1,00\n",
             PYTHON_CAN + b"1.5,0x800,0,0,0,1,AA==\n",
             b"1)  1.0  0100  1  01\n2)  2.0  0800  1  01\n",
+            HCRL_TEXT + b"Timestamp: 1.1    ID: 00000800    000    DLC: 1    00\n",
         )
     ),
     "ID with 0x where the format has none": Case(
@@ -192,12 +194,20 @@ CASES: dict[str, Case] = {
             b";$FILEVERSION=2.0\n;$COLUMNS=N,O,T,I,d,l,D\n1 1.0 DT 0100 Rx 0\n2 1.0 FD 00000100 Tx 2  01 02\n",
         )
     ),
-    "remote frame": Case((CANDUMP + b"(1.0) can0 123#R8\n", ASC + b" 2.6 1 6F9 Rx r\n"), extra_frames=1),
+    "remote frame": Case(
+        (
+            CANDUMP + b"(1.0) can0 123#R8\n",
+            ASC + b" 2.6 1 6F9 Rx r\n",
+            HCRL_TEXT + b"Timestamp: 1.1    ID: 0123    100    DLC: 1\n",
+        ),
+        extra_frames=1,
+    ),
     "error frame": Case(
         (
             CANDUMP + b"(1.0) can0 20000004#0000000000000000\n",
             ASC + b" 2.6 1 ErrorFrame\n",
             PYTHON_CAN + b"1,0x1,0,0,1,0,\n",
+            HCRL_TEXT + b"Timestamp: 1.1    ID: 00000123    001    DLC: 1    00\n",
         )
     ),
     "comment, status or header line of the format": Case(

@@ -11,17 +11,19 @@ from graphids.core.captures.formats.byte_parsers import (
     decimal_number,
     hex_number,
     is_word,
-    natural_number,
     skip_blanks,
+    skip_word,
 )
 from graphids.core.captures.formats.line_records import (
     BAD_DLC,
     BAD_END,
+    BAD_ID,
     BAD_TIMESTAMP,
+    ERROR_FRAME,
     MISSING_FIELD,
     POINT,
     Row,
-    put_id,
+    put_flagged_id,
     put_remote,
     put_spaced_payload,
     put_time,
@@ -31,14 +33,14 @@ from graphids.core.captures.formats.names import Names
 from graphids.core.captures.formats.text_format import TIME, TextFormat
 
 _DLC = ascii_word("dlc:")
-_ONE = ord("1")
+_ZERO, _ONE = map(ord, "01")
 
 
 @partial(
     TextFormat,
     name="CrySyS trace",
     example="1700000000.000250        01a2    000    4    00 11 22 ff",
-    line=re.compile(TIME + rb"\s+[0-9a-fA-F]+\s+\d{3}\s+\d(\s+[0-9a-fA-F]{2})*"),
+    line=re.compile(TIME + rb"\s+[0-9a-fA-F]+\s+[01]{3}\s+\d(\s+[0-9a-fA-F]{2})*"),
 )
 def crysys_trace(record: Row, text: Bytes, at: int, end: int, _dialect: object, _names: Names) -> int:
     """Time, ID, flags, DLC and bytes."""
@@ -48,20 +50,27 @@ def crysys_trace(record: Row, text: Bytes, at: int, end: int, _dialect: object, 
     if code < 0 or first == at:
         return min(code, BAD_TIMESTAMP)
     identifier, at = hex_number(text, first, end)
-    code = put_id(record, identifier, False)
-    return code if code < 0 else put_flags_and_payload(record, text, at, end, False)
+    return put_flagged_frame(record, identifier, text, at, end, False)
 
 
 @register_jitable
-def put_flags_and_payload(record: Row, text: Bytes, at: int, end: int, has_key: bool) -> int:
-    """`000    4    00 11 ...`, with `DLC:` before the 4 where there is a key; flags 100 mark a remote frame."""
+def put_flagged_frame(record: Row, identifier: int, text: Bytes, at: int, end: int, has_key: bool) -> int:
+    """`000    4    00 11 ...`, with `DLC:` before the 4 where there is a key.
+
+    The flags are python-can's, which both data sets were recorded with: remote frame, 29-bit ID, error frame.
+    """
     flags = skip_blanks(text, at, end)
-    _, after = natural_number(text, flags, end)
+    after = skip_word(text, flags, end)
     first, at = at, skip_blanks(text, after, end)
+    if identifier < 0 or (flags == first and flags < end):
+        return BAD_ID
     if flags == end or at == end:
         return MISSING_FIELD
-    if after != flags + 3 or flags == first or at == after:
+    if after != flags + 3:
         return BAD_END
+    for flag in range(flags, after):
+        if text[flag] != _ZERO and text[flag] != _ONE:
+            return BAD_END
     if has_key:
         if at + _DLC.size > end or not is_word(text, at, at + _DLC.size, _DLC):
             return BAD_DLC
@@ -69,6 +78,11 @@ def put_flags_and_payload(record: Row, text: Bytes, at: int, end: int, has_key: 
     dlc, at = read_dlc(text, at, end)
     if dlc < 0:
         return BAD_DLC
+    if text[flags + 2] == _ONE:
+        return ERROR_FRAME
+    code = put_flagged_id(record, identifier, text[flags + 1] == _ONE)
+    if code < 0:
+        return code
     if text[flags] == _ONE:
         return put_remote(record)
     return put_spaced_payload(record, text, at, end, dlc)

@@ -18,11 +18,10 @@ from graphids.core.captures.formats.line_records import (
     MISSING_FIELD,
     POINT,
     Row,
-    put_id,
     put_time,
 )
 from graphids.core.captures.formats.names import Names
-from graphids.core.captures.formats.text.crysys_trace import put_flags_and_payload
+from graphids.core.captures.formats.text.crysys_trace import put_flagged_frame
 from graphids.core.captures.formats.text_format import TextFormat
 
 _TIMESTAMP, _ID = map(ascii_word, ("timestamp:", "id:"))
@@ -32,7 +31,7 @@ _TIMESTAMP, _ID = map(ascii_word, ("timestamp:", "id:"))
     TextFormat,
     name="HCRL normal text",
     example="Timestamp: 1700000000.000250        ID: 01a2    000    DLC: 4    00 11 22 ff",
-    line=re.compile(rb"Timestamp:\s*\d.*\sID:\s.*\sDLC:.*"),
+    line=re.compile(rb"Timestamp:\s*\d.*\sID:\s.*\s[01]{3}\s+DLC:.*"),
 )
 def normal_run(record: Row, text: Bytes, at: int, end: int, _dialect: object, _names: Names) -> int:
     """Time and ID with their names, flags, DLC with its name, and bytes."""
@@ -48,5 +47,4 @@ def normal_run(record: Row, text: Bytes, at: int, end: int, _dialect: object, _n
     if after > end or not is_word(text, at, after, _ID):
         return MISSING_FIELD if after > end else BAD_ID
     identifier, at = hex_number(text, skip_blanks(text, after, end), end)
-    code = put_id(record, identifier, False)
-    return code if code < 0 else put_flags_and_payload(record, text, at, end, True)
+    return put_flagged_frame(record, identifier, text, at, end, True)
