@@ -15,6 +15,7 @@ from graphids.core.captures.clock import Clock
 from graphids.core.captures.formats.bridged.bridge import BridgeCounts, BridgedFormat, read_bridged
 from graphids.core.captures.formats.line_records import BLANK_LINE, COMMENT, ERROR_FRAME, REMOTE_FRAME
 from graphids.core.captures.formats.registry import recognise, unknown_format
+from graphids.core.captures.formats.relative_times import require_absolute
 from graphids.core.captures.formats.text_format import HEAD_BYTES, Recognised
 from graphids.core.captures.formats.text_parser import TextParser
 from graphids.core.captures.index_file import index_entry
@@ -178,6 +179,7 @@ def _frames(
         if isinstance(recognised, BridgedFormat):
             parts = _bridged_frames(path, stream, recognised, is_dropping, counts)
         else:
+            require_absolute(path, recognised, head)
             parts = _text_frames(path, stream, recognised, is_dropping, chunk_bytes, counts)
         for frames in parts:
             clock.observe(frames)

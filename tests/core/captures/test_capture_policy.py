@@ -24,6 +24,7 @@ REFUSED, DROPPED, ACCEPTED, LEFT_OUT = "refused", "dropped", "accepted", "left o
 CANDUMP = b"(1.0) can0 123#0011\n"
 CSV = b"timestamp,arbitration_id,data_field,attack\n0.5,1E5,46,0\n"
 HACKING = b"1.5,0316,1,05,R\n"
+CANHACKER = b"Time   ID     DLC Data                    Comment\n"
 GVRET = b"Time Stamp,ID,Extended,Bus,LEN,D1,D2\n1000,00000450,false,0,1,00\n"
 HCRL_TEXT = b"Timestamp: 1.0    ID: 0123    000    DLC: 1    00\n"
 PYTHON_CAN = b"timestamp,arbitration_id,extended,remote,error,dlc,data\n1.5,0x32a,0,0,0,1,AA==\n"
@@ -256,6 +257,24 @@ CASES: dict[str, Case] = {
     "link to nothing, in a folder of captures": Case(make=linked),
     "frames without timestamps": Case((b"ID,DATA_0,DATA_1\n65,96,0\n", b"  can0  123   [2]  11 22\n")),
     "Vector ASC with relative timestamps": Case((ASC.replace(b"absolute", b"relative"),), needs_can=True),
+    "times since the frame before (`candump -t d`, BUSMASTER's relative mode)": Case(
+        (
+            b"***BUSMASTER***\n***RELATIVE MODE***\n" + 2 * b"00:00:00:0100 Rx 1 0x123 s 1 00\n",
+            b"***BUSMASTER***\n***SYSTEM MODE***\n01:02:03:0100 Rx 1 0x123 s 1 00\n***RELATIVE MODE***\n",
+            b"".join(b" (000.%06d)  can0  123   [1]  00\n" % t for t in (0, 10_210, 9_800)).rstrip(),
+            b"".join(b"(%d.%06d) can0 123#00\n" % divmod(t, 1_000_000) for t in (0, 100_000, 100_000, 100_000)),
+            CANHACKER + b"0,000 123 0\n0,010 124 0\n0,001 123 0\n0,009 124 0\n",
+            b";$FILEVERSION=1.0\n1) 0.0 0123 0\n2) 10.2 0124 0\n3) 0.4 0123 0\n",
+            # Cut from the middle of a recording.
+            ticking([0.01 * (i % 7) / 7 + 0.0001 for i in range(60)], ids=3),
+        )
+    ),
+    "decimal and hexadecimal numbers in one file (BUSMASTER)": Case(
+        (
+            b"***BUSMASTER***\n***HEX***\n01:02:03:0100 Rx 1 0x123 s 1 00\n***DEC***\n",
+            b"***BUSMASTER***\n***DEC***\n01:02:03:0100 Rx 1 291 s 1 000\n***HEX***\n",
+        )
+    ),
     "Vector BLF that is cut off or damaged": Case(make=lambda path: cut_off(path, ".blf", keep=0.9)),
     "ASAM MF4 that is cut off or damaged": Case(make=lambda path: cut_off(path, ".mf4", keep=0.5)),
 }

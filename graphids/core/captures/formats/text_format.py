@@ -42,6 +42,8 @@ class TextFormat:
         dialect: What the first lines settle about the others, from the head of the file and the match of `header` or
             `line`: a NamedTuple that the line parser reads.
         labels: What the lines of a dialect say about attacks.
+        absolute_times: Of a tool that can also write the time since the frame before: what makes it write times that
+            count from one start, as an imperative for error messages.
     """
 
     parse_line: Callable[..., int]
@@ -52,6 +54,7 @@ class TextFormat:
     leads: bool = True
     dialect: Callable[[bytes, re.Match[bytes]], Any] = lambda _head, _match: ()
     labels: Callable[[Any], Labels] = lambda _dialect: Labels.NONE
+    absolute_times: str = ""
 
     def __post_init__(self) -> None:
         if (self.header is None) == (self.line is None):

@@ -31,6 +31,8 @@ _PROBLEMS: dict[int, str] = {
     lines.LINE_TOO_LONG: f"a line of more than {MAX_LINE_BYTES} bytes, which no format has",
     lines.TIME_TOO_LARGE: f"a time of {MAX_TIMESTAMP_S:g} s or more, past the year 5138; the format has seconds here, "
     "so these may be milli-, micro- or nanoseconds",
+    lines.RELATIVE_TIMES: "the times are relative, each counted from the frame before",
+    lines.OTHER_BASE: "decimal and hexadecimal numbers in one file",
     lines.NUL_BYTE: "NUL bytes, as a crash or a full disk leaves them",
 }
 
@@ -72,7 +74,8 @@ class TextParser:
         frame. Buses and kinds keep their index from part to part; their tuples grow as names turn up.
 
         Raises:
-            LogFormatError: On a bad line, unless bad lines are dropped.
+            LogFormatError: On a bad line, unless bad lines are dropped; on a line that changes the meaning of those
+                after it, in either case.
         """
         data = np.frombuffer(text, dtype=np.uint8)
         has_nul = b"\0" in text
@@ -86,7 +89,7 @@ class TextParser:
                 filled += num_rows
                 self.line_number += num_lines
                 if code != lines.FRAME:
-                    if not self.drop_bad_lines:
+                    if not self.drop_bad_lines or code in (lines.RELATIVE_TIMES, lines.OTHER_BASE):
                         raise self._error(code, text, at, self._rows[filled])
                     self.bad_lines += 1
             yield self._frames(self._rows[:filled])
@@ -120,9 +123,19 @@ class TextParser:
         )
         if after > len(text):
             problem += "; the file ends within this line, so the recording may have been cut off"
+        where = f"{self.path}:{self.line_number - 1}"
         shown = found[:120].decode("ascii", "backslashreplace") + ("..." if len(found) > 120 else "")
+        if code == lines.RELATIVE_TIMES:
+            remedy = self.recognised.format.absolute_times
+            return LogFormatError(
+                f"{where}: {problem}: found `{shown}`. Expected times that count from one start; {remedy}."
+            )
+        if code == lines.OTHER_BASE:
+            return LogFormatError(
+                f"{where}: {problem}: found `{shown}`. Expected one base; cut the file before this line."
+            )
         return LogFormatError(
-            f"{self.path}:{self.line_number - 1}: {problem}: found `{shown}`. Expected {self.recognised.format.name} "
+            f"{where}: {problem}: found `{shown}`. Expected {self.recognised.format.name} "
             f"as in `{self.recognised.format.example}`. Correct the line or export the capture again, or pass "
             f"on_bad_line='drop' (--on-bad-line drop) to skip and count such lines."
         )

@@ -2,10 +2,17 @@
 
 import re
 from functools import partial
+from typing import NamedTuple
+
+from numba.extending import register_jitable
 
 from graphids.core.captures.formats.byte_parsers import (
+    BLANK,
     Bytes,
     ascii_word,
+    byte_list,
+    decimal_byte_list,
+    hex_number,
     is_at,
     is_direction,
     is_word,
@@ -23,11 +30,13 @@ from graphids.core.captures.formats.line_records import (
     COMMENT,
     ERROR_FRAME,
     MISSING_FIELD,
+    OTHER_BASE,
+    RELATIVE_TIMES,
     Row,
     put_bus,
     put_flagged_id,
+    put_payload,
     put_remote,
-    put_spaced_payload,
     read_dlc,
 )
 from graphids.core.captures.formats.names import Names
@@ -37,18 +46,36 @@ _COLON, _STAR = map(ord, ":*")
 _MAX_FRACTION_DIGITS = 9
 _ERR = ascii_word("err")
 _S, _X, _SR, _XR = map(ascii_word, ("s", "x", "sr", "xr"))
+_RELATIVE, _HEX, _DEC = map(ascii_word, ("***relative mode***", "***hex***", "***dec***"))
+
+
+class Dialect(NamedTuple):
+    """Whether IDs without `0x` and bytes are decimal numbers."""
+
+    is_decimal: bool
+
+
+def _dialect(head: bytes, _match: re.Match[bytes]) -> Dialect:
+    base = re.search(rb"^\s*\*\*\*(HEX|DEC)\*\*\*", head, re.MULTILINE | re.IGNORECASE)
+    return Dialect(is_decimal=base is not None and base[1].upper() == b"DEC")
 
 
 @partial(
     TextFormat,
     name="BUSMASTER log",
     example="12:00:00:250 Rx 1 0x1A2 s 4 00 11 22 FF",
-    line=re.compile(rb"\*\*\*BUSMASTER.*|\d+:\d+:\d+:\d+ [RT]x \d+ 0x.*"),
+    line=re.compile(
+        rb"\*\*\*(BUSMASTER|PROTOCOL CAN|\[START LOGGING|(HEX|DEC|(SYSTEM|ABSOLUTE|RELATIVE) MODE)\*\*\*).*"
+        rb"|\d+:\d+:\d+:\d+\s+[RT]x\s+\d+\s+((0x)?[0-9a-fA-F]+\s+[sx]r?\s|ERR).*",
+        re.IGNORECASE,
+    ),
+    dialect=_dialect,
+    absolute_times="log again with BUSMASTER's time mode System or Absolute",
 )
-def busmaster(record: Row, text: Bytes, at: int, end: int, _dialect: object, names: Names) -> int:
+def busmaster(record: Row, text: Bytes, at: int, end: int, dialect: Dialect, names: Names) -> int:
     """A time of day, which becomes seconds since midnight; direction, bus, ID, type, DLC and bytes."""
     if text[at] == _STAR:
-        return COMMENT
+        return _header_code(text, at, end, dialect.is_decimal)
     whole_s = 0
     for field in range(3):
         number, at = natural_number(text, at, end)
@@ -71,7 +98,7 @@ def busmaster(record: Row, text: Bytes, at: int, end: int, _dialect: object, nam
     at = skip_blanks(text, at, end)
     if is_word(text, at, skip_word(text, at, end), _ERR):
         return ERROR_FRAME
-    identifier, after = prefixed_hex_number(text, at, end)
+    identifier, after = _identifier(text, at, end, dialect.is_decimal)
     first = skip_blanks(text, after, end)
     at = skip_word(text, first, end)
     if first == after and first < end:
@@ -88,4 +115,26 @@ def busmaster(record: Row, text: Bytes, at: int, end: int, _dialect: object, nam
         return BAD_DLC
     if is_remote:
         return put_remote(record)
-    return put_spaced_payload(record, text, after, end, dlc)
+    if dialect.is_decimal:
+        count, at, word = decimal_byte_list(text, after, end, 65)
+    else:
+        count, at, word = byte_list(text, after, end, BLANK, 65)
+    return put_payload(record, dlc, count, word, at == end)
+
+
+@register_jitable
+def _header_code(text: Bytes, at: int, end: int, is_decimal: bool) -> int:
+    """The code of a line between stars. A file of several sessions has the header of each."""
+    if is_word(text, at, end, _RELATIVE):
+        return RELATIVE_TIMES
+    is_other = is_word(text, at, end, _HEX) if is_decimal else is_word(text, at, end, _DEC)
+    return OTHER_BASE if is_other else COMMENT
+
+
+@register_jitable
+def _identifier(text: Bytes, at: int, end: int, is_decimal: bool) -> tuple[int, int]:
+    """An arbitration ID in the base of the file, or in hexadecimal digits after `0x`."""
+    identifier, after = prefixed_hex_number(text, at, end)
+    if identifier >= 0:
+        return identifier, after
+    return natural_number(text, at, end) if is_decimal else hex_number(text, at, end)

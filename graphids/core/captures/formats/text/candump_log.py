@@ -44,6 +44,7 @@ from graphids.core.captures.formats.text_format import TIME, Labels, TextFormat
 from graphids.core.frames import MAX_PAYLOAD_BYTES, MAX_STANDARD_ID
 
 ERROR_FRAME_BIT = 0x2000_0000  # CAN_ERR_FLAG of Linux' can.h, which candump writes into the identifier
+ABSOLUTE_TIMES = "record again with `candump -t a`, or with `candump -l`"
 _HASH, _OPEN, _CLOSE = map(ord, "#()")
 _ZERO, _ONE, _F, _R, _T = map(ord, "01FRT")
 
@@ -63,6 +64,7 @@ class Dialect(NamedTuple):
     ),
     dialect=lambda _head, match: Dialect(has_flags=match["flags"] is not None),
     labels=lambda dialect: Labels.ATTACK if dialect.has_flags else Labels.NONE,
+    absolute_times=ABSOLUTE_TIMES,
 )
 def candump_log(record: Row, text: Bytes, at: int, end: int, dialect: Dialect, names: Names) -> int:
     """Time, bus, ID, `#` and payload, or `#R` for a remote frame; then a direction, or the flags of CrySyS."""

@@ -24,7 +24,7 @@ from graphids.core.captures.formats.line_records import (
     put_remote,
 )
 from graphids.core.captures.formats.names import Names
-from graphids.core.captures.formats.text.candump_log import put_candump_start
+from graphids.core.captures.formats.text.candump_log import ABSOLUTE_TIMES, put_candump_start
 from graphids.core.captures.formats.text_format import TIME, TextFormat
 from graphids.core.frames import MAX_PAYLOAD_BYTES
 
@@ -37,6 +37,7 @@ _QUOTE, _LEFT, _RIGHT = map(ord, "'[]")
     name="candump -t z",
     example="(000.000250)  can0  000001A2   [4]  00 11 22 FF",
     line=re.compile(rb"\(" + TIME + rb"\)\s+\S+\s+[0-9a-fA-F]+\s+\[\d+\].*"),
+    absolute_times=ABSOLUTE_TIMES,
 )
 def candump_screen(record: Row, text: Bytes, at: int, end: int, _dialect: object, names: Names) -> int:
     """Time, bus, ID, DLC in brackets and bytes, perhaps with the text of `candump -a`."""

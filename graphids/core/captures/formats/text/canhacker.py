@@ -30,6 +30,7 @@ from graphids.core.captures.formats.text_format import TextFormat, header
     name="CanHacker trace",
     example="10,250 1A2      4 00 11 22 FF",
     header=header(r"time\s+id\s+dlc\s+data(\s+comment)?"),
+    absolute_times="record again with CanHacker's absolute time stamps",
 )
 def canhacker(record: Row, text: Bytes, at: int, end: int, _dialect: object, _names: Names) -> int:
     """Time with a decimal comma, ID, DLC and bytes; whatever follows them is a comment."""

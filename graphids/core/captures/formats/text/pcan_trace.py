@@ -88,6 +88,7 @@ def _dialect(head: bytes, _match: re.Match[bytes]) -> Dialect:
     example="1)         0.2  Rx         01A2  4  00 11 22 FF",
     line=re.compile(rb";\$FILEVERSION=.*|\d+\)\s+\d+(\.\d+)?\s+.*"),
     dialect=_dialect,
+    absolute_times="save the trace again with time offsets from the start of the recording, as PCAN-View does",
 )
 def pcan_trace(record: Row, text: Bytes, at: int, end: int, dialect: Dialect, names: Names) -> int:
     """Fields in the order of the dialect, or a comment."""
