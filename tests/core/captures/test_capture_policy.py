@@ -255,7 +255,14 @@ CASES: dict[str, Case] = {
     "device": Case(make=lambda path: path.symlink_to("/dev/zero")),
     "folder": Case(make=lambda path: path.mkdir()),
     "link to nothing, in a folder of captures": Case(make=linked),
-    "frames without timestamps": Case((b"ID,DATA_0,DATA_1\n65,96,0\n", b"  can0  123   [2]  11 22\n")),
+    "frames without timestamps": Case(
+        (
+            b"ID,DATA_0,DATA_1\n65,96,0\n",
+            b"  can0  123   [2]  11 22\n",
+            b"  can0  RX - -  123   [2]  11 22\n",
+            b"  can0  123   {9}  00\n",
+        )
+    ),
     "Vector ASC with relative timestamps": Case((ASC.replace(b"absolute", b"relative"),), needs_can=True),
     "times since the frame before (`candump -t d`, BUSMASTER's relative mode)": Case(
         (

@@ -1,6 +1,8 @@
 import re
+from datetime import datetime
+from fractions import Fraction
 
-from graphids.core.captures.formats.line_records import ERROR_FRAME, REMOTE_FRAME
+from graphids.core.captures.formats.line_records import COMMENT, ERROR_FRAME, REMOTE_FRAME
 from support.format_case import (
     HH,
     ID,
@@ -17,11 +19,28 @@ from support.format_case import (
     short_or_long_id,
 )
 
+CANDUMP_TIME = (
+    rb"\((?:(?P<t>%s)|(?P<date>\d{4}-\d\d-\d\d)[ T](?P<clock>\d\d:\d\d:\d\d)(?:\.(?P<fraction>\d{1,9}))?)\)" % TIME
+)
 
-def read_candump(m: re.Match[bytes]) -> Frame | None:
+
+def candump_time(m: re.Match[bytes]) -> float:
+    """Seconds; a date counts as UTC."""
+    if m["t"]:
+        return float(m["t"])
+    whole = datetime.strptime(f"{m['date'].decode()} {m['clock'].decode()}+0000", "%Y-%m-%d %H:%M:%S%z")
+    return float(int(whole.timestamp()) + Fraction(f"0.{(m['fraction'] or b'0').decode()}"))
+
+
+def read_candump(m: re.Match[bytes], data: bytes | None = None) -> Frame | None:
+    """The frame of a line; `data` where they are other bytes than the line has between its blanks."""
+    try:
+        time = candump_time(m)
+    except ValueError:  # no such day
+        return None
     if len(m["id"]) not in (3, 8) or int(m["id"], 16) >= 0x2000_0000:
         return None
-    return possible(float(m["t"]), m["id"], m["data"] or b"", extended=len(m["id"]) == 8, bus=m["bus"])
+    return possible(time, m["id"], m["data"] or b"" if data is None else data, extended=len(m["id"]) == 8, bus=m["bus"])
 
 
 CASE = FormatCase(
@@ -44,6 +63,31 @@ CASE = FormatCase(
             ],
             counts={REMOTE_FRAME: 2, ERROR_FRAME: 1},
         ),
+        "raw DLC from 9 to 15 for eight bytes, of remote frames too": Sample(
+            b"(1.0) can0 123#1122334455667788_E\n(1.1) can0 123#R8_9\n(1.2) can0 20000004#0000000000000000_F\n",
+            [Frame(1.0, 0x123, False, "1122334455667788", "can0"), Frame(1.1, 0x123, False, "", "can0")],
+            counts={REMOTE_FRAME: 1, ERROR_FRAME: 1},
+        ),
+        "what candump -L writes: names of one width, directions, dates, counts of dropped frames": Sample(
+            b"(1700000000.000250)  can0 123#00 R\n(1700000000.000350) vcan0 123#01 T\n"
+            b"DROPCOUNT: dropped 3 CAN frames on 'can0' socket (total drops 3)\n"
+            b"(2024-02-29 23:59:59.999999) can0 123#02\n(2024-03-01 00:00:00) can0 123#03\n",
+            [
+                Frame(1700000000.00025, 0x123, False, "00", "can0"),
+                Frame(1700000000.00035, 0x123, False, "01", "vcan0"),
+                Frame(1709251199.999999, 0x123, False, "02", "can0"),
+                Frame(1709251200.0, 0x123, False, "03", "can0"),
+            ],
+            counts={COMMENT: 1},
+        ),
+        "the label of CAN-MIRGU": Sample(
+            b"(1.0) can0 110#0220 0\n(1.1) can0 180#a045 1\n(1.2) can0 181# 0\n",
+            [
+                Frame(1.0, 0x110, False, "0220", "can0", "normal"),
+                Frame(1.1, 0x180, False, "a045", "can0", "attack"),
+                Frame(1.2, 0x181, False, "", "can0", "normal"),
+            ],
+        ),
         "flags of CrySyS": Sample(
             b"(0.0) can0 110#0220 False\tFalse\n(0.1) can0 180#a045     1\tFalse\n(0.2) can0 180#a0 False\tTrue\n",
             [
@@ -57,12 +101,18 @@ CASE = FormatCase(
         "id": Malformed(b"(1.0) can0 1234#00", "arbitration ID"),
         "hex": Malformed(b"(1.0) can0 123#0x", "not whole bytes"),
         "rest": Malformed(b"(1.0) can0 123#00 what", "text that the format does not have"),
+        "a second label": Malformed(b"(1.0) can0 123#00 1 1", "text that the format does", b"(1.0) can0 123#00 0\n"),
+        "no label": Malformed(b"(1.0) can0 123#00", "ends before its last field", b"(1.0) can0 123#00 0\n"),
+        "raw DLC of seven bytes": Malformed(b"(1.0) can0 123#11223344556677_E", "no DLC"),
+        "raw DLC of 8": Malformed(b"(1.0) can0 123#1122334455667788_8", "no DLC"),
+        "no such day": Malformed(b"(2023-02-29 00:00:00.5) can0 123#00", "no timestamp"),
         "flags": Malformed(b"(1.0) can0 123#00", "ends before its last field", b"(1.0) can0 123#00 False\tFalse\n"),
     },
     reference=Reference(
         write=lambda t, i, x, d: b"(%s) can%d %s#%s" % (seconds(t), t % 3, short_or_long_id(i, x), d.hex().encode()),
-        pattern=rb"\((?P<t>%s)\)%s*(?P<bus>%s)%s+(?P<id>%s)#(?:R[0-8]?|(?P<data>(?:%s)*))(?:%s+[RT])?"
-        % (TIME, W, NAME, W, ID, HH, W),
+        pattern=rb"%s%s*(?P<bus>%s)%s+(?P<id>%s)#(?:R[0-7]?|R8(?:_[9a-fA-F])?"
+        rb"|(?P<data>(?:%s){0,8})(?:(?<=[0-9a-fA-F]{16})_[9a-fA-F])?)(?:%s+[RT])?"
+        % (CANDUMP_TIME, W, NAME, W, ID, HH, W),
         read=read_candump,
     ),
 )

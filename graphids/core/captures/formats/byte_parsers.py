@@ -199,22 +199,6 @@ def byte_list(text: Bytes, at: int, end: int, separator: int, limit: int) -> tup
 
 
 @register_jitable
-def decimal_byte_list(text: Bytes, at: int, end: int, limit: int) -> tuple[int, int, np.uint64]:
-    """At most `limit` bytes as decimal numbers from 0 to 255, each after blanks; returns what `byte_list` does."""
-    count, word = 0, np.uint64(0)
-    while count < limit:
-        first = skip_blanks(text, at, end)
-        value, after = natural_number(text, first, end)
-        if first == at or value < 0 or value > 255 or skip_word(text, after, end) != after:
-            break
-        if count < 8:
-            word |= np.uint64(value) << np.uint64(8 * count)
-        count += 1
-        at = after
-    return count, skip_blanks(text, at, end), word
-
-
-@register_jitable
 def base64_bytes(text: Bytes, at: int, end: int) -> tuple[int, int, np.uint64]:
     """Bytes in base64: their number (-1 where padding or bits are wrong), the offset after them, and the word."""
     bits, num_bits, count, characters, word = 0, 0, 0, 0, np.uint64(0)

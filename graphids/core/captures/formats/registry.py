@@ -65,7 +65,9 @@ def unknown_format(path: Path, head: bytes) -> LogFormatError:
     first = head.split(b"\n", 1)[0].strip()[:120].decode("ascii", "backslashreplace")
     if not head.strip():
         return LogFormatError(f"{path}: the file is empty. Expected a capture in one of the formats {known}.")
-    if re.match(rb"\s*ID,DATA_0,|\s*\S*can\d+\s+[0-9a-fA-F]+\s+\[\d\]", head, re.IGNORECASE):
+    if re.match(
+        rb"\s*ID,DATA_0,|\s*\S*can\d+\s+([RT]X [-B] [-E]\s+)?[0-9a-fA-F]+\s+[\[{]\w+[\]}]", head, re.IGNORECASE
+    ):
         return LogFormatError(
             f"{path}:1: found `{first}`: frames without timestamps. Expected the time of every frame, without which "
             f"there is no order and no gap to learn from; record again with timestamps (candump -l)."

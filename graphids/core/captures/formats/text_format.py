@@ -15,6 +15,7 @@ _HEAD_LINES = 200
 _HEAD_LINE_BYTES = 1024  # longer ones are not headers, and would take a pattern's time
 # A timestamp, for the patterns of formats.
 TIME = rb"-?\d+(\.\d+)?([eE][-+]?\d+)?"
+DATE_TIME = rb"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?"
 
 
 class Labels(Enum):
