@@ -31,9 +31,17 @@ CASE = FormatCase(
         "decimal comma and comments": Sample(
             HEAD + b"11,201 0F1      2 34 01             at idle\n11,202 1E5      0\n",
             [Frame(11.201, 0xF1, False, "3401"), Frame(11.202, 0x1E5, False, "")],
-        )
+        ),
+        "decimal point": Sample(
+            HEAD + b"0 1E5      0\n0.201 0F1      2 34 01\n11.202 000001E5 0\n",
+            [Frame(0.0, 0x1E5, False, ""), Frame(0.201, 0xF1, False, "3401"), Frame(11.202, 0x1E5, True, "")],
+        ),
     },
-    malformed={"payload": Malformed(b"11,201 0F1      3 34 01", "payload has 2 bytes but DLC says 3")},
+    malformed={
+        "two decimal signs": Malformed(b"1,234.5 0F1      0", "no timestamp"),
+        "the other decimal sign": Malformed(b"1,2 0F1      0", "no timestamp", HEAD + b"1.1 0F1      0\n"),
+        "payload": Malformed(b"11,201 0F1      3 34 01", "payload has 2 bytes but DLC says 3"),
+    },
     reference=Reference(
         write=lambda t, i, x, d: (
             b"%s %s      %d %s" % (seconds(t).replace(b".", b","), short_or_long_id(i, x), len(d), spaced(d))

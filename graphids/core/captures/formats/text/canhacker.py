@@ -1,6 +1,8 @@
 """The trace of CanHacker."""
 
+import re
 from functools import partial
+from typing import NamedTuple
 
 from graphids.core.captures.formats.byte_parsers import (
     BLANK,
@@ -25,16 +27,28 @@ from graphids.core.captures.formats.names import Names
 from graphids.core.captures.formats.text_format import TextFormat, header
 
 
+class Dialect(NamedTuple):
+    """The byte of the decimal sign, which is that of the system's language."""
+
+    decimal_sign: int
+
+
+def _dialect(head: bytes, _match: re.Match[bytes]) -> Dialect:
+    time = re.search(rb"^\s*-?\d+([.,])\d", head, re.MULTILINE)
+    return Dialect(time[1][0] if time else COMMA)
+
+
 @partial(
     TextFormat,
     name="CanHacker trace",
     example="10,250 1A2      4 00 11 22 FF",
     header=header(r"time\s+id\s+dlc\s+data(\s+comment)?"),
+    dialect=_dialect,
     absolute_times="record again with CanHacker's absolute time stamps",
 )
-def canhacker(record: Row, text: Bytes, at: int, end: int, _dialect: object, _names: Names) -> int:
-    """Time with a decimal comma, ID, DLC and bytes; whatever follows them is a comment."""
-    seconds, at = decimal_number(text, at, end, COMMA, 0)
+def canhacker(record: Row, text: Bytes, at: int, end: int, dialect: Dialect, _names: Names) -> int:
+    """Time, ID, DLC and bytes; whatever follows them is a comment."""
+    seconds, at = decimal_number(text, at, end, dialect.decimal_sign, 0)
     first = skip_blanks(text, at, end)
     code = put_time(record, seconds)
     if code < 0 or first == at:
