@@ -17,6 +17,10 @@ CASE = FormatCase(
             [Frame(1.0, 0x123, True, "00"), Frame(1.1, 0x123, False, "00"), Frame(1.3, 0x123, False, "")],
             counts={REMOTE_FRAME: 1, ERROR_FRAME: 1},
         ),
+        "the text that python-can 1 adds to letters and digits": Sample(
+            b"Timestamp:        1.250000    ID: 00000123    010    DLC: 2    41 30                       'A0'\n",
+            [Frame(1.25, 0x123, True, "4130")],
+        ),
     },
     malformed={
         "cut off": Malformed(b"Timestamp: 1.0   ID: 0350", "ends before"),
@@ -27,7 +31,7 @@ CASE = FormatCase(
             b"Timestamp: %s        ID: %04x    0%d0    DLC: %d    %s" % (seconds(t), i, x, len(d), spaced(d))
         ),
         pattern=rb"(?i:Timestamp:)%s+(?P<t>%s)%s+(?i:ID:)%s*(?P<id>%s)%s+(?P<flags>[01]{3})%s+(?i:DLC:)%s*(?P<dlc>\d+)"
-        rb"(?:%s|.*)" % (W, TIME, W, W, ID, W, W, W, SPACED),
+        rb"(?:%s(?:%s*'.*')?|.*)" % (W, TIME, W, W, ID, W, W, W, SPACED, W),
         read=read_flagged,
     ),
 )

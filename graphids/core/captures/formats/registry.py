@@ -24,6 +24,7 @@ from graphids.core.captures.formats.text.normal_run import normal_run
 from graphids.core.captures.formats.text.pcan_trace import pcan_trace
 from graphids.core.captures.formats.text.peak_converter import peak_converter
 from graphids.core.captures.formats.text.python_can_csv import python_can_csv
+from graphids.core.captures.formats.text.python_can_text import python_can_text
 from graphids.core.captures.formats.text_format import Recognised, TextFormat, recognise_text
 from graphids.core.frames import LogFormatError
 
@@ -34,6 +35,7 @@ TEXT_FORMATS: tuple[TextFormat, ...] = (
     python_can_csv,
     cabana,
     canedge,
+    python_can_text,
     canhacker,
     peak_converter,
     car_hacking,

@@ -6,13 +6,15 @@ from functools import partial
 from numba.extending import register_jitable
 
 from graphids.core.captures.formats.byte_parsers import (
+    BLANK,
+    TAB,
     Bytes,
     ascii_word,
+    byte_list,
     decimal_number,
     hex_number,
     is_word,
     skip_blanks,
-    skip_word,
 )
 from graphids.core.captures.formats.line_records import (
     BAD_DLC,
@@ -24,8 +26,8 @@ from graphids.core.captures.formats.line_records import (
     POINT,
     Row,
     put_flagged_id,
+    put_payload,
     put_remote,
-    put_spaced_payload,
     put_time,
     read_dlc,
 )
@@ -33,7 +35,7 @@ from graphids.core.captures.formats.names import Names
 from graphids.core.captures.formats.text_format import TIME, TextFormat
 
 _DLC = ascii_word("dlc:")
-_ZERO, _ONE = map(ord, "01")
+_ZERO, _ONE, _QUOTE = map(ord, "01'")
 
 
 @partial(
@@ -60,17 +62,17 @@ def put_flagged_frame(record: Row, identifier: int, text: Bytes, at: int, end: i
     The flags are python-can's, which both data sets were recorded with: remote frame, 29-bit ID, error frame.
     """
     flags = skip_blanks(text, at, end)
-    after = skip_word(text, flags, end)
-    first, at = at, skip_blanks(text, after, end)
-    if identifier < 0 or (flags == first and flags < end):
+    if identifier < 0 or (flags == at and flags < end):
         return BAD_ID
-    if flags == end or at == end:
+    at = flags + 3
+    if at >= end:
         return MISSING_FIELD
-    if after != flags + 3:
-        return BAD_END
-    for flag in range(flags, after):
+    for flag in range(flags, at):
         if text[flag] != _ZERO and text[flag] != _ONE:
             return BAD_END
+    if text[at] != BLANK and text[at] != TAB:
+        return BAD_END
+    at = skip_blanks(text, at, end)
     if has_key:
         if at + _DLC.size > end or not is_word(text, at, at + _DLC.size, _DLC):
             return BAD_DLC
@@ -85,4 +87,16 @@ def put_flagged_frame(record: Row, identifier: int, text: Bytes, at: int, end: i
         return code
     if text[flags] == _ONE:
         return put_remote(record)
-    return put_spaced_payload(record, text, at, end, dlc)
+    count, at, word = byte_list(text, at, end, BLANK, 65)
+    if has_key and at < end:
+        at = skip_quoted(text, at, end, count)
+    return put_payload(record, dlc, count, word, at == end)
+
+
+@register_jitable
+def skip_quoted(text: Bytes, at: int, end: int, count: int) -> int:
+    """The offset after `'AB'`, the text that python-can adds to `count` bytes which are letters and digits."""
+    after = at + count + 2
+    if after > end or text[at] != _QUOTE or text[after - 1] != _QUOTE:
+        return at
+    return skip_blanks(text, after, end)

@@ -1,7 +1,9 @@
-"""The text of HCRL's attack-free drives."""
+"""The text of HCRL's attack-free drives, which is what python-can 1 prints of a message."""
 
 import re
 from functools import partial
+
+from numba.extending import register_jitable
 
 from graphids.core.captures.formats.byte_parsers import (
     Bytes,
@@ -15,6 +17,7 @@ from graphids.core.captures.formats.byte_parsers import (
 from graphids.core.captures.formats.line_records import (
     BAD_ID,
     BAD_TIMESTAMP,
+    FRAME,
     MISSING_FIELD,
     POINT,
     Row,
@@ -35,16 +38,25 @@ _TIMESTAMP, _ID = map(ascii_word, ("timestamp:", "id:"))
 )
 def normal_run(record: Row, text: Bytes, at: int, end: int, _dialect: object, _names: Names) -> int:
     """Time and ID with their names, flags, DLC with its name, and bytes."""
+    code, at = put_named_time(record, text, at, end)
+    if code < 0:
+        return code
+    identifier, at = hex_number(text, at, end)
+    return put_flagged_frame(record, identifier, text, at, end, True)
+
+
+@register_jitable
+def put_named_time(record: Row, text: Bytes, at: int, end: int) -> tuple[int, int]:
+    """`Timestamp: 1700000000.000250    ID: `, and the offset of the ID."""
     after = skip_word(text, at, end)
     if not is_word(text, at, after, _TIMESTAMP):
-        return BAD_TIMESTAMP
+        return BAD_TIMESTAMP, at
     seconds, after = decimal_number(text, skip_blanks(text, after, end), end, POINT, 0)
     at = skip_blanks(text, after, end)
     code = put_time(record, seconds)
     if code < 0 or (at == after and at < end):
-        return min(code, BAD_TIMESTAMP)
+        return min(code, BAD_TIMESTAMP), at
     after = at + _ID.size
     if after > end or not is_word(text, at, after, _ID):
-        return MISSING_FIELD if after > end else BAD_ID
-    identifier, at = hex_number(text, skip_blanks(text, after, end), end)
-    return put_flagged_frame(record, identifier, text, at, end, True)
+        return (MISSING_FIELD if after > end else BAD_ID), at
+    return FRAME, skip_blanks(text, after, end)
