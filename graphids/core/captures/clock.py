@@ -17,9 +17,13 @@ MAX_BACKWARD_SHARE = 0.1
 # be slow, but ten senders that together stay below 10 frames per second are none.
 MAX_GAP_S, MAX_GAP_OF_MANY_S, MANY_IDS = 1.0, 0.1, 10
 MAX_RATE_HZ, BURST_FRAMES = 100_000, 2_000
-MAX_BUS_RATE_HZ = 20_000
+LOADED_BUS_RATE_HZ = 5_000  # at 500 kbit/s
 # The timer of Windows ticks every 15.6 ms, in which a busy bus carries some 40 frames.
 MAX_TICK_S, MIN_ADVANCING_SHARE = 0.02, 0.1
+# From this many times on, their distribution and their order tell gaps from rows that changed places.
+_MANY = 20
+_MAX_PROGRESS = 0.1
+_MAX_EQUAL_SHARE = 0.75
 
 
 @dataclass(slots=True)
@@ -97,29 +101,71 @@ def _remedy_for_order(timestamp: NDArray[np.float64]) -> str:
         return "without their minus sign these times rise: strip the sign. To sort them would reverse the recording."
     if len(back) >= (1 - MAX_BACKWARD_SHARE) * len(steps):
         return "the latest frame comes first: reverse the order of the rows."
+    if are_gaps(timestamp):
+        return (
+            "the times are relative, each counted from the frame before: export the recording again with times that "
+            "count from one start (candump -l), and leave the rows as they are."
+        )
     if -back.max() > span_s / 2:
         return (
             f"this clock starts again within {span_s:.3g} s, so the frames are in order but not their times: export "
             "the recording with absolute times, and leave the rows as they are."
         )
-    if timestamp.min() >= 0 and _are_gaps(timestamp, span_s):
-        return (
-            "these are times since the frame before: export the recording with absolute times (candump -l), and leave "
-            "the rows as they are."
-        )
     return "sort the rows by their timestamps if they were shuffled, or export the recording again."
 
 
-def _are_gaps(timestamp: NDArray[np.float64], span_s: float) -> bool:
-    """Whether shuffled times are gaps rather than moments: too many for any bus, or crowded at one end of their span.
+def are_gaps(times: NDArray[np.float64]) -> bool:
+    """Whether times in recorded order count from the frame before each.
 
-    Moments of a recording lie evenly in it. Gaps are mostly short, with a few long ones.
+    Such times go down as often as up and are short, or begin with the 0 that a tool writes for the first frame. Times
+    that count from one start do so where rows changed places or the clock starts again: those are told apart here.
     """
-    if len(timestamp) >= BURST_FRAMES:
-        return span_s * MAX_BUS_RATE_HZ < len(timestamp)
-    return not 0.35 < float(timestamp.mean() - timestamp.min()) / span_s < 0.65 or (
-        span_s * MAX_BUS_RATE_HZ < len(timestamp)
-    )
+    if len(times) < 3 or times.min() < 0:
+        return False
+    steps = np.diff(times)
+    is_from_zero = bool(times[0] == 0)
+    backward_share = np.count_nonzero(steps < 0) / len(steps)
+    if backward_share <= MAX_BACKWARD_SHARE:
+        return is_from_zero and _are_mostly_equal(times[1:])
+    if _starts_again(steps, float(np.ptp(times))):
+        return False
+    if len(times) < _MANY:
+        return is_from_zero
+    is_short = is_from_zero or np.median(times) < MAX_GAP_OF_MANY_S
+    is_reversed = backward_share >= 1 - MAX_BACKWARD_SHARE
+    return bool(is_short and not (is_reversed or _are_advancing(times, steps) or _are_shuffled(times)))
+
+
+def _starts_again(steps: NDArray[np.float64], span_s: float) -> bool:
+    """Whether times rise and fall to their start, as a clock of a short period does and gaps, up and down, do not."""
+    back = steps[steps < 0]
+    is_rising_between = len(back) < 0.4 * len(steps)
+    return span_s > MAX_GAP_OF_MANY_S and is_rising_between and -float(back.max()) > span_s / 2
+
+
+def _are_advancing(times: NDArray[np.float64], steps: NDArray[np.float64]) -> bool:
+    """Whether the later times are the larger, although neighbours changed places."""
+    middle = len(times) // 2
+    progress_s = np.median(times[middle:]) - np.median(times[:middle])
+    return bool(progress_s > _MAX_PROGRESS * np.abs(steps).sum())
+
+
+def _are_shuffled(times: NDArray[np.float64]) -> bool:
+    """Whether times in any order are moments: evenly spread, half of them nowhere closer than a bus carries frames.
+
+    Gaps are mostly short, with a few long ones, or nearly equal.
+    """
+    span_s, half = float(np.ptp(times)), len(times) // 2
+    ordered = np.sort(times)
+    densest_s = float((ordered[half:] - ordered[:-half]).min())
+    is_even = 0.35 < float(times.mean() - ordered[0]) / span_s < 0.65
+    return is_even and densest_s * LOADED_BUS_RATE_HZ >= half
+
+
+def _are_mostly_equal(times: NDArray[np.float64]) -> bool:
+    """Whether they can be the gaps of a single sender, to the resolution of the clock."""
+    values, counts = np.unique(times, return_counts=True)
+    return len(times) >= 3 and values[np.argmax(counts)] > 0 and counts.max() > _MAX_EQUAL_SHARE * len(times)
 
 
 def _check_rate(where: str, timestamp: NDArray[np.float64], steps: NDArray[np.float64], num_ids: int) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from graphids.core.captures.formats.relative_times import are_gaps
+from graphids.core.captures.clock import are_gaps
 
 
 def gaps(number: int, seed: int = 0) -> NDArray[np.float64]:
@@ -42,6 +42,30 @@ def test_nor_those_of_rows_that_changed_places_or_of_a_drive_written_backwards(s
     assert not are_gaps(times[::-1])
 
 
+@pytest.mark.parametrize("start_s", [0.0, 0.25, 1.7e9])
+@pytest.mark.parametrize("number", [100, 200, 1400])
+@pytest.mark.parametrize("is_even", [True, False], ids=["evenly spaced", "as a bus in operation"])
+def test_nor_those_of_shuffled_rows(number: int, start_s: float, is_even: bool) -> None:
+    """Even 200 within 0.2 s, which are as short as gaps."""
+    for seed in range(50):
+        times = start_s + (np.arange(number) / 1000 if is_even else np.cumsum(gaps(number, seed)))
+        np.random.default_rng(seed).shuffle(times)
+
+        assert not are_gaps(times)
+
+
+@pytest.mark.parametrize("frames_each", [3, 5, 50])
+@pytest.mark.parametrize("start_s", [0.0, 59.0])
+def test_nor_those_of_a_clock_that_starts_again(frames_each: int, start_s: float) -> None:
+    assert not are_gaps(start_s + np.arange(200) % frames_each / frames_each)
+
+
+def test_gaps_of_a_slow_bus_are_found_by_the_zero_of_its_first_frame() -> None:
+    """Two senders, each once a second."""
+    assert are_gaps(np.array([0.0, 0.7, 0.3, 0.7, 0.3, 0.7]))
+    assert are_gaps(np.concatenate([[0.0], 2000 * gaps(200)[1:]]))
+
+
 @pytest.mark.parametrize(
     ("times", "expected"),
     [
@@ -54,6 +78,7 @@ def test_nor_those_of_rows_that_changed_places_or_of_a_drive_written_backwards(s
         ([0.0] * 50, False),
         ([1.0, 1.001, 1.0009], False),
         ([0.0, 0.0, 0.001, 0.001, 0.001, 0.002, 0.002, 0.003], False),
+        ([0.0, -0.01, -0.02, -0.03], False),
     ],
 )
 def test_of_few_times_only_what_can_be_nothing_else_counts_as_gaps(times: list[float], expected: bool) -> None:
