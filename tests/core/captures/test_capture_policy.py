@@ -10,7 +10,7 @@ import sys
 import tracemalloc
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +39,6 @@ class Case:
     make: Callable[[Path], None] | None = None
     extra_frames: int = 0  # frames beside the one, by default
     counted: int = 1
-    needs_can: bool = field(default=False)
 
 
 def ticking(times: list[float], ids: int = 1) -> bytes:
@@ -157,7 +156,9 @@ CASES: dict[str, Case] = {
         ),
         extra_frames=1,
     ),
-    "negative timestamps (before the trigger)": Case((b"(-0.5) can0 123#00\n" + CANDUMP,), extra_frames=1),
+    "negative timestamps (before the trigger)": Case(
+        (b"(-0.5) can0 123#00\n" + CANDUMP, b" -0.5 1 6F9 Rx d 1 05\n" + ASC), extra_frames=1
+    ),
     "equal timestamps": Case((CANDUMP + CANDUMP, HACKING + HACKING), extra_frames=1),
     "arbitration ID beyond 29 bits": Case(
         (CSV + b"0.5,20000000,46,0\n", CANDUMP + b"(1.0) can0 80000000#00\n", CSV + b"0.5,FFFFFFFFFFFFFFFFFFFF,46,0\n")
@@ -191,6 +192,7 @@ CASES: dict[str, Case] = {
             CANDUMP + b"(1.0) can0 123##100\n",
             PYTHON_CAN + b"1.5,0x32a,0,0,0,12,AAAAAAAAAAAAAAAA\n",
             b";$FILEVERSION=2.0\n;$COLUMNS=N,O,T,I,d,l,D\n1 1.0 DT 0100 Rx 0\n2 1.0 FD 00000100 Tx 2  01 02\n",
+            ASC + b" 2.6 CANFD 1 Rx 6F9 1 0 1 1 05 0 0 3000 0 0 0 0 0\n",
         )
     ),
     "remote frame": Case(
@@ -261,8 +263,7 @@ CASES: dict[str, Case] = {
             b"  can0  123   {9}  00\n",
         )
     ),
-    "Vector ASC with relative timestamps": Case((ASC.replace(b"absolute", b"relative"),), needs_can=True),
-    "times since the frame before (`candump -t d`, BUSMASTER's relative mode)": Case(
+    "times since the frame before (`candump -t d`, BUSMASTER's and Vector ASC's relative mode)": Case(
         (
             b"***BUSMASTER***\n***RELATIVE MODE***\n" + 2 * b"00:00:00:0100 Rx 1 0x123 s 1 00\n",
             b"***BUSMASTER***\n***SYSTEM MODE***\n01:02:03:0100 Rx 1 0x123 s 1 00\n***RELATIVE MODE***\n",
@@ -270,6 +271,9 @@ CASES: dict[str, Case] = {
             b"".join(b"(%d.%06d) can0 123#00\n" % divmod(t, 1_000_000) for t in (0, 100_000, 100_000, 100_000)),
             CANHACKER + b"0,000 123 0\n0,010 124 0\n0,001 123 0\n0,009 124 0\n",
             b";$FILEVERSION=1.0\n1) 0.0 0123 0\n2) 10.2 0124 0\n3) 0.4 0123 0\n",
+            ASC.replace(b"absolute", b"relative"),
+            ASC + b"base hex timestamps relative\n",
+            b"".join(b"0.%06d 1 123 Rx d 1 00\n" % t for t in (0, 10_210, 9_800)),
             # Cut from the middle of a recording.
             ticking([0.01 * (i % 7) / 7 + 0.0001 for i in range(60)], ids=3),
             ticking([random.Random(i).expovariate(1000) for i in range(5_000)]),
@@ -279,10 +283,12 @@ CASES: dict[str, Case] = {
             csv_of([0.01 + random.Random(i).gauss(0, 1e-5) for i in range(200)]),
         )
     ),
-    "decimal and hexadecimal numbers in one file (BUSMASTER)": Case(
+    "decimal and hexadecimal numbers in one file (BUSMASTER, Vector ASC)": Case(
         (
             b"***BUSMASTER***\n***HEX***\n01:02:03:0100 Rx 1 0x123 s 1 00\n***DEC***\n",
             b"***BUSMASTER***\n***DEC***\n01:02:03:0100 Rx 1 291 s 1 000\n***HEX***\n",
+            ASC + b"base dec\n",
+            ASC.replace(b"base hex", b"base oct"),
         )
     ),
     "Vector BLF that is cut off or damaged": Case(make=lambda path: cut_off(path, ".blf", keep=0.9)),
@@ -307,8 +313,6 @@ def capture(tmp_path: Path, row: str, number: int) -> Path:
     case = CASES[row]
     path = tmp_path / "drive"
     if case.make is None:
-        if case.needs_can or case.texts[number].lstrip(b"\xef\xbb\xbf").startswith(b"date"):
-            pytest.importorskip("can", reason="needs python-can: pip install 'graphids[can]'")
         path.write_bytes(case.texts[number])
     else:
         case.make(path)

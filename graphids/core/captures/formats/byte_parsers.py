@@ -51,6 +51,13 @@ def skip_word(text: Bytes, at: int, end: int) -> int:
 
 
 @register_jitable
+def next_word(text: Bytes, at: int, end: int) -> tuple[int, int]:
+    """Offsets of the first and after the last byte of the next word; both `end` where there is none."""
+    first = skip_blanks(text, at, end)
+    return first, skip_word(text, first, end)
+
+
+@register_jitable
 def skip_field(text: Bytes, at: int, end: int) -> int:
     """Offset of the first comma."""
     while at < end and text[at] != COMMA:
@@ -193,6 +200,22 @@ def byte_list(text: Bytes, at: int, end: int, separator: int, limit: int) -> tup
             break
         if count < 8:
             word |= np.uint64((high << 4) | low) << np.uint64(8 * count)
+        count += 1
+        at = after
+    return count, skip_blanks(text, at, end), word
+
+
+@register_jitable
+def decimal_byte_list(text: Bytes, at: int, end: int, limit: int) -> tuple[int, int, np.uint64]:
+    """At most `limit` numbers from 0 to 255, each after blanks; returns what `byte_list` does."""
+    count, word = 0, np.uint64(0)
+    while count < limit:
+        first, after = next_word(text, at, end)
+        value, digits_end = natural_number(text, first, after)
+        if first in (at, end) or digits_end != after or value > 255:
+            break
+        if count < 8:
+            word |= np.uint64(value) << np.uint64(8 * count)
         count += 1
         at = after
     return count, skip_blanks(text, at, end), word

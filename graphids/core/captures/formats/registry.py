@@ -5,7 +5,6 @@ from pathlib import Path
 
 from graphids.core.captures.formats.bridged.asam_mf4 import ASAM_MF4
 from graphids.core.captures.formats.bridged.bridge import BridgedFormat
-from graphids.core.captures.formats.bridged.vector_asc import VECTOR_ASC
 from graphids.core.captures.formats.bridged.vector_blf import VECTOR_BLF
 from graphids.core.captures.formats.refused import refused_format
 from graphids.core.captures.formats.text.attack_defense import attack_defense
@@ -25,6 +24,7 @@ from graphids.core.captures.formats.text.pcan_trace import pcan_trace
 from graphids.core.captures.formats.text.peak_converter import peak_converter
 from graphids.core.captures.formats.text.python_can_csv import python_can_csv
 from graphids.core.captures.formats.text.python_can_text import python_can_text
+from graphids.core.captures.formats.text.vector_asc import vector_asc
 from graphids.core.captures.formats.text_format import Recognised, TextFormat, recognise_text
 from graphids.core.frames import LogFormatError
 
@@ -46,8 +46,9 @@ TEXT_FORMATS: tuple[TextFormat, ...] = (
     crtd,
     busmaster,
     pcan_trace,
+    vector_asc,
 )
-BRIDGED_FORMATS: tuple[BridgedFormat, ...] = (VECTOR_ASC, VECTOR_BLF, ASAM_MF4)
+BRIDGED_FORMATS: tuple[BridgedFormat, ...] = (VECTOR_BLF, ASAM_MF4)
 FORMAT_NAMES = (*(known.name for known in TEXT_FORMATS), *(known.name for known in BRIDGED_FORMATS))
 
 

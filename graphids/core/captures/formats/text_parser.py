@@ -32,8 +32,18 @@ _PROBLEMS: dict[int, str] = {
     lines.TIME_TOO_LARGE: f"a time of {MAX_TIMESTAMP_S:g} s or more, past the year 5138; the format has seconds here, "
     "so these may be milli-, micro- or nanoseconds",
     lines.RELATIVE_TIMES: "the times are relative, each counted from the frame before",
-    lines.OTHER_BASE: "decimal and hexadecimal numbers in one file",
+    lines.OTHER_BASE: "a header line that changes the base of the numbers",
     lines.NUL_BYTE: "NUL bytes, as a crash or a full disk leaves them",
+}
+_EXPECTED_LINE = (
+    "Expected {known.name} as in `{known.example}`. Correct the line or export the capture again, or pass "
+    "on_bad_line='drop' (--on-bad-line drop) to skip and count such lines."
+)
+# The lines after such a line would be misread: what to do instead of dropping it.
+_NEVER_DROPPED: dict[int, str] = {
+    lines.RELATIVE_TIMES: "Expected times that count from one start; {known.absolute_times}.",
+    lines.OTHER_BASE: "Expected one base, decimal or hexadecimal, in the whole file; cut a file that was joined from "
+    "several before this line, or export the capture again.",
 }
 
 
@@ -89,7 +99,7 @@ class TextParser:
                 filled += num_rows
                 self.line_number += num_lines
                 if code != lines.FRAME:
-                    if not self.drop_bad_lines or code in (lines.RELATIVE_TIMES, lines.OTHER_BASE):
+                    if not self.drop_bad_lines or code in _NEVER_DROPPED:
                         raise self._error(code, text, at, self._rows[filled])
                     self.bad_lines += 1
             yield self._frames(self._rows[:filled])
@@ -125,17 +135,5 @@ class TextParser:
             problem += "; the file ends within this line, so the recording may have been cut off"
         where = f"{self.path}:{self.line_number - 1}"
         shown = found[:120].decode("ascii", "backslashreplace") + ("..." if len(found) > 120 else "")
-        if code == lines.RELATIVE_TIMES:
-            remedy = self.recognised.format.absolute_times
-            return LogFormatError(
-                f"{where}: {problem}: found `{shown}`. Expected times that count from one start; {remedy}."
-            )
-        if code == lines.OTHER_BASE:
-            return LogFormatError(
-                f"{where}: {problem}: found `{shown}`. Expected one base; cut the file before this line."
-            )
-        return LogFormatError(
-            f"{where}: {problem}: found `{shown}`. Expected {self.recognised.format.name} "
-            f"as in `{self.recognised.format.example}`. Correct the line or export the capture again, or pass "
-            f"on_bad_line='drop' (--on-bad-line drop) to skip and count such lines."
-        )
+        remedy = _NEVER_DROPPED.get(code, _EXPECTED_LINE).format(known=self.recognised.format)
+        return LogFormatError(f"{where}: {problem}: found `{shown}`. {remedy}")

@@ -15,13 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from graphids.core.captures.capture_file import whole_lines
-from graphids.core.captures.formats.bridged.bridge import BridgeCounts, read_bridged
-from graphids.core.captures.formats.bridged.vector_asc import VECTOR_ASC
 from graphids.core.captures.formats.registry import recognise
 from graphids.core.captures.formats.text_format import Recognised
 from graphids.core.captures.formats.text_parser import TextParser
 from graphids.core.frames import LogFormatError
-from support.format_case import Frame, Reference, case_of, rows, text_cases
+from support.format_case import Frame, Reference, rows, text_cases
 
 many = settings(
     max_examples=int(os.environ.get("GRAPHIDS_HYPOTHESIS_EXAMPLES", "100")),
@@ -32,16 +30,11 @@ many = settings(
 PATH = Path("drive.log")
 # Of one size: hypothesis decides byte by byte whether one more follows, which took a quarter of the time.
 TAPE = st.binary(min_size=120, max_size=120)
-CASES = text_cases() | {"vector_asc": case_of("vector_asc")}
+CASES = text_cases()
 
 
 def parsed(text: bytes, name: str, *, drop: bool, chunk_bytes: int = 1 << 20) -> tuple[list[Frame], int]:
     """Frames after the head of the format, and the lines counted, frames included."""
-    if name == "vector_asc":
-        met = BridgeCounts()
-        parts = list(read_bridged(PATH, io.BytesIO(text), VECTOR_ASC, met, drop_bad_lines=drop))
-        found = [row for part in parts for row in rows(part)]
-        return found, len(found) + met.error_frames + met.comment_lines + met.blank_lines + met.bad_lines
     parser = TextParser(PATH, recognised(name), drop_bad_lines=drop)
     stream = io.BytesIO(text)
     stream.seek(recognised(name).data_start)
@@ -87,8 +80,6 @@ class Tape:
 
 @pytest.fixture(params=CASES)
 def name(request: pytest.FixtureRequest) -> str:
-    if request.param == "vector_asc":
-        pytest.importorskip("can", reason="needs python-can: pip install 'graphids[can]'")
     return str(request.param)
 
 
@@ -123,14 +114,13 @@ def test_any_bytes_give_frames_and_counts_that_add_up_to_the_lines_however_they_
 ) -> None:
     head, reference, decisions = CASES[name].head, CASES[name].reference, Tape(tape)
     text = head + decisions.line(reference) + b"\n" + noise + b"\n" + decisions.line(reference)
-    in_data = text if name == "vector_asc" else text[recognised(name).data_start :]
+    in_data = text[recognised(name).data_start :]
 
     found, counted = parsed(text, name, drop=True)
 
     assert counted == len(in_data.split(b"\n"))
     assert len(found) >= 2
-    if name != "vector_asc":
-        assert parsed(text, name, drop=True, chunk_bytes=16) == (found, counted)
+    assert parsed(text, name, drop=True, chunk_bytes=16) == (found, counted)
     try:
         parsed(text, name, drop=False)
     except LogFormatError as error:

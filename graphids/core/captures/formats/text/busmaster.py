@@ -4,7 +4,6 @@ import re
 from functools import partial
 from typing import NamedTuple
 
-import numpy as np
 from numba.extending import register_jitable
 
 from graphids.core.captures.formats.byte_parsers import (
@@ -12,6 +11,7 @@ from graphids.core.captures.formats.byte_parsers import (
     Bytes,
     ascii_word,
     byte_list,
+    decimal_byte_list,
     hex_number,
     is_at,
     is_direction,
@@ -116,26 +116,10 @@ def busmaster(record: Row, text: Bytes, at: int, end: int, dialect: Dialect, nam
     if is_remote:
         return put_remote(record)
     if dialect.is_decimal:
-        count, at, word = _decimal_bytes(text, after, end, 65)
+        count, at, word = decimal_byte_list(text, after, end, 65)
     else:
         count, at, word = byte_list(text, after, end, BLANK, 65)
     return put_payload(record, dlc, count, word, at == end)
-
-
-@register_jitable
-def _decimal_bytes(text: Bytes, at: int, end: int, limit: int) -> tuple[int, int, np.uint64]:
-    """At most `limit` bytes as decimal numbers from 0 to 255, each after blanks; returns what `byte_list` does."""
-    count, word = 0, np.uint64(0)
-    while count < limit:
-        first = skip_blanks(text, at, end)
-        value, after = natural_number(text, first, end)
-        if first == at or value < 0 or value > 255 or skip_word(text, after, end) != after:
-            break
-        if count < 8:
-            word |= np.uint64(value) << np.uint64(8 * count)
-        count += 1
-        at = after
-    return count, skip_blanks(text, at, end), word
 
 
 @register_jitable
