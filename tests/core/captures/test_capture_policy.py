@@ -82,6 +82,23 @@ def many_buses(path: Path) -> None:
     path.write_bytes(b"".join(b"(1.0) can%d 123#00\n" % i for i in range(257)))
 
 
+def blf_of(objects: bytes, *, is_compressed: bool = True) -> bytes:
+    """A Vector BLF file of one container."""
+    content = zlib.compress(objects) if is_compressed else objects
+    body = struct.pack("<H6xL4x", 2 if is_compressed else 0, len(objects)) + content
+    container = struct.pack("<4sHHLL", b"LOBJ", 16, 1, 16 + len(body), 10) + body
+    return struct.pack("<4sL", b"LOGG", 144).ljust(144, b"\0") + container + bytes(len(body) % 4)
+
+
+def with_error_frames(path: Path) -> None:
+    """A frame, and an error frame of each type: CAN error, extended CAN error, CAN FD error 64."""
+    pytest.importorskip("can")
+    frame = struct.pack("<HBBL8s", 1, 0, 1, 0x123, b"\x11")
+    bodies = ((1, frame), (2, bytes(4)), (73, bytes(32)), (104, bytes(44)))
+    headers = (struct.pack("<4sHHLLLHHQ", b"LOBJ", 32, 1, 32 + len(body), kind, 2, 0, 0, 0) for kind, body in bodies)
+    path.write_bytes(blf_of(b"".join(header + body for header, (_, body) in zip(headers, bodies, strict=True))))
+
+
 CASES: dict[str, Case] = {
     "timestamp that is not a number (text, NaN, infinite)": Case(
         (
@@ -292,6 +309,7 @@ CASES: dict[str, Case] = {
         )
     ),
     "Vector BLF that is cut off or damaged": Case(make=lambda path: cut_off(path, ".blf", keep=0.9)),
+    "error frame of any of the three types of Vector BLF": Case(make=with_error_frames, counted=3),
     "ASAM MF4 that is cut off or damaged": Case(make=lambda path: cut_off(path, ".mf4", keep=0.5)),
 }
 
@@ -359,24 +377,19 @@ def test_a_capture_is_refused_read_or_counted_as_its_row_says(capture: Path, row
         assert counts["bad_lines"] == 0
 
 
-def blf_of(objects: bytes, *, is_compressed: bool = True) -> bytes:
-    """A Vector BLF file of one container."""
-    content = zlib.compress(objects) if is_compressed else objects
-    body = struct.pack("<H6xL4x", 2 if is_compressed else 0, len(objects)) + content
-    container = struct.pack("<4sHHLL", b"LOBJ", 16, 1, 16 + len(body), 10) + body
-    return struct.pack("<4sL", b"LOGG", 144).ljust(144, b"\0") + container + bytes(len(body) % 4)
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         # python-can loops forever on an object that says it has no bytes.
-        (blf_of(struct.pack("<4sHHLL16x", b"LOBJ", 32, 1, 0, 1)), "an object of 0 bytes and version 1"),
-        (blf_of(struct.pack("<4sHHLL16x", b"LOBJ", 32, 1, 0, 1), is_compressed=False), "an object of 0 bytes"),
+        (blf_of(struct.pack("<4sHHLL16x", b"LOBJ", 32, 1, 0, 1)), "an object of type 1, 0 bytes and version 1"),
+        (blf_of(struct.pack("<4sHHLL16x", b"LOBJ", 32, 1, 0, 1), is_compressed=False), "type 1, 0 bytes"),
+        # python-can reads on into the next object.
+        (blf_of(struct.pack("<4sHHLL24x", b"LOBJ", 32, 1, 40, 1)), "an object of type 1, 40 bytes and version 1"),
+        (blf_of(struct.pack("<4sHHLL40x", b"LOBJ", 40, 2, 55, 86)), "an object of type 86, 55 bytes and version 2"),
         # 64 MiB of zeros in 64 KiB.
         (blf_of(bytes(64 << 20)), "does not end, or not within 16777216 bytes"),
     ],
-    ids=["length 0", "length 0, uncompressed", "bomb"],
+    ids=["length 0", "length 0, uncompressed", "short", "short, version 2", "bomb"],
 )
 def test_a_blf_that_never_ends_or_unpacks_without_end_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "drive.blf"

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import can
 
 BATCH_FRAMES = 65_536
+# By its path, because the package index has no graphids: whoever took the name there would be installed.
+INSTALL = "Run in the folder of graphids: pip install -e '.[can]'"
 
 
 @dataclass(slots=True)
@@ -106,9 +108,9 @@ def read_bridged(
 
 
 def messages_of(
-    path: Path, format_name: str, reader: "Callable[[], Iterable[can.Message]]", line_number: Callable[[], int] | None
+    path: Path, format_name: str, reader: "Callable[[], Iterable[can.Message]]"
 ) -> "Iterator[tuple[str, can.Message]]":
-    """Messages with their place, which is the line of a text file, else their number; whatever python-can raises.
+    """Messages, each with its number as the place that an error is to name; whatever python-can raises.
 
     Raises:
         LogFormatError: If python-can fails.
@@ -118,18 +120,36 @@ def messages_of(
     try:
         for message in reader():
             number += 1
-            yield f"{path}:{line_number()}" if line_number else f"{path}: frame {number}", message
+            yield f"{path}: frame {number}", message
     except ImportError as error:
         if error.name != "can":
             raise
         raise ModuleNotFoundError(
-            f"{format_name} is read through python-can, which is not installed. Run: pip install 'graphids[can]'"
+            f"{format_name} is read through python-can, which is not installed. {INSTALL}"
         ) from error
     except (LogFormatError, OSError, EOFError, zlib.error):
         raise  # what the file itself or its gzip stream raises, which the caller names
     except Exception as error:  # what the parsers of python-can raise is not documented
-        where = f"{path}:{line_number()}" if line_number else f"{path}: after frame {number}"
-        raise unreadable(where, format_name, f"{type(error).__name__}: {error}") from error
+        raise unreadable(f"{path}: after frame {number}", format_name, f"{type(error).__name__}: {error}") from error
+
+
+def all_of(
+    path: Path, format_name: str, expected: int, messages: "Iterator[tuple[str, can.Message]]"
+) -> "Iterator[tuple[str, can.Message]]":
+    """`messages`, of which there have to be as many as were counted without python-can.
+
+    Raises:
+        LogFormatError: At the end, if there were more or fewer.
+    """
+    found = 0
+    for placed_message in messages:
+        found += 1
+        yield placed_message
+    if found != expected:
+        raise LogFormatError(
+            f"{path}: python-can reads {found} of the {expected} CAN frames in this {format_name} file. Expected all "
+            "of them; convert the recording to another format (candump -l, ASC) with the tool that wrote it."
+        )
 
 
 def unreadable(where: str, format_name: str, problem: str) -> LogFormatError:

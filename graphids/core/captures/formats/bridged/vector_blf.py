@@ -1,17 +1,19 @@
-"""Vector BLF, checked object by object before python-can reads it.
+"""Vector BLF, checked and counted object by object before python-can reads it.
 
 python-can ends without an error where an object or a container was cut off, skips what is outside a container,
-decompresses without a limit, and loops forever on an object of length 0.
+decompresses without a limit, loops forever on an object of length 0, reads a short object on into the next one, and
+passes over two of the three types of error frames.
 """
 
 import re
 import struct
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
-from graphids.core.captures.formats.bridged.bridge import BridgeCounts, BridgedFormat, messages_of
+from graphids.core.captures.formats.bridged.bridge import BridgeCounts, BridgedFormat, all_of, messages_of
 from graphids.core.frames import LogFormatError
 
 if TYPE_CHECKING:
@@ -24,34 +26,39 @@ _OBJECT = struct.Struct("<4sHHLL")  # signature, header size, header version, ob
 _CONTAINER_HEADER = struct.Struct("<H6xL4x")  # compression method, size uncompressed
 _SIGNATURE = b"LOBJ"
 _CONTAINER = 10
-_FRAME_TYPES = (1, 73, 86, 100, 101)  # CAN message, error, message 2, FD, FD 64
+# By type, the bytes of an object after its header. Of an FD 64 without its payload, which need not be there as a whole.
+_READ_BY_PYTHON_CAN = {1: 16, 86: 16, 100: 84, 101: 40, 73: 32}  # CAN message, message 2, FD, FD 64; extended error
+_OTHER_ERROR_FRAMES = (2, 104)  # CAN error, CAN FD error 64
+_FRAME_TYPES = (*_READ_BY_PYTHON_CAN, *_OTHER_ERROR_FRAMES)
+_HEADER_BYTES = {1: 32, 2: 40}  # of an object, by the header's version
 _UNCOMPRESSED, _ZLIB = 0, 2
 _PADDING = 8
-_MIN_OBJECT_BYTES = 32
 _MAX_CONTAINER_BYTES = 16 << 20  # Vector's tools and python-can write 128 KiB
 
 
 def _messages(
-    path: Path, stream: BinaryIO, _counts: BridgeCounts, _drop_bad_lines: bool
+    path: Path, stream: BinaryIO, counts: BridgeCounts, _drop_bad_lines: bool
 ) -> "Iterator[tuple[str, can.Message]]":
     def reader() -> "Iterable[can.Message]":
         import can
 
         return can.BLFReader(stream)
 
-    check_blf(path, stream)
-    return messages_of(path, NAME, reader, line_number=None)
+    objects = count_objects(path, stream)
+    expected = sum(objects[kind] for kind in _READ_BY_PYTHON_CAN)
+    yield from all_of(path, NAME, expected, messages_of(path, NAME, reader))
+    counts.error_frames += sum(objects[kind] for kind in _OTHER_ERROR_FRAMES)
 
 
-def check_blf(path: Path, stream: BinaryIO) -> None:
-    """Read `stream` once and leave it at its start.
+def count_objects(path: Path, stream: BinaryIO) -> Counter[int]:
+    """Objects within the containers, by their type; `stream` is read once and left at its start.
 
     Raises:
         LogFormatError: If it was cut off or is damaged, or a container holds more than 16 MiB.
     """
     _, header_bytes = _FILE_HEADER.unpack(_exactly(path, stream, _FILE_HEADER.size))
     _exactly(path, stream, header_bytes - _FILE_HEADER.size)
-    tail, offset = b"", header_bytes
+    tail, offset, counts = b"", header_bytes, Counter[int]()
     while first := stream.read(_OBJECT.size):
         header = first + _exactly(path, stream, _OBJECT.size - len(first))
         signature, _, _, size, object_type = _OBJECT.unpack(header)
@@ -60,11 +67,12 @@ def check_blf(path: Path, stream: BinaryIO) -> None:
         body = _exactly(path, stream, size - _OBJECT.size)
         stream.read(size % 4)
         if object_type == _CONTAINER:
-            tail = _check_objects(path, tail + _content(path, body, offset), offset)
+            tail = _count_in_container(path, tail + _content(path, body, offset), offset, counts)
         offset += size + size % 4
     if _SIGNATURE in tail:
         _damaged(path, "its last object is cut off")
     stream.seek(0)
+    return counts
 
 
 def _content(path: Path, body: bytes, offset: int) -> bytes:
@@ -86,7 +94,7 @@ def _content(path: Path, body: bytes, offset: int) -> bytes:
     return data
 
 
-def _check_objects(path: Path, data: bytes, offset: int) -> bytes:
+def _count_in_container(path: Path, data: bytes, offset: int, counts: Counter[int]) -> bytes:
     """The rest of `data` after its last whole object: the start of one that continues in the next container."""
     at = 0
     while True:
@@ -95,11 +103,13 @@ def _check_objects(path: Path, data: bytes, offset: int) -> bytes:
             _damaged(path, f"no object at byte {at} within the container at byte {offset}")
         if begin < 0 or begin + _OBJECT.size > len(data):
             return data[at:]
-        _, _, version, size, _ = _OBJECT.unpack_from(data, begin)
-        if size < _MIN_OBJECT_BYTES or version not in (1, 2):
-            _damaged(path, f"an object of {size} bytes and version {version} in the container at byte {offset}")
+        _, _, version, size, object_type = _OBJECT.unpack_from(data, begin)
+        if version not in _HEADER_BYTES or size < _HEADER_BYTES[version] + _READ_BY_PYTHON_CAN.get(object_type, 0):
+            found = f"an object of type {object_type}, {size} bytes and version {version}"
+            _damaged(path, f"{found} in the container at byte {offset}")
         if begin + size > len(data):
             return data[at:]
+        counts[object_type] += 1
         at = begin + size
 
 
