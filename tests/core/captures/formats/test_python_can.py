@@ -1,4 +1,5 @@
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from graphids.core.captures.formats.bridged.bridge import BridgedFormat
 from graphids.core.captures.formats.registry import BRIDGED_FORMATS
 from graphids.core.captures.read import read_captures
 
-can = pytest.importorskip("can", reason="needs python-can: pip install 'graphids[can]'")
+can = pytest.importorskip("can", reason="needs python-can: pip install -e '.[can]'")
 
 
 def messages() -> list["can.Message"]:
@@ -39,11 +40,23 @@ def test_what_python_can_wrote_reads_back(tmp_path: Path, bridged: BridgedFormat
     assert (frames.timestamp - frames.timestamp[0]).tolist() == pytest.approx([0.0, 0.1, 0.2], abs=1e-6)
 
 
+def test_without_python_can_the_error_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.blf"
+    with can.Logger(path) as logger:
+        logger(messages()[0])
+    monkeypatch.setitem(sys.modules, "can", None)
+
+    with pytest.raises(
+        ModuleNotFoundError, match=r"Vector BLF is read through python-can.* pip install -e '\.\[can\]'"
+    ):
+        read_captures(path)
+
+
 def test_without_asammdf_the_error_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.mf4"
     path.write_bytes(b"MDF     4.10    " + bytes(100))
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "asammdf" else found(name))
 
-    with pytest.raises(ModuleNotFoundError, match=r"ASAM MF4 needs asammdf.* pip install 'graphids\[can\]'"):
+    with pytest.raises(ModuleNotFoundError, match=r"ASAM MF4 needs asammdf.* pip install -e '\.\[can\]'"):
         read_captures(path)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from graphids.core.captures.formats.bridged import mf4_reader
-from graphids.core.captures.formats.bridged.bridge import BridgeCounts, BridgedFormat, unreadable
+from graphids.core.captures.formats.bridged.bridge import INSTALL, BridgeCounts, BridgedFormat, unreadable
 
 if TYPE_CHECKING:
     import can
@@ -26,7 +26,7 @@ def _messages(
 ) -> "Iterator[tuple[str, can.Message]]":
     for name in ("can", "asammdf"):
         if importlib.util.find_spec(name) is None:
-            raise ModuleNotFoundError(f"{NAME} needs {name}, which is not installed. Run: pip install 'graphids[can]'")
+            raise ModuleNotFoundError(f"{NAME} needs {name}, which is not installed. {INSTALL}")
     with tempfile.TemporaryFile() as content, tempfile.TemporaryFile() as records:
         shutil.copyfileobj(stream, content)
         timeout_s = START_S + content.tell() / BYTES_PER_S
