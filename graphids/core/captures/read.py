@@ -27,7 +27,7 @@ _CHUNK_BYTES = 1 << 20  # of text that is parsed at once; a MiB stays in the cac
 # Files beside captures that are not captures: labels, indexes, documents, code, digests.
 _NOT_A_CAPTURE = re.compile(
     r"\..*|.*\.labels\.csv(\.gz)?|.*\.(json|jsonl|yaml|yml|md|rst|pdf|png|svg|py|ipynb|sh|sha256|zip|dbc)"
-    r"|(readme|license|licence|changelog|citation)(\..*)?",
+    r"|.*\.(db|sqlite3?)-(wal|shm|journal)|(readme|license|licence|changelog|citation)(\..*)?",
     re.IGNORECASE,
 )
 

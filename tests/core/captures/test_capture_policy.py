@@ -4,6 +4,7 @@ import gzip
 import os
 import random
 import re
+import sqlite3
 import struct
 import subprocess
 import sys
@@ -88,6 +89,12 @@ def blf_of(objects: bytes, *, is_compressed: bool = True) -> bytes:
     body = struct.pack("<H6xL4x", 2 if is_compressed else 0, len(objects)) + content
     container = struct.pack("<4sHHLL", b"LOBJ", 16, 1, 16 + len(body), 10) + body
     return struct.pack("<4sL", b"LOGG", 144).ljust(144, b"\0") + container + bytes(len(body) % 4)
+
+
+def another_database(path: Path) -> None:
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE runs (name)")
+    database.close()
 
 
 def with_error_frames(path: Path) -> None:
@@ -310,6 +317,7 @@ CASES: dict[str, Case] = {
     ),
     "Vector BLF that is cut off or damaged": Case(make=lambda path: cut_off(path, ".blf", keep=0.9)),
     "error frame of any of the three types of Vector BLF": Case(make=with_error_frames, counted=3),
+    "SQLite database that is damaged, or not a log of python-can": Case(make=another_database),
     "ASAM MF4 that is cut off or damaged": Case(make=lambda path: cut_off(path, ".mf4", keep=0.5)),
 }
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from graphids.core.captures.formats.bridged.asam_mf4 import ASAM_MF4
 from graphids.core.captures.formats.bridged.bridge import BridgedFormat
+from graphids.core.captures.formats.bridged.sqlite_log import SQLITE_LOG
 from graphids.core.captures.formats.bridged.vector_blf import VECTOR_BLF
 from graphids.core.captures.formats.refused import refused_format
 from graphids.core.captures.formats.text.attack_defense import attack_defense
@@ -48,7 +49,7 @@ TEXT_FORMATS: tuple[TextFormat, ...] = (
     pcan_trace,
     vector_asc,
 )
-BRIDGED_FORMATS: tuple[BridgedFormat, ...] = (VECTOR_BLF, ASAM_MF4)
+BRIDGED_FORMATS: tuple[BridgedFormat, ...] = (VECTOR_BLF, ASAM_MF4, SQLITE_LOG)
 FORMAT_NAMES = (*(known.name for known in TEXT_FORMATS), *(known.name for known in BRIDGED_FORMATS))
 
 

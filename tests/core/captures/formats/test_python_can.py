@@ -19,7 +19,7 @@ def messages() -> list["can.Message"]:
     ]
 
 
-SUFFIXES = {"Vector BLF": ".blf", "ASAM MF4": ".mf4"}
+SUFFIXES = {"Vector BLF": ".blf", "ASAM MF4": ".mf4", "python-can sqlite log": ".db"}
 
 
 @pytest.mark.parametrize("bridged", BRIDGED_FORMATS, ids=lambda bridged: bridged.name)

@@ -12,15 +12,20 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from graphids.core.captures.formats.bridged import mf4_reader
-from graphids.core.captures.formats.bridged.bridge import INSTALL, BridgeCounts, BridgedFormat, all_of, unreadable
+from graphids.core.captures.formats.bridged.bridge import (
+    INSTALL,
+    BridgeCounts,
+    BridgedFormat,
+    Message,
+    RecordedMessage,
+    all_of,
+    unreadable,
+)
 from graphids.core.captures.formats.bridged.mf4_blocks import count_frames
 from graphids.core.frames import LogFormatError
-
-if TYPE_CHECKING:
-    import can
 
 NAME = "ASAM MF4"
 # What the library gets at most: to start on a busy machine, and then for what it reads at over ten times that.
@@ -29,7 +34,7 @@ START_S, BYTES_PER_S = 120, 100_000
 
 def _messages(
     path: Path, stream: BinaryIO, counts: BridgeCounts, drop_bad_lines: bool
-) -> "Iterator[tuple[str, can.Message]]":
+) -> Iterator[tuple[str, Message]]:
     for name in ("can", "asammdf"):
         if importlib.util.find_spec(name) is None:
             raise ModuleNotFoundError(f"{NAME} needs {name}, which is not installed. {INSTALL}")
@@ -82,18 +87,16 @@ def _read(path: Path, content: BinaryIO, records: BinaryIO) -> None:
     records.seek(0)
 
 
-def _read_records(path: Path, records: BinaryIO) -> "Iterator[tuple[str, can.Message]]":
+def _read_records(path: Path, records: BinaryIO) -> Iterator[tuple[str, Message]]:
     number = 0
     while record := records.read(mf4_reader.RECORD.size):
         number += 1
         yield f"{path}: frame {number}", _message(record)
 
 
-def _message(record: bytes) -> "can.Message":
-    import can
-
+def _message(record: bytes) -> RecordedMessage:
     timestamp, identifier, flags, dlc, length, channel, data = mf4_reader.RECORD.unpack(record)
-    return can.Message(
+    return RecordedMessage(
         timestamp=timestamp,
         arbitration_id=identifier,
         is_extended_id=bool(flags & mf4_reader.EXTENDED),

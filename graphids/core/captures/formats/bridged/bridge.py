@@ -1,4 +1,4 @@
-"""The bridge to python-can for formats that graphids does not parse itself."""
+"""Binary formats, whose messages a library reads, in most cases python-can."""
 
 import math
 import re
@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 import numpy as np
 
@@ -39,9 +39,27 @@ class BridgeCounts:
     error_frames: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedMessage:
+    """A message that another library than python-can read; its DLC is a number of bytes, as python-can has it."""
+
+    timestamp: float
+    arbitration_id: int
+    dlc: int
+    data: bytes
+    is_extended_id: bool
+    is_remote_frame: bool
+    is_error_frame: bool
+    is_fd: bool
+    channel: int | None = None
+
+
+Message: TypeAlias = "can.Message | RecordedMessage"
+
+
 @dataclass(frozen=True, slots=True)
 class BridgedFormat:
-    """A format that python-can reads.
+    """A binary format.
 
     Attributes:
         name: As users know it.
@@ -53,7 +71,7 @@ class BridgedFormat:
 
     name: str
     start: re.Pattern[bytes]
-    messages: "Callable[[Path, BinaryIO, BridgeCounts, bool], Iterator[tuple[str, can.Message]]]"
+    messages: Callable[[Path, BinaryIO, BridgeCounts, bool], Iterator[tuple[str, Message]]]
     first_channel: int = 0
 
 
@@ -107,9 +125,7 @@ def read_bridged(
     yield batch.take_frames()
 
 
-def messages_of(
-    path: Path, format_name: str, reader: "Callable[[], Iterable[can.Message]]"
-) -> "Iterator[tuple[str, can.Message]]":
+def messages_of(path: Path, format_name: str, reader: Callable[[], Iterable[Message]]) -> Iterator[tuple[str, Message]]:
     """Messages, each with its number as the place that an error is to name; whatever python-can raises.
 
     Raises:
@@ -134,8 +150,8 @@ def messages_of(
 
 
 def all_of(
-    path: Path, format_name: str, expected: int, messages: "Iterator[tuple[str, can.Message]]"
-) -> "Iterator[tuple[str, can.Message]]":
+    path: Path, format_name: str, expected: int, messages: Iterator[tuple[str, Message]]
+) -> Iterator[tuple[str, Message]]:
     """`messages`, of which there have to be as many as were counted without python-can.
 
     Raises:
@@ -168,7 +184,7 @@ class _Batch:
     rows: list[tuple[float, int, int, bool, int]] = field(default_factory=list)
     payload: bytearray = field(default_factory=bytearray)
 
-    def add(self, message: "can.Message", bus: str) -> None:
+    def add(self, message: Message, bus: str) -> None:
         data = b"" if message.is_remote_frame else bytes(message.data)
         index = self.buses.setdefault(bus, len(self.buses))
         is_extended = message.is_extended_id or message.arbitration_id > MAX_STANDARD_ID
@@ -190,7 +206,7 @@ class _Batch:
         return frames
 
 
-def _bus_name(message: "can.Message", bridged: BridgedFormat) -> str:
+def _bus_name(message: Message, bridged: BridgedFormat) -> str:
     if message.channel is None:
         return ""
     if isinstance(message.channel, int):
@@ -198,7 +214,7 @@ def _bus_name(message: "can.Message", bridged: BridgedFormat) -> str:
     return str(message.channel)
 
 
-def _problem(message: "can.Message") -> str | None:
+def _problem(message: Message) -> str | None:
     """What keeps a message from being a classic CAN frame."""
     if message.is_fd:
         return "a CAN FD frame. Expected classic CAN, up to 8 bytes per frame."

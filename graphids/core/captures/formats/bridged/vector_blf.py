@@ -11,13 +11,10 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NoReturn
+from typing import BinaryIO, NoReturn
 
-from graphids.core.captures.formats.bridged.bridge import BridgeCounts, BridgedFormat, all_of, messages_of
+from graphids.core.captures.formats.bridged.bridge import BridgeCounts, BridgedFormat, Message, all_of, messages_of
 from graphids.core.frames import LogFormatError
-
-if TYPE_CHECKING:
-    import can
 
 NAME = "Vector BLF"
 
@@ -38,8 +35,8 @@ _MAX_CONTAINER_BYTES = 16 << 20  # Vector's tools and python-can write 128 KiB
 
 def _messages(
     path: Path, stream: BinaryIO, counts: BridgeCounts, _drop_bad_lines: bool
-) -> "Iterator[tuple[str, can.Message]]":
-    def reader() -> "Iterable[can.Message]":
+) -> Iterator[tuple[str, Message]]:
+    def reader() -> Iterable[Message]:
         import can
 
         return can.BLFReader(stream)
