@@ -5,10 +5,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from graphids.core.captures.capture_file import open_capture
+from graphids.core.captures.intervals import Intervals, parse_intervals
 from graphids.core.frames import LogFormatError
 
 NO_ATTACK = "none"  # the kind that an index gives to a recording without attacks
@@ -24,7 +22,7 @@ class IndexEntry:
         index: The file that says so.
         kind: Attack kind, `NO_ATTACK` for a recording without one, None where it is not given.
         source: Recording that the capture was made from, None where it is not given.
-        intervals: [k, 2] seconds on the capture's own clock in which the attack ran.
+        intervals: In which the attack ran.
         frames: Number of frames in the capture, None where it is not given.
         attack: Number of attacked frames among them, None where it is not given.
     """
@@ -32,7 +30,7 @@ class IndexEntry:
     index: Path
     kind: str | None
     source: str | None
-    intervals: NDArray[np.float64]
+    intervals: Intervals
     frames: int | None
     attack: int | None
 
@@ -82,21 +80,7 @@ def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _parse_entry(index: Path, name: str, entry: dict[str, object]) -> IndexEntry:
-    intervals = np.empty((0, 2))
-    try:
-        if entry.get("intervals"):
-            intervals = np.asarray(entry["intervals"], dtype=np.float64).reshape(-1, 2)
-    except (TypeError, ValueError) as error:
-        raise LogFormatError(
-            f"{index}: intervals of {name!r} are {entry['intervals']!r}. Expected a list of [begin, end] in seconds."
-        ) from error
-    wrong = ~np.isfinite(intervals).all(axis=1) | (intervals[:, 0] > intervals[:, 1])
-    if wrong.any():
-        begin, end = intervals[wrong][0]
-        raise LogFormatError(
-            f"{index}: interval {int(np.argmax(wrong)) + 1} of {name!r} is [{begin:g}, {end:g}]. Expected finite "
-            "seconds, the begin not after the end."
-        )
+    intervals = parse_intervals(entry.get("intervals"), entry.get("time"), f"{index}: the entry of {name!r}")
     for key, expected in (("kind", str), ("source", str), ("frames", int), ("attack", int)):
         value = entry.get(key)
         is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0

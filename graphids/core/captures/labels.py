@@ -37,8 +37,8 @@ def labels_for(path: Path, frames: Frames, kinds: Kinds = "auto", *, is_complete
         is_complete: Whether no line was dropped, so that numbers of frames have to agree with the index.
 
     Raises:
-        LogFormatError: If a sidecar or an index is malformed or contradicts the file, or an attack is named like one of
-            `RESERVED_KINDS`.
+        LogFormatError: If a sidecar or an index is malformed or contradicts the file, an interval meets no frame, or an
+            attack is named like one of `RESERVED_KINDS`.
         ValueError: If `kinds` is not one of `KINDS`.
     """
     if kinds not in KINDS:
@@ -175,7 +175,6 @@ def _stem(path: Path) -> str:
 def _affected(frames: Frames, attack: NDArray[np.uint8], entry: IndexEntry | None) -> NDArray[np.bool_]:
     """Attacked frames, or where none is marked those of the index' intervals."""
     affected = attack.astype(np.bool_)
-    if entry is not None and entry.kind != NO_ATTACK and not affected.any():
-        for begin, end in entry.intervals:
-            affected |= (frames.timestamp >= begin) & (frames.timestamp <= end)
-    return affected
+    if entry is None or entry.kind == NO_ATTACK or affected.any() or not len(frames):
+        return affected
+    return entry.intervals.of_frames(frames.timestamp)

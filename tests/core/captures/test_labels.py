@@ -2,6 +2,7 @@ import gzip
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from graphids.core.captures.read import read_captures
@@ -128,6 +129,81 @@ def test_an_interval_labels_a_file_that_has_no_labels_itself(tmp_path: Path) -> 
     assert labels(frames) == ([0, 0, 0], ["normal", "suppress", "normal"])
 
 
+EPOCH = "".join(f"({1_110_000_000 + i}.0) can0 123#0011\n" for i in range(40))
+
+
+def test_intervals_can_count_from_the_first_frame(tmp_path: Path) -> None:
+    index(tmp_path, file="x.log", kind="fuzzing", intervals=[[4.2, 6.4], [39, 90]], time="elapsed")
+
+    frames = read(write(tmp_path / "x.log", EPOCH)).frames
+
+    assert np.flatnonzero(frames.attack_kind).tolist() == [5, 6, 39]  # type: ignore[arg-type]
+    assert frames.kinds == ("normal", "fuzzing")
+
+
+def test_intervals_are_on_the_clock_of_the_capture_where_nothing_else_is_said(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.log", EPOCH)
+    for time in ({}, {"time": "absolute"}):
+        index(tmp_path, file="x.log", kind="fuzzing", intervals=[[1110000004.2, 1110000006.4]], **time)
+
+        assert np.flatnonzero(read(path).frames.attack_kind).tolist() == [5, 6]  # type: ignore[arg-type]
+
+
+SPAN = r"meets no frame: the capture's clock runs from 1110000000\.0 to 1110000039\.0 s"
+BELONGS = "Expected at least one frame in every interval; correct it, or move it to the capture that it belongs to"
+
+
+@pytest.mark.parametrize(
+    ("intervals", "time", "message"),
+    [
+        (
+            [[4.2, 16.4]],
+            None,
+            rf'interval 1, \[4\.2, 16\.4\], {SPAN}\. .*first frame, give the entry `"time": "elapsed"`',
+        ),
+        ([[1110000004, 1110000006], [4.2, 16.4]], None, rf"interval 2, \[4\.2, 16\.4\], {SPAN}"),
+        ([[1110000040, 1110000050]], None, rf"interval 1, .*{SPAN}\. {BELONGS}"),
+        ([[1110000039.5, 1110000040]], None, rf"{SPAN}\. {BELONGS}"),
+        ([[1110000004.2, 1110000004.4]], None, rf"{SPAN}\. {BELONGS}"),
+        (
+            [[1110000004200, 1110000006400]],
+            None,
+            rf"{SPAN}\. Expected seconds; if these are milliseconds, .* by 1000\.",
+        ),
+        ([[1110000004.2e6, 1110000006.4e6]], None, rf"{SPAN}\. .*microseconds, divide them by 1000000\."),
+        ([[1110000004.2e9, 1110000006.4e9]], None, rf"{SPAN}\. .*nanoseconds, divide them by 1000000000\."),
+        ([[4200, 6400]], None, rf"{SPAN}\. .*milliseconds, divide them by 1000 and give the entry `.time.: .elapsed.`"),
+        (
+            [[4200, 6400]],
+            "elapsed",
+            rf"{SPAN}, the first frame is at 1110000000\.0\. .*if these are milliseconds, .* 1000\.",
+        ),
+        ([[40, 50]], "elapsed", rf"{SPAN}, the first frame is at 1110000000\.0\. {BELONGS}"),
+        (
+            [[1110000004, 1110000006]],
+            "elapsed",
+            "If it counts from the epoch, give the entry no `time`, for seconds on",
+        ),
+    ],
+)
+def test_an_interval_that_meets_no_frame_is_an_error_that_says_what_the_clock_spans(
+    tmp_path: Path, intervals: list[list[float]], time: str | None, message: str
+) -> None:
+    path = write(tmp_path / "x.log", EPOCH)
+    index(tmp_path, file="x.log", kind="fuzzing", intervals=intervals, time=time)
+
+    with pytest.raises(LogFormatError, match=rf"index\.json: the entry of 'x\.log': .*{message}"):
+        read(path)
+
+
+def test_an_interval_of_a_capture_without_attacks_or_frames_is_not_looked_at(tmp_path: Path) -> None:
+    index(tmp_path, file="x.log", kind="none", intervals=[[4.2, 16.4]])
+    assert read(write(tmp_path / "x.log", EPOCH)).frames.kinds == ("normal",)
+
+    index(tmp_path, file="x.log", kind="fuzzing", intervals=[[4.2, 16.4]])
+    assert len(read(write(tmp_path / "x.log", "(1.0) can0 20000004#0000000000000000\n")).frames) == 0
+
+
 def test_an_interval_adds_nothing_where_frames_are_marked(tmp_path: Path) -> None:
     index(tmp_path, file="x.csv", kind="dos", intervals=[[0.0, 9.0]])
 
@@ -158,6 +234,13 @@ def test_an_index_that_does_not_name_the_capture_leaves_it_alone(tmp_path: Path)
         ({"kind": "none"}, "holds no attack, but 1 of its frames are marked"),
         ({"kind": 3}, "kind of 'x.csv' is 3. Expected a str"),
         ({"kind": "dos", "intervals": [["a", 2]]}, "Expected a list of .begin, end. in seconds"),
+        ({"kind": "dos", "intervals": [["1", "2"]]}, "intervals are .*'1', '2'.*Expected a list of"),
+        ({"kind": "dos", "intervals": [[1, 2, 3], [4, 5, 6]]}, "Expected a list of .begin, end. in seconds"),
+        ({"kind": "dos", "intervals": [1, 2]}, "Expected a list of .begin, end. in seconds"),
+        ({"kind": "dos", "intervals": [[1, 10**400]]}, "Expected a list of .begin, end. in seconds"),
+        ({"kind": "dos", "intervals": [[True, 2]]}, "Expected a list of .begin, end. in seconds"),
+        ({"kind": "dos", "intervals": {"begin": 1}}, "Expected a list of .begin, end. in seconds"),
+        ({"kind": "dos", "time": "relative"}, 'time is \'relative\'. Expected "absolute", .*or "elapsed"'),
     ],
 )
 def test_an_index_that_contradicts_the_file_is_an_error(tmp_path: Path, entry: dict[str, object], message: str) -> None:
@@ -261,8 +344,11 @@ def test_two_sidecars_of_one_capture_are_an_error(tmp_path: Path) -> None:
             '[{"file": "other.log"}, {"files": "drive.log"}]',
             "entry 2 is .*Expected an object with the name of a `file`",
         ),
-        ('[{"file": "drive.log", "intervals": [[0, 1], [3, 2]]}]', r"interval 2 of 'drive.log' is \[3, 2\]"),
-        ('[{"file": "drive.log", "intervals": [[0, NaN]]}]', r"interval 1 of 'drive.log' is \[0, nan\]"),
+        (
+            '[{"file": "drive.log", "intervals": [[0, 1], [3, 2]]}]',
+            r"the entry of 'drive.log': interval 2 is \[3.0, 2.0\]",
+        ),
+        ('[{"file": "drive.log", "intervals": [[0, NaN]]}]', r"the entry of 'drive.log': interval 1 is \[0.0, nan\]"),
         ('[{"file": "drive.log", "frames": true}]', "frames of 'drive.log' is True. Expected a count"),
         ('[{"file": "drive.log", "attack": -1}]', "attack of 'drive.log' is -1. Expected a count"),
         ("[" * 100_000, "not JSON"),
