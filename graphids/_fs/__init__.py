@@ -7,7 +7,7 @@ only once a checkpoint is parsed or written.
 from graphids._fs.checkpoints import adopt, atomic_link, atomic_load, atomic_save, read_verified, remove, settle
 from graphids._fs.files import IntegrityError, digest_bytes, digest_file, explained, read_digested
 from graphids._fs.locks import try_lock
-from graphids._fs.publish import make_folder, publish_bytes, write_durably
+from graphids._fs.publish import make_folder, publish_bytes, publish_new, write_durably
 from graphids._fs.sidecar import sidecar_path
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "explained",
     "make_folder",
     "publish_bytes",
+    "publish_new",
     "read_digested",
     "read_verified",
     "remove",

@@ -6,14 +6,19 @@ filesystems with POSIX rename; standard library only.
 
 import contextlib
 import errno
+import io
 import os
 import re
 import secrets
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from graphids._fs.files import explained, opened
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 _OPEN_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _TEMPORARY = re.compile(r"\.graphids-[0-9a-f]{16}\.tmp")
@@ -34,6 +39,33 @@ def publish_bytes(path: str | os.PathLike[str], data: bytes | memoryview) -> Non
 def publish_link(path: str | os.PathLike[str], source: str | os.PathLike[str]) -> None:
     """Make `path` a second name (hard link) of the file `source`; as atomic and durable as `publish_bytes`."""
     _publish(Path(path), lambda temporary: os.link(source, temporary, follow_symlinks=False))
+
+
+@contextlib.contextmanager
+def publish_new(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A stream to write; its bytes become the new file `path` when the block ends, whole and durable.
+
+    Raises:
+        FileExistsError: If something is at `path`, now or when the block ends. It is never replaced.
+        OSError: Names path, reason and what failed; nothing is left at `path`.
+    """
+    path = Path(path)
+    temporary = _temporary(path)
+    with explained(path, "saving it"):
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, "it exists and is not replaced; remove it or name another")
+        descriptor = os.open(temporary, _OPEN_NEW, 0o666)
+    try:
+        with contextlib.closing(_NewFile(path, descriptor)) as stream:
+            yield cast("BinaryIO", stream)
+            with explained(path, "saving it"):
+                os.fsync(descriptor)
+        with explained(path, "saving it"):
+            _name_new(temporary, path)
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+    sync_folder(path.parent)
 
 
 def make_folder(folder: str | os.PathLike[str]) -> None:
@@ -58,12 +90,7 @@ def write_durably(descriptor: int, data: bytes | memoryview) -> None:
     Raises:
         OSError: As the system gives it, without a path; part of the data may be written.
     """
-    rest = memoryview(data).cast("B")
-    while rest:
-        count = os.write(descriptor, rest)
-        if count == 0:
-            raise OSError(errno.EIO, "the filesystem took no bytes")
-        rest = rest[count:]
+    _write_all(descriptor, memoryview(data).cast("B"))
     os.fsync(descriptor)
 
 
@@ -103,8 +130,7 @@ def is_temporary(name: str) -> bool:
 
 
 def _publish(path: Path, make: Callable[[Path], None]) -> None:
-    # Its length is independent of the name of the file, which may be as long as the filesystem allows.
-    temporary = path.with_name(f".graphids-{secrets.token_hex(8)}.tmp")
+    temporary = _temporary(path)
     try:
         with explained(path, "saving it", "what was there before is untouched"):
             make(temporary)
@@ -123,3 +149,55 @@ def _write_new(path: Path, data: bytes | memoryview) -> None:
         write_durably(descriptor, data)
     finally:
         os.close(descriptor)
+
+
+def _temporary(path: Path) -> Path:
+    # Its length is independent of the name of the file, which may be as long as the filesystem allows.
+    return path.with_name(f".graphids-{secrets.token_hex(8)}.tmp")
+
+
+def _name_new(temporary: Path, path: Path) -> None:
+    """Give a file its name, which nothing has yet."""
+    try:
+        os.link(temporary, path, follow_symlinks=False)
+    except OSError as error:
+        # A filesystem of memory cards has no hard links. Then the name is claimed by an empty file, and that replaced.
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
+            raise
+        os.close(os.open(path, _OPEN_NEW, 0o666))
+        os.replace(temporary, path)
+
+
+def _write_all(descriptor: int, rest: memoryview) -> None:
+    while rest:
+        count = os.write(descriptor, rest)
+        if count == 0:
+            raise OSError(errno.EIO, "the filesystem took no bytes")
+        rest = rest[count:]
+
+
+class _NewFile(io.RawIOBase):
+    """A file that is written from its start to its end."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self._path, self._descriptor, self._size = path, descriptor, 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._size
+
+    def write(self, data: "Buffer", /) -> int:
+        """Write all of `data`."""
+        rest = memoryview(data).cast("B")
+        size = len(rest)
+        with explained(self._path, "saving it"):
+            _write_all(self._descriptor, rest)
+        self._size += size
+        return size
+
+    def close(self) -> None:
+        if not self.closed:
+            os.close(self._descriptor)
+        super().close()

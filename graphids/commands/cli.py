@@ -248,6 +248,13 @@ def _adopt(arguments: argparse.Namespace) -> None:
     print(f"{arguments.checkpoint}: sha256 {digest} written to its sidecar")
 
 
+def _convert(arguments: argparse.Namespace) -> None:
+    _require_capture(arguments.capture)
+    from graphids.commands.convert import convert
+
+    convert(arguments.capture, arguments.output, on_bad_line=arguments.on_bad_line)
+
+
 def _simulate(arguments: argparse.Namespace) -> None:
     seed = _value("seed", arguments.seed)
     from graphids.core.simulation.simulate import write_dataset
@@ -269,5 +276,6 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "sign": _sign,
     "serve": _serve,
     "adopt": _adopt,
+    "convert": _convert,
     "simulate": _simulate,
 }

@@ -121,6 +121,11 @@ def _add_files(command: _Command) -> None:
     adopt = command("adopt", "write the missing sidecar of an old checkpoint; proves nothing about its past")
     adopt.add_argument("checkpoint", type=Path, help="file that loads with weights_only=True")
 
+    convert = command("convert", "write a capture as candump log, csv or Parquet, to look at what was read")
+    convert.add_argument("capture", type=Path, metavar="IN", help="one capture, in any format that is read")
+    convert.add_argument("output", type=Path, metavar="OUT", help="new file: .log, .csv, .log.gz, .csv.gz or .parquet")
+    _add_on_bad_line(convert)
+
     simulate = command("simulate", "write labelled captures of a simulated vehicle under attack")
     simulate.add_argument("folder", type=Path, help="folder to write them to")
     seed = find_option("seed")

@@ -4,12 +4,13 @@ import errno
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from graphids._fs import publish
-from graphids._fs.publish import make_folder, publish_bytes, publish_link
+from graphids._fs.publish import make_folder, publish_bytes, publish_link, publish_new
 
 
 def test_a_filesystem_that_takes_no_bytes_is_an_error_and_not_an_endless_loop(
@@ -140,3 +141,77 @@ def test_a_filesystem_that_cannot_sync_folders_is_no_error(tmp_path: Path, monke
     publish_bytes(tmp_path / "x", b"x")
 
     assert (tmp_path / "x").read_bytes() == b"x"
+
+
+def write_new(path: Path, meanwhile: Callable[[], object]) -> None:
+    with publish_new(path) as stream:
+        stream.write(b"01234")
+        meanwhile()
+        stream.write(memoryview(b"56789"))
+
+
+def test_a_new_file_appears_whole_when_its_block_ends(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+
+    write_new(path, lambda: pytest.fail("appeared") if path.exists() else None)
+
+    assert path.read_bytes() == b"0123456789"
+    assert os.listdir(tmp_path) == ["x"]
+
+
+def test_a_new_file_whose_block_fails_never_appears(tmp_path: Path) -> None:
+    def fail() -> None:
+        raise ValueError("halfway")
+
+    with pytest.raises(ValueError, match="halfway"):
+        write_new(tmp_path / "x", fail)
+
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_new_file_never_replaces_what_is_there_or_came_meanwhile(tmp_path: Path) -> None:
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(FileExistsError, match="remove it or name another"):
+        write_new(tmp_path / "dangling", lambda: pytest.fail("opened"))
+    with pytest.raises(FileExistsError, match=rf"File exists \(saving it\).*'{tmp_path}/x'"):
+        write_new(tmp_path / "x", lambda: (tmp_path / "x").write_bytes(b"meanwhile"))
+
+    assert (tmp_path / "x").read_bytes() == b"meanwhile"
+    assert sorted(os.listdir(tmp_path)) == ["dangling", "x"]
+
+
+def test_a_filesystem_without_hard_links_takes_a_new_file_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_links(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", no_links)
+    write_new(tmp_path / "x", lambda: None)
+    with pytest.raises(FileExistsError):
+        write_new(tmp_path / "y", lambda: (tmp_path / "y").write_bytes(b"meanwhile"))
+
+    assert (tmp_path / "x").read_bytes() == b"0123456789"
+    assert (tmp_path / "y").read_bytes() == b"meanwhile"
+    assert sorted(os.listdir(tmp_path)) == ["x", "y"]
+
+
+def test_a_full_disk_is_named_with_the_new_file_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError, match=rf"No space left on device \(saving it\): '{tmp_path}/x'"):
+        write_new(tmp_path / "x", lambda: monkeypatch.setattr(os, "write", full))
+
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_new_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    fsync, link = os.fsync, os.link
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (calls.append("fsync"), fsync(descriptor)))
+    monkeypatch.setattr(os, "link", lambda *names, **options: (calls.append("link"), link(*names, **options)))
+
+    write_new(tmp_path / "x", lambda: None)
+
+    assert calls == ["fsync", "link", "fsync"]  # the last one is the folder's

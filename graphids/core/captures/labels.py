@@ -2,7 +2,7 @@
 
 import os
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -86,25 +86,56 @@ def kind_name(name: str, origin: str) -> str:
     return usable
 
 
-def _with_sidecar(path: Path, frames: Frames, is_complete: bool) -> Frames:
+@dataclass(frozen=True, slots=True)
+class Sidecar:
+    """Labels beside a capture: the file, and uint8 [n], 1 for an attacked frame."""
+
+    path: Path
+    attack: NDArray[np.uint8]
+
+    def require_frames(self, capture: Path, num_frames: int, *, is_complete: bool) -> None:
+        """Check that there is a label for each frame.
+
+        Raises:
+            LogFormatError: If not.
+        """
+        if len(self.attack) == num_frames:
+            return
+        dropped = "" if is_complete else " after its bad lines were dropped, which labels by number cannot follow"
+        raise LogFormatError(
+            f"{self.path}: labels {len(self.attack)} frames but {capture} has {num_frames}{dropped}. Expected one row "
+            f"per frame; get the labels that belong to this capture, or move them away to read it unlabelled."
+        )
+
+    def label(self, frames: Frames, first: int = 0) -> Frames:
+        """Label a part of the capture that begins at its frame `first` and has no more frames than are labelled."""
+        attack = self.attack[first : first + len(frames)]
+        return replace(frames, attack=attack, attack_kind=attack.astype(np.int16), kinds=(NORMAL, UNNAMED_KIND))
+
+
+def read_sidecar(path: Path) -> Sidecar | None:
+    """The labels beside the capture at `path`, a byte per frame; None where there are none.
+
+    Raises:
+        LogFormatError: If there are two files of them, or one is malformed.
+    """
     names = {path.name, path.name.removesuffix(".gz")}
     sidecars = [path.with_name(name + suffix) for name in sorted(names) for suffix in _SIDECAR_SUFFIXES]
     present = [sidecar for sidecar in sidecars if os.path.lexists(sidecar)]
-    if not present:
-        return frames
     if len(present) > 1:
         raise LogFormatError(f"{path}: labelled by {present[0].name} and by {present[1].name}. Expected one of them.")
-    attack = _read_sidecar(present[0])
-    if len(attack) != len(frames):
-        dropped = "" if is_complete else " after its bad lines were dropped, which labels by number cannot follow"
-        raise LogFormatError(
-            f"{present[0]}: labels {len(attack)} frames but {path} has {len(frames)}{dropped}. Expected one row per "
-            f"frame; get the labels that belong to this capture, or move them away to read it unlabelled."
-        )
-    return replace(frames, attack=attack, attack_kind=attack.astype(np.int16), kinds=(NORMAL, UNNAMED_KIND))
+    return Sidecar(present[0], _read_labels(present[0])) if present else None
 
 
-def _read_sidecar(sidecar: Path) -> NDArray[np.uint8]:
+def _with_sidecar(path: Path, frames: Frames, is_complete: bool) -> Frames:
+    sidecar = read_sidecar(path)
+    if sidecar is None:
+        return frames
+    sidecar.require_frames(path, len(frames), is_complete=is_complete)
+    return sidecar.label(frames)
+
+
+def _read_labels(sidecar: Path) -> NDArray[np.uint8]:
     """Column `attack` of a csv `frame_index,attack` whose rows number the frames from 0."""
     expected = "Expected the header `frame_index,attack` and one row `<index>,<0 or 1>` per frame, from index 0 on."
     attack = bytearray()

@@ -10,50 +10,57 @@ from graphids.core.frames import MAX_STANDARD_ID, Frames
 
 _HEX = np.frombuffer(b"0123456789ABCDEF", np.uint8)
 _MICROSECONDS = 1_000_000
+_SECONDS_PLACES = 10  # before the point, in candump's log
 
 # A field: characters, uint8 [n, width], and which of them are written, bool [n, width].
 Field = tuple[NDArray[np.uint8], NDArray[np.bool_]]
 
 
 def csv_text(frames: Frames) -> bytes:
-    """can-train-and-test csv: `timestamp,arbitration_id,data_field,attack`, six decimals, upper-case hex.
+    """can-train-and-test csv: `timestamp,arbitration_id,data_field[,attack]`, upper-case hex, without the bus."""
+    return csv_header(frames) + csv_lines(frames)
 
-    Raises:
-        ValueError: If the frames have no labels, or a timestamp is negative.
-    """
-    seconds, microseconds = _time(frames)
+
+def csv_header(frames: Frames) -> bytes:
+    """The first line of `csv_text`; the column `attack` is there where frames have labels."""
+    return b"timestamp,arbitration_id,data_field" + (b"\n" if frames.attack is None else b",attack\n")
+
+
+def csv_lines(frames: Frames) -> bytes:
+    """The lines of `csv_text` after the first."""
     n = len(frames)
-    return b"timestamp,arbitration_id,data_field,attack\n" + _lines(
-        _decimal(seconds),
-        _literal(b".", n),
-        _decimal(microseconds, 6),
+    label = [] if frames.attack is None else [_literal(b",", n), _decimal(_labels(frames))]
+    return _lines(
+        *_time(frames),
         _literal(b",", n),
         _identifier(frames),
         _literal(b",", n),
         _payload(frames),
-        _literal(b",", n),
-        _decimal(_labels(frames)),
+        *label,
         _literal(b"\n", n),
     )
 
 
-def candump_text(frames: Frames, channel: str = "can0") -> bytes:
-    """The log of `candump -l`: `(0000000000.000236) can0 1E5#4413823000000145`. It has no column for labels.
+def candump_text(frames: Frames, channel: str = "can0", *, labels: bool = False) -> bytes:
+    """The log of `candump -l`: `(0000000000.000236) can0 1E5#4413823000000145`.
 
-    Raises:
-        ValueError: If a timestamp is negative.
+    Args:
+        frames: Of any buses, whose names have no blank.
+        channel: Name for a bus that has none.
+        labels: Add a last column, 0 or 1, as the data set CAN-MIRGU has it; candump itself has none.
     """
-    seconds, microseconds = _time(frames)
     n = len(frames)
+    label = [_literal(b" ", n), _decimal(_labels(frames))] if labels else []
     return _lines(
         _literal(b"(", n),
-        _decimal(seconds, 10),
-        _literal(b".", n),
-        _decimal(microseconds, 6),
-        _literal(f") {channel} ".encode(), n),
+        *_time(frames, _SECONDS_PLACES),
+        _literal(b") ", n),
+        _bus(frames, channel),
+        _literal(b" ", n),
         _identifier(frames),
         _literal(b"#", n),
         _payload(frames),
+        *label,
         _literal(b"\n", n),
     )
 
@@ -76,11 +83,39 @@ def _labels(frames: Frames) -> NDArray[np.int64]:
     return frames.attack.astype(np.int64)
 
 
-def _time(frames: Frames) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    total = np.rint(frames.timestamp * _MICROSECONDS).astype(np.int64)
-    if len(total) and total.min() < 0:
-        raise ValueError(f"A timestamp is {frames.timestamp.min()} s. Expected none below 0; shift the capture.")
-    return total // _MICROSECONDS, total % _MICROSECONDS
+def _time(frames: Frames, places: int = 0) -> tuple[Field, ...]:
+    """Seconds with six decimals, or with as many as it takes to tell them from every other float64.
+
+    `places` pads the digits before the point with zeros.
+    """
+    size = np.abs(frames.timestamp)
+    total = np.rint(size * _MICROSECONDS).astype(np.int64)
+    if (total / _MICROSECONDS != size).any():
+        # On their own, because numpy's digits of one float64 take longer than the rest of the line.
+        return (_texts([_shortest(seconds, places) for seconds in frames.timestamp.tolist()]),)
+    seconds, microseconds = total // _MICROSECONDS, total % _MICROSECONDS
+    sign = np.full((len(size), 1), ord("-"), np.uint8), (frames.timestamp < 0)[:, None]
+    fits = int(seconds.max(initial=0)) < 10**places
+    whole = _decimal(seconds, places if fits else 0)
+    return sign, whole, _literal(b".", len(size)), _decimal(microseconds, 6)
+
+
+def _shortest(seconds: float, places: int) -> bytes:
+    digits = np.format_float_positional(abs(seconds), unique=True, min_digits=6)
+    whole, _, fraction = digits.partition(".")
+    return f"{'-' if seconds < 0 else ''}{whole.zfill(places)}.{fraction}".encode()
+
+
+def _bus(frames: Frames, unnamed: str) -> Field:
+    characters, written = _texts([(name or unnamed).encode() for name in frames.channels])
+    return characters[frames.channel], written[frames.channel]
+
+
+def _texts(texts: list[bytes]) -> Field:
+    """A row for each of `texts`, none of which holds a NUL byte."""
+    width = max(map(len, texts), default=0)
+    characters = np.frombuffer(b"".join(text.ljust(width, b"\0") for text in texts), np.uint8).reshape(-1, width or 1)
+    return characters, characters > 0
 
 
 def _lines(*fields: Field) -> bytes:

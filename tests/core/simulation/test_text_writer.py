@@ -49,11 +49,39 @@ def test_no_frames_are_a_header_alone() -> None:
     assert candump_text(none) == b""
 
 
-def test_frames_without_labels_are_refused_by_formats_that_have_them() -> None:
-    with pytest.raises(ValueError, match="no labels"):
-        csv_text(two_frames(attack=None, attack_kind=None))
+def test_frames_without_labels_have_no_column_of_labels_and_no_sidecar() -> None:
+    unlabelled = two_frames(attack=None, attack_kind=None)
+
+    assert csv_text(unlabelled) == b"timestamp,arbitration_id,data_field\n0.000236,1E5,440A\n12.500000,0CF00C03,\n"
+    for write in (labels_text, lambda frames: candump_text(frames, labels=True)):
+        with pytest.raises(ValueError, match="no labels"):
+            write(unlabelled)
 
 
-def test_a_negative_timestamp_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"-1\.0 s.*none below 0"):
-        candump_text(two_frames(timestamp=np.array([-1.0, 0.0])))
+def test_candump_may_have_labels_and_buses_as_recorded() -> None:
+    frames = two_frames(channel=np.array([1, 0], np.uint8), channels=("", "vcan10"))
+
+    assert candump_text(frames, labels=True) == (
+        b"(0000000000.000236) vcan10 1E5#440A 0\n(0000000012.500000) can0 0CF00C03# 1\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "csv", "candump"),
+    [
+        (-1.5, b"-1.500000", b"-0000000001.500000"),
+        (1e-9, b"0.000000001", b"0000000000.000000001"),
+        (-1e-9, b"-0.000000001", b"-0000000000.000000001"),
+        (1700000000.0000002, b"1700000000.0000002", b"1700000000.0000002"),
+        (99999999999.0, b"99999999999.000000", b"99999999999.000000"),
+        (0.1 + 0.2, b"0.30000000000000004", b"0000000000.30000000000000004"),
+    ],
+)
+def test_a_time_has_the_digits_that_tell_it_from_every_other(seconds: float, csv: bytes, candump: bytes) -> None:
+    frames = two_frames(timestamp=np.array([seconds, 0.25]))
+
+    lines = csv_text(frames).splitlines()[1:]
+
+    assert lines == [csv + b",1E5,440A,0", b"0.250000,0CF00C03,,1"]
+    assert candump_text(frames).startswith(b"(" + candump + b") can0 ")
+    assert float(csv) == seconds
