@@ -17,7 +17,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from numpy.typing import NDArray
 
-from graphids.core.captures.clock import JUDGED_FRAMES
+from graphids.core.captures.rounded_times import require_fine_steps
 from graphids.core.classifier import WindowScores
 from graphids.core.frames import (
     MAX_EXTENDED_ID,
@@ -32,7 +32,6 @@ REQUIRED_COLUMNS = ("timestamp", "arbitration_id", "data_field")
 OPTIONAL_COLUMNS = ("channel",)
 MAX_BUSES = 256  # Frames.channel is a byte
 MAX_BUS_NAME = 64  # characters; every row of the answer repeats the name
-MAX_STEP_S = 1e-4  # a frame of 8 bytes takes 0.11 ms on a bus of 1 Mbit/s
 
 _HEX_ID = re.compile(r"(?:0[xX])?([0-9A-Fa-f]{1,8})")
 _HEX_PAYLOAD = re.compile(r"(?:[0-9A-Fa-f]{2}){0,8}")
@@ -138,30 +137,8 @@ def _timestamps(column: "pd.Series[Any]") -> NDArray[np.float64]:
         raise _value_error(int(bad[0]), "timestamp", column.iloc[bad[:1]].tolist()[0], _EXPECTED_SECONDS)
     # pandas' own Float32, and Arrow's float, name the type of numpy that they stand for.
     dtype: Any = column.dtype
-    _require_fine_steps(getattr(dtype, "numpy_dtype", dtype), seconds)
+    require_fine_steps("Column 'timestamp'", getattr(dtype, "numpy_dtype", dtype), seconds)
     return seconds
-
-
-def _require_fine_steps(dtype: np.dtype[Any], seconds: NDArray[np.float64]) -> None:
-    """Refuse times that a float of half or single precision has rounded, also where they are float64 by now.
-
-    MLflow turns float32 into the float64 of the signature, and JSON has one type of number.
-    """
-    largest = np.abs(seconds).max(initial=0.0)
-    name, float_type = str(dtype), dtype.type if dtype in (np.float16, np.float32) else np.float32
-    step_s = float(np.spacing(float_type(largest)))
-    if step_s <= MAX_STEP_S:
-        return
-    if dtype not in (np.float16, np.float32):
-        is_rounded = len(seconds) >= JUDGED_FRAMES and bool((seconds == seconds.astype(np.float32)).all())
-        # Halves and quarters of a second are exact in float32, and have no bits that only rounding leaves.
-        if not is_rounded or not (seconds % (16 * step_s)).any():
-            return
-        name = f"{dtype} that holds values of float32"
-    raise DataError(
-        f"Column 'timestamp' is {name}: at {largest:.10g} s its step is {step_s:g} s, and frames follow each other "
-        f"within {MAX_STEP_S:g} s. Expected float64 from the recorder on; what was rounded is lost."
-    )
 
 
 def _seconds(row: int, value: object) -> float:

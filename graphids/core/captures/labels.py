@@ -200,7 +200,7 @@ def _with_usable_names(path: Path, frames: Frames, attack_kind: NDArray[np.int16
 
 def _stem(path: Path) -> str:
     """File name in lower case without `.gz` and the suffix of its format."""
-    return re.sub(r"\.[a-z]\w{1,4}$", "", path.name.lower().removesuffix(".gz"))
+    return re.sub(r"\.(parquet|[a-z]\w{1,4})$", "", path.name.lower().removesuffix(".gz"))
 
 
 def _affected(frames: Frames, attack: NDArray[np.uint8], entry: IndexEntry | None) -> NDArray[np.bool_]:

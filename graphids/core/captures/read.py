@@ -4,25 +4,20 @@ import glob
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO, Literal
 
 import numpy as np
 
-from graphids.core.captures.capture_file import open_capture, whole_lines
 from graphids.core.captures.clock import Clock
-from graphids.core.captures.formats.bridged.bridge import BridgeCounts, BridgedFormat, read_bridged
-from graphids.core.captures.formats.line_records import BLANK_LINE, COMMENT, ERROR_FRAME, REMOTE_FRAME
-from graphids.core.captures.formats.registry import recognise, unknown_format
-from graphids.core.captures.formats.relative_times import require_absolute
-from graphids.core.captures.formats.text_format import HEAD_BYTES, Recognised
-from graphids.core.captures.formats.text_parser import TextParser
+from graphids.core.captures.formats.bridged.parquet import parts_of_table
 from graphids.core.captures.index_file import index_entry
 from graphids.core.captures.labels import Kinds, labels_for
+from graphids.core.captures.parts import OnBadLine, frame_parts
 from graphids.core.frames import Capture, DataError, Frames, GrowingFrames, LogFormatError
 
-OnBadLine = Literal["raise", "drop"]
+__all__ = ["OnBadLine", "find_captures", "read_captures", "stream_frames"]
+
 _CHUNK_BYTES = 1 << 20  # of text that is parsed at once; a MiB stays in the cache
 # Files beside captures that are not captures: labels, indexes, documents, code, digests.
 _NOT_A_CAPTURE = re.compile(
@@ -61,7 +56,7 @@ def read_captures(
     counts: dict[str, int] = {}
     clock = Clock(path)
     grown = GrowingFrames()
-    for part in _frames(path, on_bad_line, _CHUNK_BYTES, counts, clock):
+    for part in frame_parts(path, on_bad_line, _CHUNK_BYTES, counts, clock):
         grown.append(part)
     frames = grown.frames()
     if not len(frames) and not counts["error_frames"]:
@@ -86,6 +81,8 @@ def read_captures(
 def find_captures(data: str | Path) -> list[tuple[Path, str]]:
     """Capture files with their names: one file, a folder's (recursive, sorted), or those of a glob.
 
+    A folder that is one Parquet table (`parts_of_table`) is one capture.
+
     In a folder, files whose names say that they are not captures are passed over: labels, `index.json` and other JSON,
     documents, code, hidden files; and what is not a regular file, such as a named pipe.
 
@@ -94,7 +91,7 @@ def find_captures(data: str | Path) -> list[tuple[Path, str]]:
         DataError: If a link leads nowhere, or `data` itself is a named pipe or a device.
     """
     path = Path(data)
-    if path.is_file():
+    if path.is_file() or parts_of_table(path):
         return [(path, path.name)]
     if path.is_dir():
         root, found = path, sorted(path.rglob("*"))
@@ -108,7 +105,8 @@ def find_captures(data: str | Path) -> list[tuple[Path, str]]:
     found = [file for file in found if not _is_passed_over(file.relative_to(root))]
     if missing := next((file for file in found if file.is_symlink() and not file.exists()), None):
         raise DataError(f"{missing}: a link to a file that is not there. Fetch the file, or remove the link.")
-    files = list(filter(Path.is_file, found))
+    tables = {folder for folder in {*found, *(file.parent for file in found)} if parts_of_table(folder)}
+    files = sorted({*tables, *(file for file in found if file.is_file() and file.parent not in tables)})
     if not files:
         raise FileNotFoundError(
             f"{data}: no capture there. Expected a capture file, a folder that holds some, or a glob that matches some."
@@ -146,7 +144,7 @@ def stream_frames(
 
 def _streamed(path: Path, on_bad_line: OnBadLine, chunk_bytes: int, counts: dict[str, int]) -> Iterator[Frames]:
     clock = Clock(path)
-    yield from (frames for frames in _frames(path, on_bad_line, chunk_bytes, counts, clock) if len(frames))
+    yield from (frames for frames in frame_parts(path, on_bad_line, chunk_bytes, counts, clock) if len(frames))
     counts.update(clock.totals())
 
 
@@ -165,68 +163,6 @@ def _fixed_parts(pattern: Path) -> list[str]:
     parts = list(pattern.parts)
     wild = next((i for i, part in enumerate(parts) if glob.has_magic(part)), max(len(parts) - 1, 0))
     return parts[:wild]
-
-
-def _frames(
-    path: Path, on_bad_line: OnBadLine, chunk_bytes: int, counts: dict[str, int], clock: Clock
-) -> Iterator[Frames]:
-    """Frames in parts, their times judged; `counts` is complete once it is exhausted."""
-    is_dropping = on_bad_line == "drop"
-    with open_capture(path) as stream:
-        head = stream.read(HEAD_BYTES)
-        stream.seek(0)
-        recognised = _recognised(path, head)
-        if isinstance(recognised, BridgedFormat):
-            parts = _bridged_frames(path, stream, recognised, is_dropping, counts)
-        else:
-            require_absolute(path, recognised, head)
-            parts = _text_frames(path, stream, recognised, is_dropping, chunk_bytes, counts)
-        for frames in parts:
-            clock.observe(frames)
-            yield frames
-
-
-def _recognised(path: Path, head: bytes) -> Recognised | BridgedFormat:
-    try:
-        recognised = recognise(head)
-    except LogFormatError as error:
-        raise LogFormatError(f"{path}: {error}") from error
-    if recognised is None:
-        raise unknown_format(path, head)
-    return recognised
-
-
-def _bridged_frames(
-    path: Path, stream: BinaryIO, bridged: BridgedFormat, is_dropping: bool, counts: dict[str, int]
-) -> Iterator[Frames]:
-    met = BridgeCounts()
-    yield from read_bridged(path, stream, bridged, met, drop_bad_lines=is_dropping)
-    counts.update(asdict(met))
-
-
-def _text_frames(
-    path: Path,
-    stream: BinaryIO,
-    recognised: Recognised,
-    is_dropping: bool,
-    chunk_bytes: int,
-    counts: dict[str, int],
-) -> Iterator[Frames]:
-    parser = TextParser(path, recognised, is_dropping)
-    stream.seek(recognised.data_start)
-    is_terminated = True
-    for text in whole_lines(stream, chunk_bytes):
-        is_terminated = text.endswith(b"\n")
-        yield from parser.parse(text)
-    # A candump line or a name that was cut off at the file's end can still be well formed: say that it may have been.
-    counts["unterminated_last_line"] = int(not is_terminated)
-    counts.update(
-        error_frames=int(parser.counts[ERROR_FRAME]),
-        remote_frames=int(parser.counts[REMOTE_FRAME]),
-        comment_lines=int(parser.counts[COMMENT]),
-        blank_lines=int(parser.counts[BLANK_LINE]),
-        bad_lines=parser.bad_lines,
-    )
 
 
 def _split_buses(frames: Frames, present: list[int]) -> list[tuple[int, Frames]]:

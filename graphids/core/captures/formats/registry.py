@@ -5,6 +5,7 @@ from pathlib import Path
 
 from graphids.core.captures.formats.bridged.asam_mf4 import ASAM_MF4
 from graphids.core.captures.formats.bridged.bridge import BridgedFormat
+from graphids.core.captures.formats.bridged.parquet import PARQUET, TableFormat
 from graphids.core.captures.formats.bridged.sqlite_log import SQLITE_LOG
 from graphids.core.captures.formats.bridged.vector_blf import VECTOR_BLF
 from graphids.core.captures.formats.refused import refused_format
@@ -50,17 +51,19 @@ TEXT_FORMATS: tuple[TextFormat, ...] = (
     vector_asc,
 )
 BRIDGED_FORMATS: tuple[BridgedFormat, ...] = (VECTOR_BLF, ASAM_MF4, SQLITE_LOG)
-FORMAT_NAMES = (*(known.name for known in TEXT_FORMATS), *(known.name for known in BRIDGED_FORMATS))
+TABLE_FORMATS: tuple[TableFormat, ...] = (PARQUET,)
+_BINARY: tuple[BridgedFormat | TableFormat, ...] = (*BRIDGED_FORMATS, *TABLE_FORMATS)
+FORMAT_NAMES = (*(known.name for known in TEXT_FORMATS), *(known.name for known in _BINARY))
 
 
-def recognise(head: bytes) -> Recognised | BridgedFormat | None:
+def recognise(head: bytes) -> Recognised | BridgedFormat | TableFormat | None:
     """The format of a file that begins with `head`, at most `HEAD_BYTES` of it; None where it is unknown.
 
     Raises:
         LogFormatError: If the format is known but not this version of it.
     """
-    bridged = next((known for known in BRIDGED_FORMATS if known.start.match(head)), None)
-    return bridged or recognise_text(head, TEXT_FORMATS)
+    binary = next((known for known in _BINARY if known.start.match(head)), None)
+    return binary or recognise_text(head, TEXT_FORMATS)
 
 
 def unknown_format(path: Path, head: bytes) -> LogFormatError:

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from graphids.core.captures.formats.registry import BRIDGED_FORMATS, FORMAT_NAMES, TEXT_FORMATS
+from graphids.core.captures.formats.registry import BRIDGED_FORMATS, FORMAT_NAMES, TABLE_FORMATS, TEXT_FORMATS
 from graphids.core.captures.formats.text_format import TextFormat
 from support.format_case import case_of, case_path, text_modules
 from support.paths import ROOT
@@ -59,7 +59,7 @@ def test_the_documentation_names_every_format_once_and_no_other() -> None:
 
 
 def test_no_two_formats_share_a_name_or_a_line_parser() -> None:
-    assert len({*FORMAT_NAMES}) == len(TEXT_FORMATS) + len(BRIDGED_FORMATS)
+    assert len({*FORMAT_NAMES}) == len(TEXT_FORMATS) + len(BRIDGED_FORMATS) + len(TABLE_FORMATS)
     assert len({known.parse_line for known in TEXT_FORMATS}) == len(TEXT_FORMATS)
 
 

@@ -1,1 +1,1 @@
-"""Formats that python-can reads: a module each, whose `BridgedFormat` stands in `formats.registry`."""
+"""Binary formats, which libraries read: a module each; the registry names their `BridgedFormat` or `TableFormat`."""

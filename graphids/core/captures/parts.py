@@ -1,0 +1,109 @@
+"""The frames of a capture part by part, from the format that is recognised in it."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from graphids.core.captures.capture_file import open_capture, whole_lines
+from graphids.core.captures.clock import Clock
+from graphids.core.captures.formats.bridged.bridge import BridgeCounts, BridgedFormat, read_bridged
+from graphids.core.captures.formats.bridged.parquet import ParquetReader, TableFormat, parts_of_table
+from graphids.core.captures.formats.line_records import BLANK_LINE, COMMENT, ERROR_FRAME, REMOTE_FRAME
+from graphids.core.captures.formats.registry import recognise, unknown_format
+from graphids.core.captures.formats.relative_times import require_absolute
+from graphids.core.captures.formats.text_format import HEAD_BYTES, Recognised
+from graphids.core.captures.formats.text_parser import TextParser
+from graphids.core.frames import Frames, LogFormatError
+
+OnBadLine = Literal["raise", "drop"]
+
+
+def frame_parts(
+    path: Path, on_bad_line: OnBadLine, chunk_bytes: int, counts: dict[str, int], clock: Clock
+) -> Iterator[Frames]:
+    """Frames of a capture, their times judged; `counts` is complete once it is exhausted."""
+    is_dropping = on_bad_line == "drop"
+    if files := parts_of_table(path):
+        parts = _table_frames(files, is_dropping, counts)
+    else:
+        parts = _file_frames(path, is_dropping, chunk_bytes, counts)
+    for frames in parts:
+        clock.observe(frames)
+        yield frames
+
+
+def format_name(path: Path) -> str:
+    """The format of a capture, as users know it.
+
+    Raises:
+        LogFormatError: If it is unknown, or not a file or a table.
+    """
+    with open_capture((parts_of_table(path) or [path])[0]) as stream:
+        recognised = _recognised(path, stream.read(HEAD_BYTES))
+    return (recognised.format if isinstance(recognised, Recognised) else recognised).name
+
+
+def _file_frames(path: Path, is_dropping: bool, chunk_bytes: int, counts: dict[str, int]) -> Iterator[Frames]:
+    with open_capture(path) as stream:
+        head = stream.read(HEAD_BYTES)
+        stream.seek(0)
+        recognised = _recognised(path, head)
+        if isinstance(recognised, TableFormat):
+            yield from _table_frames([path], is_dropping, counts)
+        elif isinstance(recognised, BridgedFormat):
+            yield from _bridged_frames(path, stream, recognised, is_dropping, counts)
+        else:
+            require_absolute(path, recognised, head)
+            yield from _text_frames(path, stream, recognised, is_dropping, chunk_bytes, counts)
+
+
+def _table_frames(files: list[Path], is_dropping: bool, counts: dict[str, int]) -> Iterator[Frames]:
+    reader = ParquetReader(is_dropping)
+    for file in files:
+        with open_capture(file) as stream:
+            yield from reader.frames(file, stream)
+    counts.update(asdict(reader.counts))
+
+
+def _recognised(path: Path, head: bytes) -> Recognised | BridgedFormat | TableFormat:
+    try:
+        recognised = recognise(head)
+    except LogFormatError as error:
+        raise LogFormatError(f"{path}: {error}") from error
+    if recognised is None:
+        raise unknown_format(path, head)
+    return recognised
+
+
+def _bridged_frames(
+    path: Path, stream: BinaryIO, bridged: BridgedFormat, is_dropping: bool, counts: dict[str, int]
+) -> Iterator[Frames]:
+    met = BridgeCounts()
+    yield from read_bridged(path, stream, bridged, met, drop_bad_lines=is_dropping)
+    counts.update(asdict(met))
+
+
+def _text_frames(
+    path: Path,
+    stream: BinaryIO,
+    recognised: Recognised,
+    is_dropping: bool,
+    chunk_bytes: int,
+    counts: dict[str, int],
+) -> Iterator[Frames]:
+    parser = TextParser(path, recognised, is_dropping)
+    stream.seek(recognised.data_start)
+    is_terminated = True
+    for text in whole_lines(stream, chunk_bytes):
+        is_terminated = text.endswith(b"\n")
+        yield from parser.parse(text)
+    # A candump line or a name that was cut off at the file's end can still be well formed: say that it may have been.
+    counts["unterminated_last_line"] = int(not is_terminated)
+    counts.update(
+        error_frames=int(parser.counts[ERROR_FRAME]),
+        remote_frames=int(parser.counts[REMOTE_FRAME]),
+        comment_lines=int(parser.counts[COMMENT]),
+        blank_lines=int(parser.counts[BLANK_LINE]),
+        bad_lines=parser.bad_lines,
+    )
