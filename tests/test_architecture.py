@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -110,11 +111,19 @@ def test_help_and_version_load_no_heavy_library(option: str) -> None:
     assert _loaded(statement, "torch, lightning, mlflow, pandas, numba") == "set()"
 
 
-def _loaded(statement: str, libraries: str) -> str:
+@pytest.mark.parametrize("words", ["'inspect', 'drive.log'", "'convert', 'drive.log', 'out.csv'"])
+def test_to_look_at_a_capture_loads_no_heavy_library(words: str, tmp_path: Path) -> None:
+    (tmp_path / "drive.log").write_bytes(b"(1.0) can0 123#00\n")
+    statement = f"import graphids.commands.cli; graphids.commands.cli.main([{words}])"
+
+    assert _loaded(statement, "torch, lightning, mlflow, pandas, pyarrow, can, asammdf", tmp_path) == "set()"
+
+
+def _loaded(statement: str, libraries: str, folder: Path = ROOT) -> str:
     program = (
         "import contextlib, sys\n"
         f"with contextlib.suppress(SystemExit): {statement}\n"
         f"print(set({libraries.split(', ')}) & set(sys.modules))"
     )
-    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=folder)
     return answer.stdout.splitlines()[-1]

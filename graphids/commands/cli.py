@@ -248,6 +248,18 @@ def _adopt(arguments: argparse.Namespace) -> None:
     print(f"{arguments.checkpoint}: sha256 {digest} written to its sidecar")
 
 
+def _inspect(arguments: argparse.Namespace) -> None:
+    _require_capture(arguments.capture)
+    from graphids.commands.inspect import KnownIds, inspect_capture
+
+    known = None
+    if arguments.model is not None:
+        from mlflow_graphids import load_model
+
+        known = KnownIds(arguments.model, load_model(arguments.model, **_trust(arguments)).preprocessing.vocabulary)
+    inspect_capture(arguments.capture, known=known, as_json=arguments.json)
+
+
 def _convert(arguments: argparse.Namespace) -> None:
     _require_capture(arguments.capture)
     from graphids.commands.convert import convert
@@ -276,6 +288,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "sign": _sign,
     "serve": _serve,
     "adopt": _adopt,
+    "inspect": _inspect,
     "convert": _convert,
     "simulate": _simulate,
 }

@@ -121,6 +121,12 @@ def _add_files(command: _Command) -> None:
     adopt = command("adopt", "write the missing sidecar of an old checkpoint; proves nothing about its past")
     adopt.add_argument("checkpoint", type=Path, help="file that loads with weights_only=True")
 
+    inspect = command("inspect", "say what a capture holds: format, buses, IDs, times, load, gaps, labels")
+    inspect.add_argument("capture", type=Path, help="one capture file")
+    inspect.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    inspect.add_argument("--model", help="model URI, to say which share of IDs and frames it knows")
+    _add_trust(inspect)
+
     convert = command("convert", "write a capture as candump log, csv or Parquet, to look at what was read")
     convert.add_argument("capture", type=Path, metavar="IN", help="one capture, in any format that is read")
     convert.add_argument("output", type=Path, metavar="OUT", help="new file: .log, .csv, .log.gz, .csv.gz or .parquet")
