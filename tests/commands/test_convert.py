@@ -265,3 +265,20 @@ def test_no_more_than_one_part_is_held(tmp_path: Path, suffix: str, monkeypatch:
     convert(tmp_path / "drive", tmp_path / f"out{suffix}")
 
     assert all(before < after for before, after in itertools.pairwise(sizes[1:]))
+
+
+@pytest.mark.parametrize("suffix", [".log", ".parquet"])
+@pytest.mark.parametrize("recording", ["asc", "blf", "csv", "log", "mf4", "trc"])
+def test_one_recording_in_six_formats_comes_out_as_it_went_in(
+    tmp_path: Path, captures_dir: Path, recording: str, suffix: str
+) -> None:
+    source = captures_dir / "formats" / "same_5000_frames" / f"camaro5000.{recording}"
+
+    convert(source, tmp_path / f"out{suffix}")
+
+    expected, found = frames_in(source), frames_in(tmp_path / f"out{suffix}")
+    assert len(found) == 5_000
+    assert [frame[1:4] for frame in found] == [frame[1:4] for frame in expected]
+    assert [frame.bus for frame in found] == [frame.bus or ("can0" * (suffix == ".log")) for frame in expected]
+    # Text of 17 digits is read to within one unit in the last place.
+    assert [f.time for f in found] == pytest.approx([f.time for f in expected], rel=0 if suffix != ".log" else 3e-16)
