@@ -197,7 +197,7 @@ def _predict(arguments: argparse.Namespace) -> None:
     from mlflow_graphids import load_model
 
     model = load_model(arguments.model, **_trust(arguments), allow_code=arguments.allow_code)
-    predict(
+    verdict = predict(
         model,
         arguments.capture,
         output=arguments.output,
@@ -207,6 +207,8 @@ def _predict(arguments: argparse.Namespace) -> None:
         on_bad_line=arguments.on_bad_line,
         reader=model.capture_reader,
     )
+    if code := verdict.exit_code(allow_uncovered=arguments.allow_uncovered):
+        sys.exit(code)
 
 
 def _explain(arguments: argparse.Namespace) -> None:

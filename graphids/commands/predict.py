@@ -1,37 +1,40 @@
 """The command `predict`: alerts from a capture of any size, streamed as JSON lines or csv."""
 
-import contextlib
-import csv
-import json
 import math
-import os
-import secrets
-import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TextIO, cast
+from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
+from graphids.commands.scored_rows import opened_rows, rows_of
 from graphids.core.captures.clock import Clock
 from graphids.core.captures.read import OnBadLine, stream_frames
 from graphids.core.classifier import WindowClassifier, WindowScores
-from graphids.core.data.preprocessing import UNK, Preprocessing
+from graphids.core.data.coverage import MIN_COVERAGE, Coverage
 from graphids.core.frames import DataError, Frames
+from graphids.exit_codes import EXIT_NOT_COVERED, EXIT_OK
 
-FIELDS = ("window", "channel", "start_s", "end_s", "score", "alert", "kind", "arbitration_ids")
 # The frames of a chunk, some 100,000, come in parts whose graphs and activations stay well below 1 GiB.
 _CHUNK_BYTES = 1 << 22
 # What makes scores less certain, or drops frames.
 _REMARKABLE = ("bad_lines", "error_frames", "unterminated_last_line", "backward_timestamps", "clock_jumps")
 
 
-class _Writer(Protocol):
-    def __call__(self, row: dict[str, object]) -> None: ...
+class Verdict(NamedTuple):
+    """What `predict` has to say beside its rows.
+
+    Attributes:
+        alerts: Windows that alert.
+        not_covered: Buses that the model cannot judge, as the warnings name them.
+    """
+
+    alerts: int = 0
+    not_covered: tuple[str, ...] = ()
+
+    def exit_code(self, *, allow_uncovered: bool) -> int:
+        """What the command says to the shell."""
+        return EXIT_NOT_COVERED if self.not_covered and not allow_uncovered else EXIT_OK
 
 
 def predict(
@@ -44,17 +47,18 @@ def predict(
     threshold: float | None,
     on_bad_line: OnBadLine = "raise",
     reader: Callable[[Path], Frames] | None = None,
-) -> None:
-    """Score a capture chunk by chunk; a last line on standard error counts windows, alerts and unknown IDs.
+) -> Verdict:
+    """Score a capture chunk by chunk; the last lines on standard error count windows, alerts and unknown IDs.
 
-    If standard output is closed early (`| head -1`), it ends without an error and without the last line.
+    A bus that the model does not cover (see `MIN_COVERAGE`) is scored all the same, and a warning names it. If standard
+    output is closed early (`| head -1`), it ends without an error and without the last lines.
 
     Args:
         classifier: A verified model.
         capture: One file, in any format that `read_captures` knows.
         output: File, replaced as a whole once the last window is scored; until then, and after an error, it stays as
             it was. None for standard output.
-        output_format: `jsonl` or `csv`, one row per window with `FIELDS`.
+        output_format: `jsonl` or `csv`, one row per window with the `FIELDS` of `scored_rows`.
         alerts_only: Omit windows without an alert.
         threshold: Lowest score that alerts; the model's own for None.
         on_bad_line: As in `read_captures`.
@@ -68,15 +72,14 @@ def predict(
         OSError: If a file cannot be read or written.
     """
     check_request(capture, output, threshold)
-    tally = _Tally(classifier.preprocessing)
-    frames = tally.count_ids(capture_chunks(capture, on_bad_line, reader, tally.counts))
+    tally = _Tally()
+    frames = capture_chunks(capture, on_bad_line, reader, tally.counts)
     try:
-        with _opened(output) as stream:
-            write = _writer(stream, output_format, output)
+        with opened_rows(output, output_format) as write:
             for scores in classifier.score_stream(frames, threshold=threshold):
-                for row in _rows(scores, tally.windows, alerts_only):
+                for row in rows_of(scores, tally.windows, alerts_only=alerts_only):
                     write(row)
-                tally.count_windows(scores)
+                tally.add(scores)
             if not tally.windows:
                 raise DataError(
                     f"{capture}: {tally.waiting} frames make no window of {classifier.preprocessing.window_size}; "
@@ -85,8 +88,12 @@ def predict(
     except BrokenPipeError:
         if output is not None:
             raise
-        return
+        return Verdict(tally.alerts)
     print(f"{capture}: {tally.sentence()}", file=sys.stderr)
+    not_covered = {f"{capture}{_on(bus)}": known for bus, known in tally.coverage.items() if not known.is_enough}
+    for name, known in not_covered.items():
+        print(f"graphids predict: {name}: {_not_covered(known)}", file=sys.stderr)
+    return Verdict(tally.alerts, tuple(not_covered))
 
 
 def capture_chunks(
@@ -134,15 +141,12 @@ def check_request(capture: Path, output: Path | None, threshold: float | None) -
 
 @dataclass(slots=True)
 class _Tally:
-    """The counts of the last line, kept while chunks pass by; memory grows with the number of distinct IDs only."""
+    """The counts of the last line, kept while chunks pass by."""
 
-    preprocessing: Preprocessing
     windows: int = 0
     alerts: int = 0
     unscored: dict[str, int] = field(default_factory=dict)
-    frames: int = 0
-    unknown_frames: int = 0
-    ids: NDArray[np.uint32] = field(default_factory=lambda: np.empty(0, np.uint32))  # node keys, distinct
+    coverage: dict[str, Coverage] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)  # what the reader found besides frames
 
     @property
@@ -150,26 +154,21 @@ class _Tally:
         """Frames, over all buses, that still wait for the rest of their window, or waited when the clock jumped."""
         return sum(self.unscored.values())
 
-    def count_ids(self, chunks: Iterable[Frames]) -> Iterator[Frames]:
-        for frames in chunks:
-            keys, counts = np.unique(frames.node_key(), return_counts=True)
-            self.frames += len(frames)
-            self.unknown_frames += int(counts[self._is_unknown(keys)].sum())
-            self.ids = np.union1d(self.ids, keys)
-            yield frames
-
-    def count_windows(self, scores: WindowScores) -> None:
+    def add(self, scores: WindowScores) -> None:
         self.windows += len(scores)
         self.alerts += int(scores.alert.sum())
         self.unscored |= scores.unscored_frames
+        self.coverage = scores.bus_coverage
 
     def sentence(self) -> str:
-        """The counts. A model takes everything on another vehicle for an attack, and unknown IDs give that away."""
-        unknown = int(np.count_nonzero(self._is_unknown(self.ids)))
+        unknown = ", ".join(
+            f"{bus + ': ' if len(self.coverage) > 1 else ''}{known.ids - known.known_ids} of {known.ids} "
+            f"arbitration IDs unknown to the model ({1 - known.share:.1%} of the frames)"
+            for bus, known in self.coverage.items()
+        )
         return (
             f"{self.windows} windows, {self.alerts} alerts; {self.waiting} frames made no window; "
-            f"{unknown} of {len(self.ids)} arbitration IDs unknown to the model "
-            f"({self.unknown_frames / self.frames:.1%} of the frames){self._remarks()}"
+            f"{unknown}{self._remarks()}"
         )
 
     def _remarks(self) -> str:
@@ -180,92 +179,14 @@ class _Tally:
         ]
         return f"; {', '.join(remarks)}" if remarks else ""
 
-    def _is_unknown(self, keys: NDArray[np.uint32]) -> NDArray[np.bool_]:
-        return np.equal(self.preprocessing.tokens(keys), UNK)
+
+def _on(bus: str) -> str:
+    return f" on {bus}" if bus else ""
 
 
-def _rows(scores: WindowScores, windows_before: int, alerts_only: bool) -> Iterator[dict[str, object]]:
-    """Rows of the windows to write; alerts are rare, so this is not a hot path."""
-    for i in np.flatnonzero(scores.alert) if alerts_only else range(len(scores)):
-        yield {
-            "window": windows_before + int(i),
-            "channel": str(scores.channel[i]),
-            "start_s": float(scores.start_s[i]),
-            "end_s": float(scores.end_s[i]),
-            "score": float(scores.score[i]),
-            "alert": bool(scores.alert[i]),
-            "kind": str(scores.kind[i]),
-            "arbitration_ids": list(scores.arbitration_ids[i]),
-        }
-
-
-def _writer(stream: TextIO, output_format: str, output: Path | None) -> _Writer:
-    table = csv.DictWriter(stream, FIELDS, lineterminator="\n")
-    if output_format == "csv":
-        table.writeheader()
-
-    def write(row: dict[str, object]) -> None:
-        with _naming(output):
-            if output_format == "jsonl":
-                print(json.dumps(row), file=stream)
-            else:
-                table.writerow({**row, "arbitration_ids": " ".join(cast("list[str]", row["arbitration_ids"]))})
-
-    return write
-
-
-@contextmanager
-def _naming(output: Path | None) -> Iterator[None]:
-    """Name the file in an OSError: the system reports that a disk is full, not which file was being written."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is None and error.errno is not None:
-            error.filename = "standard output" if output is None else str(output)
-        raise
-
-
-def _opened(output: Path | None) -> AbstractContextManager[TextIO]:
-    if output is None:
-        return _standard_output()
-    # A pipe or a device (/dev/stdout) is written to: a rename would replace it by a file.
-    if output.exists() and not output.is_file():
-        return output.open("w", encoding="utf-8", newline="")
-    return _replacing(output.resolve())  # a link keeps pointing to the file
-
-
-@contextmanager
-def _standard_output() -> Iterator[TextIO]:
-    try:
-        yield sys.stdout
-    finally:
-        try:
-            with _naming(None):
-                sys.stdout.flush()
-        except OSError:
-            # What could not be written stays in the buffer, and the interpreter would fail on it again at exit.
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, sys.stdout.fileno())
-            os.close(nowhere)
-            raise
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[TextIO]:
-    """A temporary file that replaces `path` if the block succeeds, and is removed if it fails."""
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path}: the folder {path.parent} does not exist; create it, or name another file.")
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("x", encoding="utf-8", newline="") as stream:
-            yield stream
-            with _naming(path):
-                stream.flush()
-                os.fsync(stream.fileno())
-        if path.exists():
-            shutil.copymode(path, temporary)
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
-        raise
+def _not_covered(coverage: Coverage) -> str:
+    return (
+        f"not covered: the model knows {coverage.words()}, and has to know {MIN_COVERAGE:.0%} of the frames to judge "
+        "them: they are another vehicle's, or unknown IDs flood the bus, and neither alerts nor their absence mean "
+        "anything; train a model on this vehicle, or pass --allow-uncovered for exit code 0."
+    )

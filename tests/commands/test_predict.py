@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,11 +14,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from graphids.commands.predict import FIELDS, predict
+from graphids.commands.cli import main
+from graphids.commands.predict import Verdict, predict
+from graphids.commands.scored_rows import FIELDS
 from graphids.core.captures.read import read_captures
 from graphids.core.classifier import WindowClassifier
 from graphids.core.frames import DataError, Frames, LogFormatError
 from graphids.core.simulation.text_writer import candump_text
+from graphids.exit_codes import EXIT_NOT_COVERED
+from mlflow_graphids import save_model
 from support.tiny_model import STRIDE, WINDOW, three_ids, tiny_classifier
 
 NUM_FRAMES = 50
@@ -138,6 +143,67 @@ def test_the_closing_line_says_how_much_of_the_capture_the_model_does_not_know(
     last = capsys.readouterr().err.splitlines()[-1]
     assert "19 windows" in last
     assert last.endswith("2 of 5 arbitration IDs unknown to the model (7.5% of the frames)")
+
+
+def test_a_bus_of_another_vehicle_is_scored_with_a_warning_and_its_rows_say_so(
+    classifier: WindowClassifier, capture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """can1 carries one known ID among three."""
+    own = capture.read_bytes()
+    other = own.replace(b"can0", b"can1").replace(b" 1A4#", b" 7A5#").replace(b" 2B0#", b" 7A6#")
+    capture.write_bytes(own + other)
+
+    verdict = predict(classifier, capture, **DEFAULTS)
+
+    out, err = capsys.readouterr()
+    shares = {bus: {row["coverage"] for row in rows_of(out) if row["channel"] == bus} for bus in ("can0", "can1")}
+    assert shares["can0"] == {1.0}
+    assert 0.0 in shares["can1"]
+    assert verdict.not_covered == (f"{capture} on can1",)
+    *_, closing, warning = err.splitlines()
+    assert "can0: 0 of 3 arbitration IDs unknown to the model (0.0% of the frames), can1: 2 of 3 arbitration" in closing
+    assert re.fullmatch(
+        rf"graphids predict: {capture} on can1: not covered: the model knows \d\d\.\d% of the frames and 1 of 3 "
+        r"arbitration IDs, and has to know 50% .*; train a model on this vehicle, or pass --allow-uncovered.*\.",
+        warning,
+    )
+
+
+def test_a_share_per_window_is_that_of_its_own_frames(
+    classifier: WindowClassifier, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = three_ids(8)
+    frames.arbitration_id[:], frames.is_extended[:] = [0x1A4, 0x555, 0x1A4, 0x2B0, 0x555, 0x556, 0x555, 0x555], False
+    (tmp_path / "drive.log").write_bytes(candump_text(frames))
+
+    predict(classifier, tmp_path / "drive.log", **DEFAULTS)
+
+    rows = rows_of(capsys.readouterr().out)
+    assert [row["coverage"] for row in rows] == [0.75, 0.5, 0.0]
+    assert [row["id_coverage"] for row in rows] == [2 / 3, 0.5, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("not_covered", "allow_uncovered", "code"), [((), False, 0), (("drive.log",), False, 4), (("drive.log",), True, 0)]
+)
+def test_a_capture_that_is_not_covered_has_an_exit_code_of_its_own(
+    not_covered: tuple[str, ...], allow_uncovered: bool, code: int
+) -> None:
+    assert Verdict(alerts=0, not_covered=not_covered).exit_code(allow_uncovered=allow_uncovered) == code
+
+
+def test_the_command_exits_with_4_on_another_vehicle_unless_that_is_allowed(
+    classifier: WindowClassifier, capture: Path, tmp_path: Path
+) -> None:
+    capture.write_bytes(re.sub(rb" [0-9A-F]+#", b" 7A5#", capture.read_bytes()))
+    digest = save_model(classifier, tmp_path / "model")
+    words = ["predict", str(capture), "--model", str(tmp_path / "model"), "--expected-digest", digest]
+
+    with pytest.raises(SystemExit) as exit_:
+        main(words)
+    main([*words, "--allow-uncovered"])
+
+    assert exit_.value.code == EXIT_NOT_COVERED == 4
 
 
 def test_output_takes_the_place_of_an_older_file_and_leaves_nothing_beside_it(
