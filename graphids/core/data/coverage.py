@@ -57,6 +57,13 @@ class Coverage:
         return f"{self.share:.1%} of the frames and {self.known_ids} of {self.ids} arbitration IDs"
 
 
+def coverage_of(node_key: NDArray[np.uint32], preprocessing: Preprocessing) -> Coverage:
+    """Coverage of frames with these node keys, uint32 [n]."""
+    keys, counts = np.unique(node_key, return_counts=True)
+    is_known = preprocessing.tokens(keys) != UNK
+    return Coverage(len(node_key), int(counts[is_known].sum()), len(keys), int(np.count_nonzero(is_known)))
+
+
 @dataclass(slots=True)
 class CoverageCount:
     """Coverage by bus, counted while chunks of a recording pass by; memory grows with the distinct IDs only."""
