@@ -40,7 +40,7 @@ class CapturesCovered:
         return (
             f"Not covered: {len(self.not_covered)} of {counted(self.captures, 'capture')} ({names}), where the model "
             f"knows less than {MIN_COVERAGE:.0%} of the frames that no attack injected; over all captures it knows "
-            f"{self.whole.words()}, and on such traffic neither alerts nor their absence mean anything."
+            f"{self.whole.words()}, and on such traffic neither an alert nor its absence means anything."
         )
 
 

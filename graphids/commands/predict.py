@@ -187,6 +187,6 @@ def _on(bus: str) -> str:
 def _not_covered(coverage: Coverage) -> str:
     return (
         f"not covered: the model knows {coverage.words()}, and has to know {MIN_COVERAGE:.0%} of the frames to judge "
-        "them: they are another vehicle's, or unknown IDs flood the bus, and neither alerts nor their absence mean "
+        "them: they are another vehicle's, or unknown IDs flood the bus, and neither an alert nor its absence means "
         "anything; train a model on this vehicle, or pass --allow-uncovered for exit code 0."
     )
