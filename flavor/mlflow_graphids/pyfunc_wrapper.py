@@ -14,15 +14,15 @@ from graphids.core.classifier import DEFAULT_TOP_K, WindowClassifier, WindowScor
 from graphids.core.frames import DataError, Frames
 from mlflow_graphids.frames_schema import frames_from_table, short_repr, table_from_scores
 
-# Type and lowest value of every param of `predict`, and how a message describes them.
-_RANGES: dict[str, tuple[Any, int, str]] = {
-    "threshold": (Real, 0, "a finite number of at least 0; scores are between 0 and 1"),
-    "stride": (Integral, 1, "a whole number of at least 1: frames between window starts"),
-    "top_k": (Integral, 0, "a whole number of at least 0: arbitration IDs per alert"),
-}
-PARAMETERS = tuple(_RANGES)
 # Within every float type: an integer can be beyond them all, and infinity is beyond it.
 _HIGHEST = 1e38
+# Type, lowest and highest value of every param of `predict`, and how a message describes them.
+_RANGES: dict[str, tuple[Any, int, float, str]] = {
+    "threshold": (Real, 0, 1, "a finite number of at least 0 and at most 1: scores are between 0 and 1"),
+    "stride": (Integral, 1, _HIGHEST, "a whole number of at least 1: frames between window starts"),
+    "top_k": (Integral, 0, _HIGHEST, "a whole number of at least 0: arbitration IDs per alert"),
+}
+PARAMETERS = tuple(_RANGES)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -176,9 +176,9 @@ def prediction_settings(model: VerifiedClassifier, params: Mapping[str, Any] | N
     # MLflow passes None for every param that the caller did not set.
     given = {name: value for name, value in (params or {}).items() if value is not None}
     for name, value in given.items():
-        kind, lowest, expected = _RANGES[name]
+        kind, lowest, highest, expected = _RANGES[name]
         # `not` around it: NaN compares false with everything.
-        if isinstance(value, bool) or not isinstance(value, kind) or not lowest <= value <= _HIGHEST:
+        if isinstance(value, bool) or not isinstance(value, kind) or not lowest <= value <= highest:
             raise DataError(f"{name} is {short_repr(value)}, expected {expected}.")
     return {**own_settings(model), **model.model_config, **given}
 

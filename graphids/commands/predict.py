@@ -1,6 +1,5 @@
 """The command `predict`: alerts from a capture of any size, streamed as JSON lines or csv."""
 
-import math
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -68,7 +67,7 @@ def predict(
     Raises:
         LogFormatError: If the capture cannot be read.
         DataError: If the capture has fewer frames than one window or is a folder, `output` is a folder or the capture
-            itself, or the threshold is not a finite number of at least 0.
+            itself, or the threshold is not between 0 and 1.
         OSError: If a file cannot be read or written.
     """
     check_request(capture, output, threshold)
@@ -129,8 +128,11 @@ def check_request(capture: Path, output: Path | None, threshold: float | None) -
     """
     if capture.is_dir():
         raise DataError(f"{capture} is a folder; name one capture file.")
-    if threshold is not None and not (math.isfinite(threshold) and threshold >= 0):
-        raise DataError(f"threshold is {threshold}, expected a finite number >= 0; scores lie between 0 and 1.")
+    # `not` around it: NaN compares false with everything.
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise DataError(
+            f"threshold is {threshold}, expected a finite number >= 0 and <= 1, as scores are."
+        )
     if output is None:
         return
     if output.is_dir():
