@@ -130,9 +130,7 @@ def check_request(capture: Path, output: Path | None, threshold: float | None) -
         raise DataError(f"{capture} is a folder; name one capture file.")
     # `not` around it: NaN compares false with everything.
     if threshold is not None and not 0 <= threshold <= 1:
-        raise DataError(
-            f"threshold is {threshold}, expected a finite number >= 0 and <= 1, as scores are."
-        )
+        raise DataError(f"threshold is {threshold}, expected a finite number >= 0 and <= 1, as scores are.")
     if output is None:
         return
     if output.is_dir():

@@ -144,6 +144,11 @@ def test_the_text_has_a_line_for_each_id_and_says_what_its_removal_does(
         f"{together:+.2f}" in lines
     )
     assert any(line.endswith("score without it  change of log-odds") for line in lines)
+    drivers = [line.split() for line in lines if line.split()[:1] in (["555"], ["1A4"]) and len(line.split()) == 7]
+    assert drivers
+    assert all((row[3] == "-") == (row[5] == "-") == (row[0] == "555") for row in drivers)
+    never_seen = "nothing is usual for an ID unknown to the model: its features are set to the mean over all IDs"
+    assert (never_seen in lines) == any(row[0] == "555" for row in drivers)
     assert any(line.endswith("change of log-odds if usual") for line in lines)
 
 

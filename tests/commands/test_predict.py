@@ -331,9 +331,7 @@ def test_a_folder_is_not_a_capture(classifier: WindowClassifier, tmp_path: Path)
 def test_a_threshold_that_cannot_be_a_score_is_refused(
     classifier: WindowClassifier, capture: Path, threshold: float
 ) -> None:
-    with pytest.raises(
-        DataError, match=f"threshold is {threshold}, expected a finite number >= 0 and <= 1"
-    ):
+    with pytest.raises(DataError, match=f"threshold is {threshold}, expected a finite number >= 0 and <= 1"):
         predict(classifier, capture, **{**DEFAULTS, "threshold": threshold})
 
 
