@@ -207,7 +207,8 @@ def _predict(arguments: argparse.Namespace) -> None:
         on_bad_line=arguments.on_bad_line,
         reader=model.capture_reader,
     )
-    if code := verdict.exit_code(allow_uncovered=arguments.allow_uncovered):
+    code = verdict.exit_code(allow_uncovered=arguments.allow_uncovered, fail_on_alert=arguments.fail_on_alert)
+    if code:
         sys.exit(code)
 
 

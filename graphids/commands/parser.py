@@ -77,6 +77,7 @@ def _add_captures(command: _Command) -> None:
     predict.add_argument("--format", choices=("jsonl", "csv"), default="jsonl", help="default %(default)s")
     predict.add_argument("--output", type=Path, help="file to write; default standard output")
     predict.add_argument("--all", action="store_true", help="write every window, not only alerts")
+    predict.add_argument("--fail-on-alert", action="store_true", help="exit code 5 if at least one window alerts")
     predict.add_argument(
         "--allow-uncovered", action="store_true", help="exit code 0 though the model knows too few IDs to judge a bus"
     )

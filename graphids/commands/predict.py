@@ -12,7 +12,7 @@ from graphids.core.captures.read import OnBadLine, stream_frames
 from graphids.core.classifier import WindowClassifier, WindowScores
 from graphids.core.data.coverage import MIN_COVERAGE, Coverage
 from graphids.core.frames import DataError, Frames
-from graphids.exit_codes import EXIT_NOT_COVERED, EXIT_OK
+from graphids.exit_codes import EXIT_ALERTS, EXIT_NOT_COVERED, EXIT_OK
 
 # The frames of a chunk, some 100,000, come in parts whose graphs and activations stay well below 1 GiB.
 _CHUNK_BYTES = 1 << 22
@@ -31,9 +31,11 @@ class Verdict(NamedTuple):
     alerts: int = 0
     not_covered: tuple[str, ...] = ()
 
-    def exit_code(self, *, allow_uncovered: bool) -> int:
-        """What the command says to the shell."""
-        return EXIT_NOT_COVERED if self.not_covered and not allow_uncovered else EXIT_OK
+    def exit_code(self, *, allow_uncovered: bool, fail_on_alert: bool) -> int:
+        """What the command says to the shell; an alert of a model that cannot judge the capture means nothing."""
+        if self.not_covered and not allow_uncovered:
+            return EXIT_NOT_COVERED
+        return EXIT_ALERTS if self.alerts and fail_on_alert else EXIT_OK
 
 
 def predict(

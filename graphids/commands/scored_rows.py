@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO, cast
 
@@ -16,11 +17,13 @@ import numpy as np
 
 from graphids.core.classifier import WindowScores
 
-FIELDS = (
+UTC_FIELDS = ("start_utc", "end_utc")
+_COLUMNS = (
     "window",
     "channel",
     "start_s",
     "end_s",
+    *UTC_FIELDS,
     "score",
     "alert",
     "kind",
@@ -28,6 +31,10 @@ FIELDS = (
     "coverage",
     "id_coverage",
 )
+# Fields of every row; one of a capture with absolute times has `UTC_FIELDS` too.
+FIELDS = tuple(name for name in _COLUMNS if name not in UTC_FIELDS)
+# 2000-01-01 UTC. Clocks that begin with the recording, at midnight or with the recorder do not get there.
+_EPOCH_FROM_S = 946_684_800.0
 
 
 RowWriter = Callable[[dict[str, object]], None]
@@ -42,11 +49,13 @@ def rows_of(scores: WindowScores, windows_before: int, *, alerts_only: bool) -> 
         alerts_only: Leave out windows without an alert.
     """
     for i in np.flatnonzero(scores.alert) if alerts_only else range(len(scores)):
+        start_s, end_s = float(scores.start_s[i]), float(scores.end_s[i])
         yield {
             "window": windows_before + int(i),
             "channel": str(scores.channel[i]),
-            "start_s": float(scores.start_s[i]),
-            "end_s": float(scores.end_s[i]),
+            "start_s": start_s,
+            "end_s": end_s,
+            **_utc(start_s, end_s),
             "score": float(scores.score[i]),
             "alert": bool(scores.alert[i]),
             "kind": str(scores.kind[i]),
@@ -56,9 +65,17 @@ def rows_of(scores: WindowScores, windows_before: int, *, alerts_only: bool) -> 
         }
 
 
+def _utc(start_s: float, end_s: float) -> dict[str, object]:
+    """ISO 8601 in UTC, where the times count from 1970."""
+    if min(start_s, end_s) < _EPOCH_FROM_S:
+        return {}
+    times = (datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds") for seconds in (start_s, end_s))
+    return dict(zip(UTC_FIELDS, (time.replace("+00:00", "Z") for time in times), strict=True))
+
+
 @contextmanager
 def opened_rows(output: Path | None, output_format: str) -> Iterator[RowWriter]:
-    """A writer of rows with `FIELDS`.
+    """A writer of rows with `FIELDS`; csv also has columns for `UTC_FIELDS`, empty where times are not absolute.
 
     Args:
         output: File, replaced as a whole if the block succeeds; it stays as it was if not. None: standard output.
@@ -68,7 +85,7 @@ def opened_rows(output: Path | None, output_format: str) -> Iterator[RowWriter]:
         OSError: If the output cannot be written; it names the output.
     """
     with _opened(output) as stream:
-        table = csv.DictWriter(stream, FIELDS, lineterminator="\n")
+        table = csv.DictWriter(stream, _COLUMNS, restval="", lineterminator="\n")
         if output_format == "csv":
             table.writeheader()
 

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from graphids.core.captures.read import read_captures
 from graphids.core.classifier import WindowClassifier
 from graphids.core.frames import DataError, Frames, LogFormatError
 from graphids.core.simulation.text_writer import candump_text
-from graphids.exit_codes import EXIT_NOT_COVERED
+from graphids.exit_codes import EXIT_ALERTS, EXIT_NOT_COVERED
 from mlflow_graphids import save_model
 from support.tiny_model import STRIDE, WINDOW, three_ids, tiny_classifier
 
@@ -115,6 +116,35 @@ def test_csv_holds_the_same_rows_as_json_lines(
     assert [row["arbitration_ids"].split() for row in rows] == [row["arbitration_ids"] for row in rows_of(captured.out)]
 
 
+@pytest.mark.parametrize(
+    ("first_s", "start", "end"),
+    [
+        (1700000000, "2023-11-14T22:13:20.000000Z", "2023-11-14T22:13:20.003000Z"),
+        (86399, "", ""),  # a time of day
+        (0, "", ""),
+    ],
+)
+def test_times_since_1970_are_also_written_for_people(
+    classifier: WindowClassifier,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    first_s: int,
+    start: str,
+    end: str,
+) -> None:
+    frames = three_ids(WINDOW)
+    capture = tmp_path / "drive.log"
+    capture.write_bytes(candump_text(replace(frames, timestamp=frames.timestamp + first_s)))
+
+    predict(classifier, capture, **DEFAULTS)
+    predict(classifier, capture, **{**DEFAULTS, "output_format": "csv"})
+
+    as_json, *as_csv = capsys.readouterr().out.splitlines()
+    (row,) = csv.DictReader(as_csv)
+    assert (row["start_utc"], row["end_utc"], float(row["start_s"])) == (start, end, first_s)
+    assert [json.loads(as_json).get(name, "") for name in ("start_utc", "end_utc")] == [start, end]
+
+
 def test_alerts_only_leaves_out_the_other_windows(
     classifier: WindowClassifier, capture: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -184,12 +214,22 @@ def test_a_share_per_window_is_that_of_its_own_frames(
 
 
 @pytest.mark.parametrize(
-    ("not_covered", "allow_uncovered", "code"), [((), False, 0), (("drive.log",), False, 4), (("drive.log",), True, 0)]
+    ("alerts", "not_covered", "allowed", "failing", "code"),
+    [
+        (0, (), False, True, 0),
+        (3, (), False, False, 0),
+        (3, (), False, True, 5),
+        (0, ("drive.log",), False, False, 4),
+        (0, ("drive.log",), True, False, 0),
+        # An alert of a model that cannot judge the capture means nothing.
+        (3, ("drive.log",), False, True, 4),
+        (3, ("drive.log",), True, True, 5),
+    ],
 )
-def test_a_capture_that_is_not_covered_has_an_exit_code_of_its_own(
-    not_covered: tuple[str, ...], allow_uncovered: bool, code: int
+def test_the_exit_code_says_what_a_script_has_to_know(
+    alerts: int, not_covered: tuple[str, ...], allowed: bool, failing: bool, code: int
 ) -> None:
-    assert Verdict(alerts=0, not_covered=not_covered).exit_code(allow_uncovered=allow_uncovered) == code
+    assert Verdict(alerts, not_covered).exit_code(allow_uncovered=allowed, fail_on_alert=failing) == code
 
 
 def test_the_command_exits_with_4_on_another_vehicle_unless_that_is_allowed(
@@ -204,6 +244,20 @@ def test_the_command_exits_with_4_on_another_vehicle_unless_that_is_allowed(
     main([*words, "--allow-uncovered"])
 
     assert exit_.value.code == EXIT_NOT_COVERED == 4
+
+
+def test_the_command_exits_with_5_on_an_alert_where_that_is_asked_for(
+    classifier: WindowClassifier, capture: Path, tmp_path: Path
+) -> None:
+    digest = save_model(classifier, tmp_path / "model")
+    words = ["predict", str(capture), "--model", str(tmp_path / "model"), "--expected-digest", digest]
+
+    main([*words, "--threshold", "0"])
+    with pytest.raises(SystemExit) as exit_:
+        main([*words, "--threshold", "0", "--fail-on-alert"])
+    main([*words, "--threshold", "1", "--fail-on-alert"])
+
+    assert exit_.value.code == EXIT_ALERTS == 5
 
 
 def test_output_takes_the_place_of_an_older_file_and_leaves_nothing_beside_it(
