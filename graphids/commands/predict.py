@@ -1,23 +1,24 @@
 """The command `predict`: alerts from a capture of any size, streamed as JSON lines or csv."""
 
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from graphids.commands.scored_rows import opened_rows, rows_of
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+from graphids.commands.capture_sources import CaptureSource, capture_sources
+from graphids.commands.capture_tally import CaptureTally
+from graphids.commands.scored_rows import RowWriter, opened_rows, rows_of
 from graphids.core.captures.clock import Clock
 from graphids.core.captures.read import OnBadLine, stream_frames
-from graphids.core.classifier import WindowClassifier, WindowScores
-from graphids.core.data.coverage import MIN_COVERAGE, Coverage
+from graphids.core.classifier import WindowClassifier
 from graphids.core.frames import DataError, Frames
 from graphids.exit_codes import EXIT_ALERTS, EXIT_NOT_COVERED, EXIT_OK
 
 # The frames of a chunk, some 100,000, come in parts whose graphs and activations stay well below 1 GiB.
 _CHUNK_BYTES = 1 << 22
-# What makes scores less certain, or drops frames.
-_REMARKABLE = ("bad_lines", "error_frames", "unterminated_last_line", "backward_timestamps", "clock_jumps")
 
 
 class Verdict(NamedTuple):
@@ -38,6 +39,17 @@ class Verdict(NamedTuple):
         return EXIT_ALERTS if self.alerts and fail_on_alert else EXIT_OK
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """How to score and what to write."""
+
+    threshold: float | None
+    alerts_only: bool
+    on_bad_line: OnBadLine
+    reader: Callable[[Path], Frames] | None
+    names_captures: bool
+
+
 def predict(
     classifier: WindowClassifier,
     capture: Path,
@@ -49,56 +61,114 @@ def predict(
     on_bad_line: OnBadLine = "raise",
     reader: Callable[[Path], Frames] | None = None,
 ) -> Verdict:
-    """Score a capture chunk by chunk; the last lines on standard error count windows, alerts and unknown IDs.
+    """Score captures chunk by chunk; the last lines on standard error count windows, alerts and unknown IDs.
 
-    A bus that the model does not cover (see `MIN_COVERAGE`) is scored all the same, and a warning names it. If standard
-    output is closed early (`| head -1`), it ends without an error and without the last lines.
+    A bus that the model does not cover (see `MIN_COVERAGE` in `coverage`) is scored all the same, and a warning names
+    it. If standard output is closed early (`| head -1`), it ends without an error and without the last lines. Where
+    standard error is a terminal, a bar shows the bytes read.
 
     Args:
         classifier: A verified model.
-        capture: One file, in any format that `read_captures` knows.
+        capture: A file in any format that `read_captures` knows, a folder, a glob, or `-` for standard input. Of more
+            than one file, each row names its own; windows are numbered within each file.
         output: File, replaced as a whole once the last window is scored; until then, and after an error, it stays as
             it was. None for standard output.
         output_format: `jsonl` or `csv`, one row per window with the `FIELDS` of `scored_rows`.
         alerts_only: Omit windows without an alert.
         threshold: Lowest score that alerts; the model's own for None.
         on_bad_line: As in `read_captures`.
-        reader: Reads the whole capture instead, for formats that `read_captures` does not know; its timestamps are
+        reader: Reads whole captures instead, for formats that `read_captures` does not know; their timestamps are
             checked like those of any other file.
 
     Raises:
-        LogFormatError: If the capture cannot be read.
-        DataError: If the capture has fewer frames than one window or is a folder, `output` is a folder or the capture
-            itself, or the threshold is not between 0 and 1.
+        LogFormatError: If a capture cannot be read.
+        DataError: If a capture has fewer frames than one window, `output` is a folder or a capture itself, or the
+            threshold is not between 0 and 1.
         OSError: If a file cannot be read or written.
     """
-    check_request(capture, output, threshold)
-    tally = _Tally()
-    frames = capture_chunks(capture, on_bad_line, reader, tally.counts)
-    try:
-        with opened_rows(output, output_format) as write:
-            for scores in classifier.score_stream(frames, threshold=threshold):
-                for row in rows_of(scores, tally.windows, alerts_only=alerts_only):
-                    write(row)
-                tally.add(scores)
-            if not tally.windows:
-                raise DataError(
-                    f"{capture}: {tally.waiting} frames make no window of {classifier.preprocessing.window_size}; "
-                    "expected at least one window of frames on a bus."
-                )
-    except BrokenPipeError:
-        if output is not None:
-            raise
-        return Verdict(tally.alerts)
-    print(f"{capture}: {tally.sentence()}", file=sys.stderr)
-    not_covered = {f"{capture}{_on(bus)}": known for bus, known in tally.coverage.items() if not known.is_enough}
-    for name, known in not_covered.items():
-        print(f"graphids predict: {name}: {_not_covered(known)}", file=sys.stderr)
-    return Verdict(tally.alerts, tuple(not_covered))
+    tallies: list[CaptureTally] = []
+    with capture_sources(capture) as sources:
+        for source in sources:
+            check_request(source.path, output, threshold)
+        request = _Request(threshold, alerts_only, on_bad_line, reader, names_captures=len(sources) > 1)
+        try:
+            with (
+                opened_rows(output, output_format, names_captures=request.names_captures) as write,
+                _bar(sources) as bar,
+            ):
+                for source in sources:
+                    tallies.append(CaptureTally(source.name))
+                    _score(classifier, source, request, tallies[-1], write, bar)
+        except BrokenPipeError:
+            if output is not None:
+                raise
+            return Verdict(sum(tally.alerts for tally in tallies))
+    return _verdict(tallies)
+
+
+def _verdict(tallies: Sequence[CaptureTally]) -> Verdict:
+    """Print the last lines."""
+    verdict = Verdict(
+        alerts=sum(tally.alerts for tally in tallies),
+        not_covered=tuple(name for tally in tallies for name in tally.not_covered()),
+    )
+    for tally in tallies:
+        print(f"{tally.name}: {tally.sentence()}", file=sys.stderr)
+    if len(tallies) > 1:
+        windows = sum(tally.windows for tally in tallies)
+        print(f"{len(tallies)} captures: {windows} windows, {verdict.alerts} alerts", file=sys.stderr)
+    for warning in (warning for tally in tallies for warning in tally.warnings()):
+        print(f"graphids predict: {warning}", file=sys.stderr)
+    return verdict
+
+
+def _score(
+    classifier: WindowClassifier,
+    source: CaptureSource,
+    request: _Request,
+    tally: CaptureTally,
+    write: RowWriter,
+    bar: tqdm,
+) -> None:
+    before = bar.n
+    frames = capture_chunks(
+        source.path,
+        request.on_bad_line,
+        request.reader,
+        tally.counts,
+        on_position=lambda position: bar.update(before + position - bar.n),
+    )
+    for scores in classifier.score_stream(frames, threshold=request.threshold):
+        with tqdm.external_write_mode(file=sys.stdout):  # rows on the bar's own terminal would be written into it
+            for row in rows_of(scores, tally.windows, alerts_only=request.alerts_only):
+                write({"capture": source.name, **row} if request.names_captures else row)
+        tally.add(scores)
+    if not tally.windows:
+        raise DataError(
+            f"{source.path}: {tally.waiting} frames make no window of {classifier.preprocessing.window_size}; "
+            "expected at least one window of frames on a bus."
+        )
+
+
+def _bar(sources: Sequence[CaptureSource]) -> tqdm:
+    """Progress over the bytes of all files, as they lie on the disk."""
+    is_shown = sys.stderr.isatty()
+    return tqdm(
+        total=sum(source.path.stat().st_size for source in sources) if is_shown else None,
+        disable=not is_shown,
+        file=sys.stderr,
+        unit="B",
+        unit_scale=True,
+        leave=False,
+    )
 
 
 def capture_chunks(
-    capture: Path, on_bad_line: OnBadLine, reader: Callable[[Path], Frames] | None, counts: dict[str, int]
+    capture: Path,
+    on_bad_line: OnBadLine,
+    reader: Callable[[Path], Frames] | None,
+    counts: dict[str, int],
+    on_position: Callable[[int], object] | None = None,
 ) -> Iterator[Frames]:
     """A capture's frames in the chunks that `predict` scores; they decide how the windows of several buses interleave.
 
@@ -107,9 +177,12 @@ def capture_chunks(
         on_bad_line: As in `read_captures`.
         reader: Reads the whole capture instead.
         counts: Filled with what the reader found besides frames, at the end of the iteration.
+        on_position: As in `stream_frames`; not called where `reader` reads.
     """
     if reader is None:
-        return stream_frames(capture, chunk_bytes=_CHUNK_BYTES, on_bad_line=on_bad_line, counts=counts)
+        return stream_frames(
+            capture, chunk_bytes=_CHUNK_BYTES, on_bad_line=on_bad_line, counts=counts, on_position=on_position
+        )
     return _read_whole(reader, capture, counts)
 
 
@@ -139,56 +212,3 @@ def check_request(capture: Path, output: Path | None, threshold: float | None) -
         raise DataError(f"{output} is a folder; name the file to write.")
     if output.exists() and capture.exists() and output.samefile(capture):
         raise DataError(f"{output} is the capture itself, which the output would replace; name another file.")
-
-
-@dataclass(slots=True)
-class _Tally:
-    """The counts of the last line, kept while chunks pass by."""
-
-    windows: int = 0
-    alerts: int = 0
-    unscored: dict[str, int] = field(default_factory=dict)
-    coverage: dict[str, Coverage] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)  # what the reader found besides frames
-
-    @property
-    def waiting(self) -> int:
-        """Frames, over all buses, that still wait for the rest of their window, or waited when the clock jumped."""
-        return sum(self.unscored.values())
-
-    def add(self, scores: WindowScores) -> None:
-        self.windows += len(scores)
-        self.alerts += int(scores.alert.sum())
-        self.unscored |= scores.unscored_frames
-        self.coverage = scores.bus_coverage
-
-    def sentence(self) -> str:
-        unknown = ", ".join(
-            f"{bus + ': ' if len(self.coverage) > 1 else ''}{known.ids - known.known_ids} of {known.ids} "
-            f"arbitration IDs unknown to the model ({1 - known.share:.1%} of the frames)"
-            for bus, known in self.coverage.items()
-        )
-        return (
-            f"{self.windows} windows, {self.alerts} alerts; {self.waiting} frames made no window; "
-            f"{unknown}{self._remarks()}"
-        )
-
-    def _remarks(self) -> str:
-        remarks = [
-            f"{number} {name.replace('_', ' ')}"
-            for name, number in self.counts.items()
-            if number and name in _REMARKABLE
-        ]
-        return f"; {', '.join(remarks)}" if remarks else ""
-
-
-def _on(bus: str) -> str:
-    return f" on {bus}" if bus else ""
-
-
-def _not_covered(coverage: Coverage) -> str:
-    return (
-        f"not covered: the model knows {coverage.words()}, and has to know {MIN_COVERAGE:.0%} of the frames to judge "
-        "them: they are another vehicle's, or unknown IDs flood the bus, and neither an alert nor its absence means "
-        "anything; train a model on this vehicle, or pass --allow-uncovered for exit code 0."
-    )

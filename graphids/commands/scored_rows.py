@@ -74,18 +74,20 @@ def _utc(start_s: float, end_s: float) -> dict[str, object]:
 
 
 @contextmanager
-def opened_rows(output: Path | None, output_format: str) -> Iterator[RowWriter]:
+def opened_rows(output: Path | None, output_format: str, *, names_captures: bool) -> Iterator[RowWriter]:
     """A writer of rows with `FIELDS`; csv also has columns for `UTC_FIELDS`, empty where times are not absolute.
 
     Args:
         output: File, replaced as a whole if the block succeeds; it stays as it was if not. None: standard output.
         output_format: `jsonl` or `csv`.
+        names_captures: Whether rows also have the field `capture`.
 
     Raises:
         OSError: If the output cannot be written; it names the output.
     """
+    columns = ("capture", *_COLUMNS) if names_captures else _COLUMNS
     with _opened(output) as stream:
-        table = csv.DictWriter(stream, _COLUMNS, restval="", lineterminator="\n")
+        table = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
         if output_format == "csv":
             table.writeheader()
 

@@ -179,6 +179,11 @@ def test_what_cannot_be_explained_is_refused_and_nothing_is_written(
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"drive.log": before}
 
 
+def test_a_folder_is_not_one_capture(classifier: WindowClassifier, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is a folder; name one capture file"):
+        explain_capture(classifier, tmp_path, 0)
+
+
 def test_a_capture_shorter_than_a_window_is_refused(classifier: WindowClassifier, tmp_path: Path) -> None:
     (tmp_path / "short.log").write_bytes(candump_text(three_ids(WINDOW - 1)))
 

@@ -2,6 +2,8 @@
 
 import csv
 import errno
+import gzip
+import io
 import json
 import os
 import re
@@ -14,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tqdm import tqdm  # type: ignore[import-untyped]
 
 from graphids.commands.cli import main
 from graphids.commands.predict import Verdict, predict
@@ -376,9 +379,113 @@ def test_output_that_a_full_disk_stops_is_named_and_not_left_behind(
     assert [path.name for path in tmp_path.iterdir()] == ["drive.log"]
 
 
-def test_a_folder_is_not_a_capture(classifier: WindowClassifier, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is a folder; name one capture file"):
+def test_a_folder_without_a_capture_is_refused(classifier: WindowClassifier, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("Drives of a car.")
+
+    with pytest.raises(FileNotFoundError, match=f"{tmp_path}: no capture there"):
         predict(classifier, tmp_path, **DEFAULTS)
+
+
+@pytest.mark.parametrize("argument", ["drives", "drives/*.log", "drives/**/*.log"])
+def test_rows_of_several_captures_name_their_own_and_number_its_windows(
+    classifier: WindowClassifier,
+    capture: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    argument: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("drives").mkdir()
+    Path("drives/a.log").write_bytes(capture.read_bytes())
+    Path("drives/b.log").write_bytes(candump_text(three_ids(10, seed=2)))
+    alone = [predict(classifier, Path(f"drives/{name}.log"), **DEFAULTS) for name in "ab"]
+    expected = rows_of(capsys.readouterr().out)
+
+    verdict = predict(classifier, Path(argument), **DEFAULTS)
+    predict(classifier, Path(argument), **{**DEFAULTS, "output": Path("rows.csv"), "output_format": "csv"})
+
+    out, err = capsys.readouterr()
+    names = ["drives/a.log"] * NUM_WINDOWS + ["drives/b.log"] * 4
+    assert rows_of(out) == [{"capture": name, **row} for name, row in zip(names, expected, strict=True)]
+    assert [row["capture"] for row in csv.DictReader(Path("rows.csv").read_text().splitlines())] == names
+    assert verdict.alerts == sum(each.alerts for each in alone)
+    assert err.splitlines()[2] == f"2 captures: {NUM_WINDOWS + 4} windows, {verdict.alerts} alerts"
+
+
+@pytest.mark.parametrize("missing", ["nope.log", "nope/*.log"])
+def test_captures_that_are_not_there_are_named_before_a_model_is_looked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], missing: str
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["predict", str(tmp_path / missing), "--model", "models:/m-0"])
+
+    assert exit_.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{tmp_path / missing} does not exist; expected a capture file, a folder or a glob of them, or -" in line
+
+
+def test_an_output_that_is_one_of_several_captures_is_refused(
+    classifier: WindowClassifier, capture: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "other.log").write_bytes(capture.read_bytes())
+
+    with pytest.raises(DataError, match=r"other.log is the capture itself"):
+        predict(classifier, tmp_path, **{**DEFAULTS, "output": tmp_path / "other.log"})
+
+
+def test_a_capture_on_standard_input_gives_the_rows_of_the_file_and_its_copy_is_deleted(
+    classifier: WindowClassifier,
+    capture: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    predict(classifier, capture, **DEFAULTS)
+    expected = capsys.readouterr().out
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(gzip.compress(capture.read_bytes()))))
+
+    predict(classifier, Path("-"), **DEFAULTS)
+
+    out, err = capsys.readouterr()
+    assert out == expected
+    assert err.startswith(f"standard input: {NUM_WINDOWS} windows, ")
+    assert [path.name for path in tmp_path.iterdir()] == ["drive.log"]
+
+
+def test_a_bad_line_of_standard_input_is_named_as_such_and_leaves_no_copy(
+    classifier: WindowClassifier, capture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(capture.read_bytes() + b"(broken\n")))
+
+    with pytest.raises(LogFormatError, match=f"^standard input:{NUM_FRAMES + 1}: "):
+        predict(classifier, Path("-"), **DEFAULTS)
+    assert [path.name for path in tmp_path.iterdir()] == ["drive.log"]
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_terminal_shows_the_bytes_that_were_read(
+    classifier: WindowClassifier,
+    capture: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    is_terminal: bool,
+) -> None:
+    capture.write_bytes(gzip.compress(capture.read_bytes()))
+    monkeypatch.setattr("graphids.commands.predict._CHUNK_BYTES", 200)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: is_terminal)
+    bars = []
+    monkeypatch.setattr("graphids.commands.predict.tqdm", lambda **settings: bars.append(tqdm(**settings)) or bars[-1])
+    monkeypatch.setattr("graphids.commands.predict.tqdm.external_write_mode", tqdm.external_write_mode, raising=False)
+
+    predict(classifier, capture, **DEFAULTS)
+
+    out, err = capsys.readouterr()
+    assert len(rows_of(out)) == NUM_WINDOWS
+    assert ("B/s" in err) == is_terminal
+    assert (bars[0].n, bars[0].total) == ((capture.stat().st_size,) * 2 if is_terminal else (0, None))
 
 
 @pytest.mark.parametrize("threshold", [-0.1, 1.0001, 2.0, float("nan"), float("inf"), float("-inf")])

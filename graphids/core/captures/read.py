@@ -3,14 +3,14 @@
 import glob
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 import numpy as np
 
-from graphids.core.captures.capture_file import open_capture, whole_lines
+from graphids.core.captures.capture_file import bytes_read, open_capture, whole_lines
 from graphids.core.captures.clock import Clock
 from graphids.core.captures.formats.bridged.bridge import BridgeCounts, BridgedFormat, read_bridged
 from graphids.core.captures.formats.line_records import BLANK_LINE, COMMENT, ERROR_FRAME, REMOTE_FRAME
@@ -122,6 +122,7 @@ def stream_frames(
     chunk_bytes: int = 1 << 22,
     on_bad_line: OnBadLine = "raise",
     counts: dict[str, int] | None = None,
+    on_position: Callable[[int], object] | None = None,
 ) -> Iterator[Frames]:
     """Frames of a file of any size, chunk by chunk in bounded memory, with the labels in the file itself.
 
@@ -133,6 +134,7 @@ def stream_frames(
         chunk_bytes: Bytes of text per chunk, which is then cut at the last line's end.
         on_bad_line: As in `read_captures`.
         counts: Filled with the counts of the whole file, over all buses, once the iteration is at its end.
+        on_position: Called before each chunk with the bytes of the file, as it lies on the disk, that were read.
 
     Raises:
         LogFormatError: As in `read_captures`, when the iteration reaches the place.
@@ -141,12 +143,19 @@ def stream_frames(
     _check_on_bad_line(on_bad_line)
     if chunk_bytes < 1:
         raise ValueError(f"chunk_bytes={chunk_bytes} is too small. Expected at least 1.")
-    return _streamed(Path(path), on_bad_line, chunk_bytes, {} if counts is None else counts)
+    return _streamed(Path(path), on_bad_line, chunk_bytes, {} if counts is None else counts, on_position)
 
 
-def _streamed(path: Path, on_bad_line: OnBadLine, chunk_bytes: int, counts: dict[str, int]) -> Iterator[Frames]:
+def _streamed(
+    path: Path,
+    on_bad_line: OnBadLine,
+    chunk_bytes: int,
+    counts: dict[str, int],
+    on_position: Callable[[int], object] | None,
+) -> Iterator[Frames]:
     clock = Clock(path)
-    yield from (frames for frames in _frames(path, on_bad_line, chunk_bytes, counts, clock) if len(frames))
+    parts = _frames(path, on_bad_line, chunk_bytes, counts, clock, on_position)
+    yield from (frames for frames in parts if len(frames))
     counts.update(clock.totals())
 
 
@@ -168,7 +177,12 @@ def _fixed_parts(pattern: Path) -> list[str]:
 
 
 def _frames(
-    path: Path, on_bad_line: OnBadLine, chunk_bytes: int, counts: dict[str, int], clock: Clock
+    path: Path,
+    on_bad_line: OnBadLine,
+    chunk_bytes: int,
+    counts: dict[str, int],
+    clock: Clock,
+    on_position: Callable[[int], object] | None = None,
 ) -> Iterator[Frames]:
     """Frames in parts, their times judged; `counts` is complete once it is exhausted."""
     is_dropping = on_bad_line == "drop"
@@ -183,6 +197,8 @@ def _frames(
             parts = _text_frames(path, stream, recognised, is_dropping, chunk_bytes, counts)
         for frames in parts:
             clock.observe(frames)
+            if on_position is not None:
+                on_position(bytes_read(stream))
             yield frames
 
 
