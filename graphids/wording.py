@@ -1,5 +1,10 @@
 """Numbers as every text of graphids shows them."""
 
+from datetime import UTC, datetime
+
+# From 2000 to 2100. Clocks that begin with the recording, at midnight or with the recorder do not get there.
+_DATES_S = (946_684_800.0, 4_102_444_800.0)
+
 
 def time_words(hours: float) -> str:
     """A duration on a scale that a person can judge: a rate of false alarms is worth as much as the time behind it.
@@ -9,6 +14,17 @@ def time_words(hours: float) -> str:
     """
     minutes = hours * 60
     return f"{minutes:.1f} minutes" if minutes >= 1 else f"{minutes * 60:.1f} seconds"
+
+
+def utc_text(seconds: float) -> str | None:
+    """ISO 8601 in UTC, to the microsecond; None where seconds do not count from 1970.
+
+    >>> utc_text(1e9), utc_text(12.5)
+    ('2001-09-09T01:46:40.000000Z', None)
+    """
+    if not _DATES_S[0] <= seconds < _DATES_S[1]:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def counted(count: int, noun: str) -> str:

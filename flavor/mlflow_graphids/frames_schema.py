@@ -61,6 +61,8 @@ def default_signature() -> ModelSignature:
                 ColSpec(DataType.string, "kind"),
                 ColSpec(DataType.string, "arbitration_ids"),
                 ColSpec(DataType.string, "channel"),
+                ColSpec(DataType.double, "coverage"),
+                ColSpec(DataType.double, "id_coverage"),
             ]
         ),
         params=ParamSchema(
@@ -121,6 +123,8 @@ def table_from_scores(scores: WindowScores) -> pd.DataFrame:
             "kind": scores.kind.astype(object),
             "arbitration_ids": np.array([" ".join(ids) for ids in scores.arbitration_ids], dtype=object),
             "channel": scores.channel.astype(object),
+            "coverage": scores.coverage,
+            "id_coverage": scores.id_coverage,
         }
     )
 

@@ -14,15 +14,15 @@ from graphids.core.classifier import DEFAULT_TOP_K, WindowClassifier, WindowScor
 from graphids.core.frames import DataError, Frames
 from mlflow_graphids.frames_schema import frames_from_table, short_repr, table_from_scores
 
-# Type and lowest value of every param of `predict`, and how a message describes them.
-_RANGES: dict[str, tuple[Any, int, str]] = {
-    "threshold": (Real, 0, "a finite number of at least 0; scores are between 0 and 1"),
-    "stride": (Integral, 1, "a whole number of at least 1: frames between window starts"),
-    "top_k": (Integral, 0, "a whole number of at least 0: arbitration IDs per alert"),
-}
-PARAMETERS = tuple(_RANGES)
 # Within every float type: an integer can be beyond them all, and infinity is beyond it.
 _HIGHEST = 1e38
+# Type, lowest and highest value of every param of `predict`, and how a message describes them.
+_RANGES: dict[str, tuple[Any, int, float, str]] = {
+    "threshold": (Real, 0, 1, "a finite number of at least 0 and at most 1: scores are between 0 and 1"),
+    "stride": (Integral, 1, _HIGHEST, "a whole number of at least 1: frames between window starts"),
+    "top_k": (Integral, 0, _HIGHEST, "a whole number of at least 0: arbitration IDs per alert"),
+}
+PARAMETERS = tuple(_RANGES)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -109,14 +109,16 @@ class VerifiedClassifier(WindowClassifier):
             params: Optional `threshold`, `stride` and `top_k`; None means the model's own.
 
         Returns:
-            One row per window: `start_s`, `end_s`, `score`, `alert`, `kind`, `arbitration_ids`, `channel`.
+            One row per window: `start_s`, `end_s`, `score`, `alert`, `kind`, `arbitration_ids`, `channel`, and
+            `coverage` and `id_coverage`: the shares of the window's frames and of its distinct IDs that the model
+            knows. Where it knows little, neither an alert nor its absence means anything.
 
         Raises:
             DataError: A ValueError: if a value is missing or not what its column holds, times cannot be seconds in
                 recorded order (see `Clock`), a parameter is unknown or out of range, a bus has fewer frames than
                 a window (no row would look like no attack), or a score would not be finite.
         """
-        return _predict(self, model_input, params)
+        return table_from_scores(score_table(self, model_input, params))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,16 +133,24 @@ class ServedClassifier:
 
     def predict(self, model_input: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """As `VerifiedClassifier.predict`, but an integer as `arbitration_id` is a ValueError."""
-        return _predict(self.model, model_input, params, integer_ids=False)
+        return table_from_scores(score_table(self.model, model_input, params, integer_ids=False))
 
     def get_raw_model(self) -> VerifiedClassifier:
         """The model itself; the name is MLflow's."""
         return self.model
 
 
-def _predict(
+def score_table(
     model: VerifiedClassifier, table: pd.DataFrame, params: Mapping[str, Any] | None, *, integer_ids: bool = True
-) -> pd.DataFrame:
+) -> WindowScores:
+    """Scores of a table of frames; arguments and errors as `VerifiedClassifier.predict` has them.
+
+    Args:
+        model: Verified.
+        table: One capture.
+        params: Over the model's own settings.
+        integer_ids: False refuses integers as identifiers.
+    """
     settings = prediction_settings(model, params)
     frames = frames_from_table(table, integer_ids=integer_ids)
     # Even for a short request: of 20,543 slices of 128 to 8,192 frames of recorded captures, none was refused.
@@ -150,7 +160,7 @@ def _predict(
     limits = {"top_k": window_size, "stride": max(len(frames), 1)}
     scores = model.score(frames, **{**settings, **{name: min(settings[name], limits[name]) for name in limits}})
     _require_a_window_per_bus(frames, scores, window_size)
-    return table_from_scores(scores)
+    return scores
 
 
 def prediction_settings(model: VerifiedClassifier, params: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -166,9 +176,9 @@ def prediction_settings(model: VerifiedClassifier, params: Mapping[str, Any] | N
     # MLflow passes None for every param that the caller did not set.
     given = {name: value for name, value in (params or {}).items() if value is not None}
     for name, value in given.items():
-        kind, lowest, expected = _RANGES[name]
+        kind, lowest, highest, expected = _RANGES[name]
         # `not` around it: NaN compares false with everything.
-        if isinstance(value, bool) or not isinstance(value, kind) or not lowest <= value <= _HIGHEST:
+        if isinstance(value, bool) or not isinstance(value, kind) or not lowest <= value <= highest:
             raise DataError(f"{name} is {short_repr(value)}, expected {expected}.")
     return {**own_settings(model), **model.model_config, **given}
 

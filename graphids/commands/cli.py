@@ -4,6 +4,7 @@ Heavy libraries are loaded inside the commands, so that `--help` and a wrong opt
 """
 
 import argparse
+import glob
 import json
 import os
 import sys
@@ -102,10 +103,10 @@ def _values(name: str, text: str) -> list[Any]:
     return values
 
 
-def _require_capture(path: Path) -> None:
+def _require_capture(path: Path, expected: str, *, several: bool = False) -> None:
     """Before the model loads: a mistyped path is answered at once."""
-    if not path.exists():
-        raise OptionError(f"capture: given '{path}', but {path.absolute()} does not exist; expected one capture file.")
+    if not path.exists() and not (several and (str(path) == "-" or glob.glob(str(path), recursive=True))):  # noqa: PTH207
+        raise OptionError(f"capture: given '{path}', but {path.absolute()} does not exist; expected {expected}.")
 
 
 def _train(arguments: argparse.Namespace) -> None:
@@ -192,12 +193,12 @@ def _sign(arguments: argparse.Namespace) -> None:
 
 
 def _predict(arguments: argparse.Namespace) -> None:
-    _require_capture(arguments.capture)
+    _require_capture(arguments.capture, "a capture file, a folder or a glob of them, or -", several=True)
     from graphids.commands.predict import predict
     from mlflow_graphids import load_model
 
     model = load_model(arguments.model, **_trust(arguments), allow_code=arguments.allow_code)
-    predict(
+    verdict = predict(
         model,
         arguments.capture,
         output=arguments.output,
@@ -207,10 +208,13 @@ def _predict(arguments: argparse.Namespace) -> None:
         on_bad_line=arguments.on_bad_line,
         reader=model.capture_reader,
     )
+    code = verdict.exit_code(allow_uncovered=arguments.allow_uncovered, fail_on_alert=arguments.fail_on_alert)
+    if code:
+        sys.exit(code)
 
 
 def _explain(arguments: argparse.Namespace) -> None:
-    _require_capture(arguments.capture)
+    _require_capture(arguments.capture, "one capture file")
     from graphids.commands.explain import explain_capture
     from mlflow_graphids import load_model
 

@@ -6,6 +6,7 @@ from mlflow import MlflowClient
 
 from graphids._mlflow.tracked_run import STORE_ERRORS, tracked_run
 from graphids.assessment.assess import measure
+from graphids.assessment.captures_covered import captures_covered
 from graphids.assessment.scored_split import score_split
 from graphids.commands.publication import close_with, links_of
 from graphids.commands.run_folder import DATASET_TAG
@@ -16,6 +17,7 @@ from graphids.core.data.dataset import dataset_digest, labelled_windows, load_ca
 from graphids.options import SIMULATED
 from graphids.report.pictures import log_evaluation_report
 from graphids.report.summary import OWN_CAPTURES, evaluation_summary, headline
+from graphids.wording import counted
 
 # Seed of the simulated drives, which no run with the default data has seen.
 UNSEEN_DRIVES = 1_000_003
@@ -30,6 +32,9 @@ def evaluate(
     model_id: str | None = None,
 ) -> None:
     """Measure a model on captures that it may never have seen, at its own threshold; log and print the metrics.
+
+    Captures that the model does not cover (`captures_covered`) are measured all the same: the summary, the metrics
+    `test/coverage` and `test/id_coverage` and the tag `graphids.not_covered` say so.
 
     Args:
         classifier: A verified model.
@@ -49,6 +54,7 @@ def evaluate(
         digest = dataset_digest(captures)
         scored = score_split(classifier.gat, graphs, classifier.preprocessing, graphs.classes)
         measured = measure(scored, classifier.threshold)
+        covered = captures_covered(captures, classifier.preprocessing)
         dataset = outbox.log_input(
             name=name,
             digest=digest,
@@ -57,15 +63,23 @@ def evaluate(
             context="evaluation",
         )
         is_own = model_id is not None and digest == _trained_on(model_id)
-        outbox.set_tags({DATASET_TAG: digest, "graphids.evaluated_on": "training" if is_own else "other"})
+        outbox.set_tags(
+            {
+                DATASET_TAG: digest,
+                "graphids.evaluated_on": "training" if is_own else "other",
+                "graphids.not_covered": f"{len(covered.not_covered)} of {counted(len(captures), 'capture')}",
+            }
+        )
         if model_id is not None:
             outbox.log_input_model(model_id)
-        outbox.log_dict(measured.metrics, "assessment.json")
-        outbox.log_metrics({f"test/{k}": v for k, v in measured.metrics.items()}, model_id=model_id, dataset=dataset)
+        metrics = {**measured.metrics, **covered.metrics()}
+        outbox.log_dict(metrics, "assessment.json")
+        outbox.log_metrics({f"test/{k}": v for k, v in metrics.items()}, model_id=model_id, dataset=dataset)
         log_evaluation_report(outbox, measured, scored, classifier.preprocessing.classes)
-        text = evaluation_summary(measured, is_own=is_own, model_uri=model_uri, run=links_of(outbox))
-        words = headline(measured.metrics)
-        close_with(outbox, f"{OWN_CAPTURES} {words}" if is_own else words, text)
+        note = covered.note()
+        text = evaluation_summary(measured, is_own=is_own, model_uri=model_uri, run=links_of(outbox), not_covered=note)
+        notes = (OWN_CAPTURES if is_own else "", note)
+        close_with(outbox, " ".join(filter(None, (*notes, headline(measured.metrics)))), text)
 
 
 def _trained_on(model_id: str) -> str | None:

@@ -16,6 +16,7 @@ from graphids.plots.window_graph import draw_window
 
 _IDS = 8
 _FEATURES = 8
+_NEVER_SEEN = "\nnothing is usual for an ID unknown to the model: its features are set to the mean over all IDs"
 
 
 def explain_capture(
@@ -103,20 +104,21 @@ def explanation_text(explanation: Explanation) -> str:
             f.arbitration_id,
             f.feature,
             f"{f.value:.4g}",
-            f"{f.usual:.4g}",
+            "-" if f.usual is None else f"{f.usual:.4g}",
             "-" if f.unit == "1" else f.unit,
-            f"{f.spreads:+.1f}",
+            "-" if f.spreads is None else f"{f.spreads:+.1f}",
             f"{-f.margin_change:+.2f}",
         )
         for f in e.features[:_FEATURES]
     ]
+    never_seen = _NEVER_SEEN if any(f.usual is None for f in e.features[:_FEATURES]) else ""
     return f"""window {e.window}{bus}, {e.start_s:.6f} s to {e.end_s:.6f} s, {e.frames} frames
 score {e.score:.4f}, threshold {e.threshold:.4f}: {verdict}; log-odds of an attack {e.margin:+.2f}
 
 {_table(("ID", "frames", "relevance", "score without it", "change of log-odds"), ids)}
 {len(e.ids)} IDs in the window, {unknown} of them (*) unknown to the model{together}
 
-{_table(("ID", "feature", "value", "usual", "unit", "spreads", "change of log-odds if usual"), features)}"""
+{_table(("ID", "feature", "value", "usual", "unit", "spreads", "change of log-odds if usual"), features)}{never_seen}"""
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -1,7 +1,6 @@
 """The command `inspect`: what a capture holds, at a glance. It looks, and proves nothing about the bytes."""
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,12 +13,10 @@ from graphids.core.captures.parts import format_name
 from graphids.core.captures.read import stream_frames
 from graphids.core.captures.survey import BusSurvey, Survey
 from graphids.core.frames import EXTENDED_BIT, DataError, LogFormatError
-from graphids.wording import counted, time_words
+from graphids.wording import counted, time_words, utc_text
 
 BITS_PER_S = 500_000
 _CHUNK_BYTES = 1 << 20  # stays in the cache
-# What a recorder without a clock of its own counts from its start stays below; 2000 and 2100.
-_EPOCH_S = (946_684_800.0, 4_102_444_800.0)
 _COUNTS = ("remote_frames", "error_frames", "bad_lines", "comment_lines", "unterminated_last_line")
 _CLOCK = ("equal_timestamps", "backward_timestamps", "negative_timestamps", "clock_jumps")
 
@@ -88,9 +85,9 @@ def _bus(name: str, bus: BusSurvey) -> dict[str, Any]:
         "frames": bus.frames,
         "ids": len(bus.keys),
         "start_s": bus.first_s,
-        "start": _iso(bus.first_s),
+        "start": utc_text(bus.first_s),
         "end_s": bus.last_s,
-        "end": _iso(bus.last_s),
+        "end": utc_text(bus.last_s),
         "duration_s": bus.duration_s,
         "rate_hz": bus.per_second(bus.frames),
         "load": None if bits_per_s is None else bits_per_s / BITS_PER_S,
@@ -131,14 +128,6 @@ def _first_bad_line(capture: Path) -> str:
     except LogFormatError as error:
         return str(error).split(" Expected ")[0]
     return f"{capture}: changed while it was read"
-
-
-def _iso(seconds: float) -> str | None:
-    """The date in UTC, where seconds can be those since 1970."""
-    is_date = _EPOCH_S[0] <= seconds < _EPOCH_S[1]
-    if not is_date:
-        return None
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _text(found: dict[str, Any]) -> str:

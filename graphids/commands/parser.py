@@ -72,21 +72,25 @@ def _add_finished_runs(command: _Command) -> None:
 
 
 def _add_captures(command: _Command) -> None:
-    predict = command("predict", "score a capture of any size; alerts as JSON lines or csv")
-    _add_scored_capture(predict)
+    predict = command("predict", "score captures of any size; alerts as JSON lines or csv")
+    _add_scored_capture(predict, "a capture file, a folder or a glob of them, or - for standard input")
     predict.add_argument("--format", choices=("jsonl", "csv"), default="jsonl", help="default %(default)s")
     predict.add_argument("--output", type=Path, help="file to write; default standard output")
     predict.add_argument("--all", action="store_true", help="write every window, not only alerts")
+    predict.add_argument("--fail-on-alert", action="store_true", help="exit code 5 if at least one window alerts")
+    predict.add_argument(
+        "--allow-uncovered", action="store_true", help="exit code 0 though the model knows too few IDs to judge a bus"
+    )
 
     explain = command("explain", "draw one window of a capture: its graph and what drove its score")
-    _add_scored_capture(explain)
+    _add_scored_capture(explain, "one capture file")
     explain.add_argument("--window", type=int, required=True, help="its number, from 0, as in the rows of `predict`")
     explain.add_argument("--output", type=Path, help="PNG to write; default <capture>-window-<number>.png")
     explain.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
 
-def _add_scored_capture(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("capture", type=Path, help="one capture file")
+def _add_scored_capture(parser: argparse.ArgumentParser, capture: str) -> None:
+    parser.add_argument("capture", type=Path, help=capture)
     _add_model(parser)
     _add_on_bad_line(parser)
     parser.add_argument("--threshold", type=float, help="lowest score that alerts; default the model's own")

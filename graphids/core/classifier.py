@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from graphids.core.data.batches import GraphBatches, network_input
+from graphids.core.data.coverage import Coverage, CoverageCount, window_coverage
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.evaluation import attack_margin
 from graphids.core.frames import EXTENDED_BIT, NORMAL, DataError, Frames
@@ -35,8 +36,11 @@ class WindowScores:
         arbitration_ids: For every window the IDs that the attention points at, most relevant first, as hex: "1A4"
             for 11 bits, 8 digits for 29 bits. Empty where there is no alert.
         channel: str [G], the bus that carried the window.
+        coverage: float64 [G], share of the window's frames whose ID the model knows, 0 to 1.
+        id_coverage: float64 [G], share of the window's distinct IDs that it knows.
         unscored_frames: By bus, the number of frames that no scored window holds: the tail, also before a jump of the
             clock, or all of them where there are fewer than a window.
+        bus_coverage: By bus, what the model knows of all frames of the recording so far, in a window or not.
     """
 
     start_s: NDArray[np.float64]
@@ -46,7 +50,10 @@ class WindowScores:
     kind: NDArray[np.str_]
     arbitration_ids: tuple[tuple[str, ...], ...]
     channel: NDArray[np.str_]
+    coverage: NDArray[np.float64]
+    id_coverage: NDArray[np.float64]
     unscored_frames: dict[str, int] = field(default_factory=dict)
+    bus_coverage: dict[str, Coverage] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.score)
@@ -101,7 +108,9 @@ class WindowClassifier:
         for channel, bus in split_buses(frames).items():
             left_over = dropped_tails(bus.timestamp, self.preprocessing.window_size, settings.stride)
             parts.append(replace(self._score_bus(bus, channel, settings), unscored_frames={channel: left_over}))
-        return _join(parts)
+        known = CoverageCount(self.preprocessing)
+        known.observe(frames)
+        return replace(_join(parts), bus_coverage=known.by_bus())
 
     def score_stream(
         self,
@@ -115,7 +124,7 @@ class WindowClassifier:
 
         The windows are those of `score` on the whole capture, because the frames that a later window needs are
         carried over for each bus. `unscored_frames` counts the frames that still wait for the rest of their window, or
-        wait in vain because the clock jumped.
+        wait in vain because the clock jumped; `bus_coverage` counts all chunks so far.
 
         Raises:
             ValueError: As `score`; settings are checked before the first chunk is read.
@@ -124,8 +133,9 @@ class WindowClassifier:
         return self._score_chunks(chunks, settings)
 
     def _score_chunks(self, chunks: Iterable[Frames], settings: "_Settings") -> Iterator[WindowScores]:
-        for parts in stretches(chunks, self.preprocessing.window_size, settings.stride):
-            yield _join(
+        known = CoverageCount(self.preprocessing)
+        for parts in stretches(known.passing(chunks), self.preprocessing.window_size, settings.stride):
+            scores = _join(
                 [
                     replace(
                         self._score_bus(part.frames, part.channel, settings),
@@ -134,6 +144,7 @@ class WindowClassifier:
                     for part in parts
                 ]
             )
+            yield replace(scores, bus_coverage=known.by_bus())
 
     def _settings(self, stride: int | None, threshold: float | None, top_k: int) -> "_Settings":
         settings = _Settings(
@@ -159,6 +170,7 @@ class WindowClassifier:
         _require_finite_scores(score, graphs)
         alert = score >= settings.threshold
         likeliest = np.array(self.preprocessing.classes[1:])[logits[:, 1:].argmax(dim=1).numpy()]
+        coverage, id_coverage = window_coverage(graphs, self.preprocessing)
         return WindowScores(
             start_s=graphs.start_s,
             end_s=graphs.end_s,
@@ -167,6 +179,8 @@ class WindowClassifier:
             kind=np.where(alert, likeliest, NORMAL),
             arbitration_ids=self._relevant_ids(graphs, alert, settings.top_k),
             channel=np.full(len(graphs), channel),
+            coverage=coverage,
+            id_coverage=id_coverage,
         )
 
     def _relevant_ids(self, graphs: PackedGraphs, alert: NDArray[np.bool_], top_k: int) -> tuple[tuple[str, ...], ...]:
@@ -275,5 +289,7 @@ def _join(parts: Sequence[WindowScores]) -> WindowScores:
         kind=column("kind", np.str_),
         arbitration_ids=tuple(ids for part in parts for ids in part.arbitration_ids),
         channel=column("channel", np.str_),
+        coverage=column("coverage", np.float64),
+        id_coverage=column("id_coverage", np.float64),
         unscored_frames={name: count for part in parts for name, count in part.unscored_frames.items()},
     )

@@ -60,17 +60,18 @@ class FeatureEvidence:
         feature: Name of a column of `NODE_FEATURES`.
         unit: Its unit; "1" for a plain number.
         value: In this window.
-        usual: Mean over the ID's normal training windows.
-        spreads: How far `value` lies from `usual`, in the ID's own spreads.
-        margin_change: How much the log-odds of attack fall when this feature alone is set to `usual`, nats.
+        usual: Mean over the ID's normal training windows; None for an ID that training has not seen.
+        spreads: How far `value` lies from `usual`, in the ID's own spreads; None where that is.
+        margin_change: How much the log-odds of attack fall when this feature alone is set to `usual`, nats. Where that
+            is None, to the mean over all IDs, by which the features of an unknown ID are centred.
     """
 
     arbitration_id: str
     feature: str
     unit: str
     value: float
-    usual: float
-    spreads: float
+    usual: float | None
+    spreads: float | None
     margin_change: float
 
 
@@ -221,7 +222,8 @@ def _features(
         token = int(batch.token[node])
         margins = _margins_as_usual(classifier, batch, node)  # [F]
         for index, column in enumerate(NODE_FEATURES):
-            value, usual = float(graph.x[node, index]), float(fitted.node_mean[token, index])
+            value = float(graph.x[node, index])
+            usual = None if token == UNK else float(fitted.node_mean[token, index])
             evidence.append(
                 FeatureEvidence(
                     arbitration_id=format_arbitration_id(graph.node_key[node]),
@@ -229,7 +231,7 @@ def _features(
                     unit=column.unit,
                     value=value,
                     usual=usual,
-                    spreads=(value - usual) / float(fitted.node_scale[token, index]),
+                    spreads=None if usual is None else (value - usual) / float(fitted.node_scale[token, index]),
                     margin_change=margin - float(margins[index]),
                 )
             )

@@ -182,7 +182,8 @@ def _draw_features(axes: Axes, e: Explanation) -> None:
 
 def _feature_name(feature: FeatureEvidence) -> str:
     unit = "" if feature.unit == "1" else f" {feature.unit}"
-    return f"{feature.arbitration_id} {feature.feature}\n{feature.value:.4g}{unit}, usually {feature.usual:.4g}"
+    usual = "of an unknown ID" if feature.usual is None else f"usually {feature.usual:.4g}"
+    return f"{feature.arbitration_id} {feature.feature}\n{feature.value:.4g}{unit}, {usual}"
 
 
 def _bars(axes: Axes, names: Sequence[str], changes: Sequence[float], marked: Sequence[bool]) -> None:

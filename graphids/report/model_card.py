@@ -139,8 +139,9 @@ def _limits(assessment: Assessment, preprocessing: Preprocessing, data: str) -> 
         )
     lines = [
         origin,
-        f"It knows {len(preprocessing.vocabulary):,} arbitration IDs. On another vehicle nearly every window may "
-        "alert: measure it there first (`graphids evaluate`).",
+        f"It knows {len(preprocessing.vocabulary):,} arbitration IDs. On traffic with other IDs, such as another "
+        "vehicle's, every window may alert or none, and neither means anything: `graphids predict` and `graphids "
+        "evaluate` then say that the capture is not covered.",
         "Kinds of attack that were not in the training data may go undetected.",
         "An alert says that a window contains an attack, not in which frames; what is left of a capture after its "
         "last full window is not scored.",

@@ -98,13 +98,21 @@ def headline(metrics: Mapping[str, float], *, rule: Mapping[str, float] | None =
     return f"{', '.join(parts)}{'' if tau is None else f'; tau={tau:g}'}."
 
 
-def evaluation_summary(measured: Measurement, *, is_own: bool, model_uri: str, run: RunLinks) -> str:
+def evaluation_summary(
+    measured: Measurement, *, is_own: bool, model_uri: str, run: RunLinks, not_covered: str = ""
+) -> str:
     """What a finished model detects on captures that it was given, and where to look at it.
 
-    `is_own` says that the model was trained on these captures.
+    Args:
+        measured: Its metrics on them.
+        is_own: Whether the model was trained on these captures.
+        model_uri: Where it came from.
+        run: Of the evaluation.
+        not_covered: A note on captures that the model cannot judge, if there are any.
     """
+    notes = "\n".join(note for note in (OWN_CAPTURES if is_own else "", fill(not_covered, 118)) if note)
     rate = format_metric(measured.metrics.get("false_alarms_per_hour"), 1)
-    return f"""{OWN_CAPTURES if is_own else ""}
+    return f"""{notes}
 {detection_table(measured.classes[1:], {"": measured.metrics})}
 
 false alarms: {rate} an hour, in {time_words(measured.normal_hours)} of normal traffic

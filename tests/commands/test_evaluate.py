@@ -1,11 +1,14 @@
 """An evaluation says where its metrics flatter the model."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mlflow import MlflowClient
 
+from graphids.assessment.captures_covered import captures_covered
 from graphids.commands import evaluate as command
 from graphids.commands.evaluate import evaluate
 from graphids.core.classifier import WindowClassifier
@@ -58,3 +61,45 @@ def test_an_evaluation_on_the_training_captures_says_so(
     assert run.data.tags["graphids.evaluated_on"] == ("training" if is_own else "other")
     for words in (run.data.tags["mlflow.note.content"], capsys.readouterr().out):
         assert (OWN_CAPTURES in words) == is_own
+
+
+@pytest.mark.parametrize("strange", [0, 2], ids=["all captures of the vehicle", "two of another one"])
+def test_captures_that_the_model_cannot_judge_are_noted_in_summary_metrics_and_tag(
+    strange: int,
+    captures: list[Capture],
+    classifier: WindowClassifier,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.setattr(pictures, "png", sketch)
+    moved = [
+        replace(c, frames=replace(c.frames, arbitration_id=c.frames.arbitration_id ^ 0x400)) for c in captures[:strange]
+    ]
+    monkeypatch.setattr(command, "load_captures", lambda *_args, **_settings: [*moved, *captures[strange:]])
+
+    evaluate(classifier, "models:/m", "simulated")
+
+    run = MlflowClient().search_runs(["0"])[0]
+    printed = " ".join(capsys.readouterr().out.split())
+    assert run.data.tags["graphids.not_covered"] == f"{strange} of {len(captures)} captures"
+    for words in (" ".join(run.data.tags["mlflow.note.content"].split()), printed):
+        assert (f"Not covered: {strange} of {len(captures)} captures ({captures[0].name}, " in words) == bool(strange)
+    assert (run.data.metrics["test/coverage"] < 0.99) == bool(strange)
+    assert (run.data.metrics["test/id_coverage"] == 1.0) == (not strange)
+
+
+def test_frames_that_an_attack_injected_do_not_make_the_vehicle_another_one(
+    captures: list[Capture], classifier: WindowClassifier
+) -> None:
+    (flooded,) = [c for c in captures if c.name == "dos-1"]
+    attack = np.ones(len(flooded.frames), np.uint8)
+    attack[:100] = 0
+    ids = np.where(attack, 0x7FF, flooded.frames.arbitration_id).astype(np.uint32)
+    flood = replace(flooded, frames=replace(flooded.frames, arbitration_id=ids, attack=attack))
+    unlabelled = replace(flood, frames=replace(flood.frames, attack=None, attack_kind=None))
+
+    assert captures_covered([flood], classifier.preprocessing).not_covered == ()
+    assert captures_covered([unlabelled], classifier.preprocessing).not_covered == ("dos-1",)

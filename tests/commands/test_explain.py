@@ -144,6 +144,11 @@ def test_the_text_has_a_line_for_each_id_and_says_what_its_removal_does(
         f"{together:+.2f}" in lines
     )
     assert any(line.endswith("score without it  change of log-odds") for line in lines)
+    drivers = [line.split() for line in lines if line.split()[:1] in (["555"], ["1A4"]) and len(line.split()) == 7]
+    assert drivers
+    assert all((row[3] == "-") == (row[5] == "-") == (row[0] == "555") for row in drivers)
+    never_seen = "nothing is usual for an ID unknown to the model: its features are set to the mean over all IDs"
+    assert (never_seen in lines) == any(row[0] == "555" for row in drivers)
     assert any(line.endswith("change of log-odds if usual") for line in lines)
 
 
@@ -172,6 +177,11 @@ def test_what_cannot_be_explained_is_refused_and_nothing_is_written(
         explain_capture(classifier, capture, window, output=None if output is None else Path(output))
 
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"drive.log": before}
+
+
+def test_a_folder_is_not_one_capture(classifier: WindowClassifier, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is a folder; name one capture file"):
+        explain_capture(classifier, tmp_path, 0)
 
 
 def test_a_capture_shorter_than_a_window_is_refused(classifier: WindowClassifier, tmp_path: Path) -> None:

@@ -2,22 +2,31 @@
 
 import csv
 import errno
+import gzip
+import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tqdm import tqdm  # type: ignore[import-untyped]
 
-from graphids.commands.predict import FIELDS, predict
+from graphids.commands.cli import main
+from graphids.commands.predict import Verdict, predict
+from graphids.commands.scored_rows import FIELDS
 from graphids.core.captures.read import read_captures
 from graphids.core.classifier import WindowClassifier
 from graphids.core.frames import DataError, Frames, LogFormatError
 from graphids.core.simulation.text_writer import candump_text
+from graphids.exit_codes import EXIT_ALERTS, EXIT_NOT_COVERED
+from mlflow_graphids import save_model
 from support.tiny_model import STRIDE, WINDOW, three_ids, tiny_classifier
 
 NUM_FRAMES = 50
@@ -110,6 +119,35 @@ def test_csv_holds_the_same_rows_as_json_lines(
     assert [row["arbitration_ids"].split() for row in rows] == [row["arbitration_ids"] for row in rows_of(captured.out)]
 
 
+@pytest.mark.parametrize(
+    ("first_s", "start", "end"),
+    [
+        (1700000000, "2023-11-14T22:13:20.000000Z", "2023-11-14T22:13:20.003000Z"),
+        (86399, "", ""),  # a time of day
+        (0, "", ""),
+    ],
+)
+def test_times_since_1970_are_also_written_for_people(
+    classifier: WindowClassifier,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    first_s: int,
+    start: str,
+    end: str,
+) -> None:
+    frames = three_ids(WINDOW)
+    capture = tmp_path / "drive.log"
+    capture.write_bytes(candump_text(replace(frames, timestamp=frames.timestamp + first_s)))
+
+    predict(classifier, capture, **DEFAULTS)
+    predict(classifier, capture, **{**DEFAULTS, "output_format": "csv"})
+
+    as_json, *as_csv = capsys.readouterr().out.splitlines()
+    (row,) = csv.DictReader(as_csv)
+    assert (row["start_utc"], row["end_utc"], float(row["start_s"])) == (start, end, first_s)
+    assert [json.loads(as_json).get(name, "") for name in ("start_utc", "end_utc")] == [start, end]
+
+
 def test_alerts_only_leaves_out_the_other_windows(
     classifier: WindowClassifier, capture: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -138,6 +176,91 @@ def test_the_closing_line_says_how_much_of_the_capture_the_model_does_not_know(
     last = capsys.readouterr().err.splitlines()[-1]
     assert "19 windows" in last
     assert last.endswith("2 of 5 arbitration IDs unknown to the model (7.5% of the frames)")
+
+
+def test_a_bus_of_another_vehicle_is_scored_with_a_warning_and_its_rows_say_so(
+    classifier: WindowClassifier, capture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """can1 carries one known ID among three."""
+    own = capture.read_bytes()
+    other = own.replace(b"can0", b"can1").replace(b" 1A4#", b" 7A5#").replace(b" 2B0#", b" 7A6#")
+    capture.write_bytes(own + other)
+
+    verdict = predict(classifier, capture, **DEFAULTS)
+
+    out, err = capsys.readouterr()
+    shares = {bus: {row["coverage"] for row in rows_of(out) if row["channel"] == bus} for bus in ("can0", "can1")}
+    assert shares["can0"] == {1.0}
+    assert 0.0 in shares["can1"]
+    assert verdict.not_covered == (f"{capture} on can1",)
+    *_, closing, warning = err.splitlines()
+    assert "can0: 0 of 3 arbitration IDs unknown to the model (0.0% of the frames), can1: 2 of 3 arbitration" in closing
+    assert re.fullmatch(
+        rf"graphids predict: {capture} on can1: not covered: the model knows \d\d\.\d% of the frames and 1 of 3 "
+        r"arbitration IDs, and has to know 50% .*; train a model on this vehicle, or pass --allow-uncovered.*\.",
+        warning,
+    )
+
+
+def test_a_share_per_window_is_that_of_its_own_frames(
+    classifier: WindowClassifier, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = three_ids(8)
+    frames.arbitration_id[:], frames.is_extended[:] = [0x1A4, 0x555, 0x1A4, 0x2B0, 0x555, 0x556, 0x555, 0x555], False
+    (tmp_path / "drive.log").write_bytes(candump_text(frames))
+
+    predict(classifier, tmp_path / "drive.log", **DEFAULTS)
+
+    rows = rows_of(capsys.readouterr().out)
+    assert [row["coverage"] for row in rows] == [0.75, 0.5, 0.0]
+    assert [row["id_coverage"] for row in rows] == [2 / 3, 0.5, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("alerts", "not_covered", "allowed", "failing", "code"),
+    [
+        (0, (), False, True, 0),
+        (3, (), False, False, 0),
+        (3, (), False, True, 5),
+        (0, ("drive.log",), False, False, 4),
+        (0, ("drive.log",), True, False, 0),
+        # An alert of a model that cannot judge the capture means nothing.
+        (3, ("drive.log",), False, True, 4),
+        (3, ("drive.log",), True, True, 5),
+    ],
+)
+def test_the_exit_code_says_what_a_script_has_to_know(
+    alerts: int, not_covered: tuple[str, ...], allowed: bool, failing: bool, code: int
+) -> None:
+    assert Verdict(alerts, not_covered).exit_code(allow_uncovered=allowed, fail_on_alert=failing) == code
+
+
+def test_the_command_exits_with_4_on_another_vehicle_unless_that_is_allowed(
+    classifier: WindowClassifier, capture: Path, tmp_path: Path
+) -> None:
+    capture.write_bytes(re.sub(rb" [0-9A-F]+#", b" 7A5#", capture.read_bytes()))
+    digest = save_model(classifier, tmp_path / "model")
+    words = ["predict", str(capture), "--model", str(tmp_path / "model"), "--expected-digest", digest]
+
+    with pytest.raises(SystemExit) as exit_:
+        main(words)
+    main([*words, "--allow-uncovered"])
+
+    assert exit_.value.code == EXIT_NOT_COVERED == 4
+
+
+def test_the_command_exits_with_5_on_an_alert_where_that_is_asked_for(
+    classifier: WindowClassifier, capture: Path, tmp_path: Path
+) -> None:
+    digest = save_model(classifier, tmp_path / "model")
+    words = ["predict", str(capture), "--model", str(tmp_path / "model"), "--expected-digest", digest]
+
+    main([*words, "--threshold", "0"])
+    with pytest.raises(SystemExit) as exit_:
+        main([*words, "--threshold", "0", "--fail-on-alert"])
+    main([*words, "--threshold", "1", "--fail-on-alert"])
+
+    assert exit_.value.code == EXIT_ALERTS == 5
 
 
 def test_output_takes_the_place_of_an_older_file_and_leaves_nothing_beside_it(
@@ -256,16 +379,120 @@ def test_output_that_a_full_disk_stops_is_named_and_not_left_behind(
     assert [path.name for path in tmp_path.iterdir()] == ["drive.log"]
 
 
-def test_a_folder_is_not_a_capture(classifier: WindowClassifier, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is a folder; name one capture file"):
+def test_a_folder_without_a_capture_is_refused(classifier: WindowClassifier, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("Drives of a car.")
+
+    with pytest.raises(FileNotFoundError, match=f"{tmp_path}: no capture there"):
         predict(classifier, tmp_path, **DEFAULTS)
 
 
-@pytest.mark.parametrize("threshold", [-0.1, float("nan"), float("inf")])
+@pytest.mark.parametrize("argument", ["drives", "drives/*.log", "drives/**/*.log"])
+def test_rows_of_several_captures_name_their_own_and_number_its_windows(
+    classifier: WindowClassifier,
+    capture: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    argument: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("drives").mkdir()
+    Path("drives/a.log").write_bytes(capture.read_bytes())
+    Path("drives/b.log").write_bytes(candump_text(three_ids(10, seed=2)))
+    alone = [predict(classifier, Path(f"drives/{name}.log"), **DEFAULTS) for name in "ab"]
+    expected = rows_of(capsys.readouterr().out)
+
+    verdict = predict(classifier, Path(argument), **DEFAULTS)
+    predict(classifier, Path(argument), **{**DEFAULTS, "output": Path("rows.csv"), "output_format": "csv"})
+
+    out, err = capsys.readouterr()
+    names = ["drives/a.log"] * NUM_WINDOWS + ["drives/b.log"] * 4
+    assert rows_of(out) == [{"capture": name, **row} for name, row in zip(names, expected, strict=True)]
+    assert [row["capture"] for row in csv.DictReader(Path("rows.csv").read_text().splitlines())] == names
+    assert verdict.alerts == sum(each.alerts for each in alone)
+    assert err.splitlines()[2] == f"2 captures: {NUM_WINDOWS + 4} windows, {verdict.alerts} alerts"
+
+
+@pytest.mark.parametrize("missing", ["nope.log", "nope/*.log"])
+def test_captures_that_are_not_there_are_named_before_a_model_is_looked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], missing: str
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["predict", str(tmp_path / missing), "--model", "models:/m-0"])
+
+    assert exit_.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{tmp_path / missing} does not exist; expected a capture file, a folder or a glob of them, or -" in line
+
+
+def test_an_output_that_is_one_of_several_captures_is_refused(
+    classifier: WindowClassifier, capture: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "other.log").write_bytes(capture.read_bytes())
+
+    with pytest.raises(DataError, match=r"other.log is the capture itself"):
+        predict(classifier, tmp_path, **{**DEFAULTS, "output": tmp_path / "other.log"})
+
+
+def test_a_capture_on_standard_input_gives_the_rows_of_the_file_and_its_copy_is_deleted(
+    classifier: WindowClassifier,
+    capture: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    predict(classifier, capture, **DEFAULTS)
+    expected = capsys.readouterr().out
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(gzip.compress(capture.read_bytes()))))
+
+    predict(classifier, Path("-"), **DEFAULTS)
+
+    out, err = capsys.readouterr()
+    assert out == expected
+    assert err.startswith(f"standard input: {NUM_WINDOWS} windows, ")
+    assert [path.name for path in tmp_path.iterdir()] == ["drive.log"]
+
+
+def test_a_bad_line_of_standard_input_is_named_as_such_and_leaves_no_copy(
+    classifier: WindowClassifier, capture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(capture.read_bytes() + b"(broken\n")))
+
+    with pytest.raises(LogFormatError, match=f"^standard input:{NUM_FRAMES + 1}: "):
+        predict(classifier, Path("-"), **DEFAULTS)
+    assert [path.name for path in tmp_path.iterdir()] == ["drive.log"]
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_terminal_shows_the_bytes_that_were_read(
+    classifier: WindowClassifier,
+    capture: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    is_terminal: bool,
+) -> None:
+    capture.write_bytes(gzip.compress(capture.read_bytes()))
+    monkeypatch.setattr("graphids.commands.predict._CHUNK_BYTES", 200)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: is_terminal)
+    bars = []
+    monkeypatch.setattr("graphids.commands.predict.tqdm", lambda **settings: bars.append(tqdm(**settings)) or bars[-1])
+    monkeypatch.setattr("graphids.commands.predict.tqdm.external_write_mode", tqdm.external_write_mode, raising=False)
+
+    predict(classifier, capture, **DEFAULTS)
+
+    out, err = capsys.readouterr()
+    assert len(rows_of(out)) == NUM_WINDOWS
+    assert ("B/s" in err) == is_terminal
+    assert (bars[0].n, bars[0].total) == ((capture.stat().st_size,) * 2 if is_terminal else (0, None))
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.0001, 2.0, float("nan"), float("inf"), float("-inf")])
 def test_a_threshold_that_cannot_be_a_score_is_refused(
     classifier: WindowClassifier, capture: Path, threshold: float
 ) -> None:
-    with pytest.raises(DataError, match=f"threshold is {threshold}, expected a finite number >= 0"):
+    with pytest.raises(DataError, match=f"threshold is {threshold}, expected a finite number >= 0 and <= 1"):
         predict(classifier, capture, **{**DEFAULTS, "threshold": threshold})
 
 

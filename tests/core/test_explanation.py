@@ -157,7 +157,15 @@ def test_a_feature_is_given_in_its_unit_beside_what_is_usual_for_the_id(tiny: Wi
     (count,) = (f for f in explain(tiny, frames, 0).features if (f.arbitration_id, f.feature) == ("1A4", "count"))
 
     assert (count.value, count.unit, count.usual) == (3.0, "messages", fitted.node_mean[token, column])
+    assert count.usual is not None
     assert count.spreads == pytest.approx((3.0 - count.usual) / fitted.node_scale[token, column])
+
+
+def test_nothing_is_usual_for_an_id_that_training_has_not_seen(tiny: WindowClassifier) -> None:
+    features = explain(tiny, frames_with([0x1A4, 0x555, 0x1A4, 0x555]), 0).features
+
+    assert {(f.usual is None, f.spreads is None) for f in features if f.arbitration_id == "555"} == {(True, True)}
+    assert {(f.usual is None, f.spreads is None) for f in features if f.arbitration_id == "1A4"} == {(False, False)}
 
 
 def test_the_change_by_a_feature_is_that_of_the_network_with_this_one_at_its_mean(tiny: WindowClassifier) -> None:

@@ -73,7 +73,7 @@ def test_times_that_cannot_be_seconds_in_recorded_order_are_refused(
             predict(drive)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -1.0, "0.5", True])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1.0, 1.5, 2, "0.5", True])
 def test_a_threshold_that_no_score_could_be_compared_with_is_refused(
     model: VerifiedClassifier, table: pd.DataFrame, value: object
 ) -> None:

@@ -77,6 +77,13 @@ def test_an_id_with_more_frames_is_a_larger_node_and_an_unknown_one_is_a_square(
     assert "square: unknown to the model (1 of 2)" in graph.get_title(loc="left")
 
 
+def test_a_feature_of_an_unknown_id_has_no_usual_value() -> None:
+    features = (FeatureEvidence("555", "count", "messages", 3.0, None, None, 1.0),)
+    _, _, panel = panels(draw_window(explanation(features=features)))
+
+    assert [label.get_text() for label in panel.get_yticklabels()] == ["555 count\n3 messages, of an unknown ID"]
+
+
 def test_an_edge_with_more_attention_is_wider() -> None:
     graph = draw_window(explanation(5)).axes[0]
     widths = [edge.get_linewidth() for edge in graph.patches if isinstance(edge, FancyArrowPatch)]

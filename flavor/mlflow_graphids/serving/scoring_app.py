@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import mlflow
 import pandas as pd
@@ -17,9 +17,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from graphids.core.data.coverage import Coverage
 from graphids.core.frames import DataError
 from graphids.options import OptionError
-from mlflow_graphids.pyfunc_wrapper import ServedClassifier, VerifiedClassifier, prediction_settings
+from mlflow_graphids.frames_schema import table_from_scores
+from mlflow_graphids.pyfunc_wrapper import VerifiedClassifier, prediction_settings, score_table
 from mlflow_graphids.serving import request_body
 
 MIB = 1 << 20
@@ -79,7 +81,9 @@ def scoring_app(model: VerifiedClassifier, limits: ServerLimits) -> Starlette:
         return Response(mlflow.__version__, headers=digest, media_type="application/json")
 
     async def invocations(request: Request) -> Response:
-        return Response(await scorer.answer(request), headers=digest, media_type="application/json")
+        answer = await scorer.answer(request)
+        headers = {**digest, "graphids-covered": str(answer.is_covered).lower()}
+        return Response(answer.body, headers=headers, media_type="application/json")
 
     app = Starlette(
         routes=[
@@ -94,6 +98,11 @@ def scoring_app(model: VerifiedClassifier, limits: ServerLimits) -> Starlette:
     return app
 
 
+class _Answer(NamedTuple):
+    body: bytes
+    is_covered: bool  # whether the model can judge every bus of the request
+
+
 class _Scorer:
     """Requests in flight and the one thread that scores them."""
 
@@ -104,8 +113,8 @@ class _Scorer:
         self.num_waiting = 0
         self.num_bytes = 0
 
-    async def answer(self, request: Request) -> bytes:
-        """Body of the answer.
+    async def answer(self, request: Request) -> _Answer:
+        """What the model says to a request.
 
         Raises:
             HTTPException: For every refusal; its detail is one sentence.
@@ -146,11 +155,25 @@ class _Scorer:
                 raise _busy(f"the bodies in flight hold {self.num_bytes} bytes already")
 
 
-def _score(model: VerifiedClassifier, parse: Callable[[bytes], request_body.Request], body: bytearray) -> bytes:
+def _score(model: VerifiedClassifier, parse: Callable[[bytes], request_body.Request], body: bytearray) -> _Answer:
     table, params = parse(bytes(body))
     _require_few_windows(model, table, params)
-    scored = ServedClassifier(model).predict(table, params)
-    return json.dumps({"predictions": scored.to_dict(orient="records")}, allow_nan=False).encode()
+    scores = score_table(model, table, params, integer_ids=False)
+    content = {
+        "predictions": table_from_scores(scores).to_dict(orient="records"),
+        "coverage": [_bus_coverage(bus, coverage) for bus, coverage in scores.bus_coverage.items()],
+    }
+    is_covered = all(coverage.is_enough for coverage in scores.bus_coverage.values())
+    return _Answer(json.dumps(content, allow_nan=False).encode(), is_covered)
+
+
+def _bus_coverage(bus: str, coverage: Coverage) -> dict[str, Any]:
+    return {
+        "channel": bus,
+        "coverage": coverage.share,
+        "id_coverage": coverage.id_share,
+        "is_covered": coverage.is_enough,
+    }
 
 
 def _require_few_windows(model: VerifiedClassifier, table: pd.DataFrame, params: Mapping[str, Any]) -> None:

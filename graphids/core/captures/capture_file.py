@@ -62,6 +62,12 @@ def whole_lines(stream: BinaryIO, chunk_bytes: int) -> Iterator[bytes]:
         yield rest
 
 
+def bytes_read(stream: BinaryIO) -> int:
+    """How far into the file an opened capture has been read, buffers included; 0 once it is closed."""
+    raw = stream._raw_file if isinstance(stream, _Gunzipped) else stream
+    return 0 if raw.closed else raw.tell()
+
+
 def _open_regular(path: Path) -> BinaryIO:
     # Without O_NONBLOCK opening a FIFO waits for a writer, forever if none comes.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

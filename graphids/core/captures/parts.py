@@ -1,11 +1,11 @@
 """The frames of a capture part by part, from the format that is recognised in it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from graphids.core.captures.capture_file import open_capture, whole_lines
+from graphids.core.captures.capture_file import bytes_read, open_capture, whole_lines
 from graphids.core.captures.clock import Clock
 from graphids.core.captures.formats.bridged.bridge import BridgeCounts, BridgedFormat, read_bridged
 from graphids.core.captures.formats.bridged.parquet import ParquetReader, TableFormat, parts_of_table
@@ -17,17 +17,33 @@ from graphids.core.captures.formats.text_parser import TextParser
 from graphids.core.frames import Frames, LogFormatError
 
 OnBadLine = Literal["raise", "drop"]
+OnPosition = Callable[[int], object]
 
 
 def frame_parts(
-    path: Path, on_bad_line: OnBadLine, chunk_bytes: int, counts: dict[str, int], clock: Clock
+    path: Path,
+    on_bad_line: OnBadLine,
+    chunk_bytes: int,
+    counts: dict[str, int],
+    clock: Clock,
+    on_position: OnPosition | None = None,
 ) -> Iterator[Frames]:
-    """Frames of a capture, their times judged; `counts` is complete once it is exhausted."""
+    """Frames of a capture, their times judged; `counts` is complete once it is exhausted.
+
+    Args:
+        path: A file, or the folder of a table.
+        on_bad_line: As in `read_captures`.
+        chunk_bytes: As in `stream_frames`.
+        counts: What was met beside frames.
+        clock: Judges the times.
+        on_position: As in `stream_frames`.
+    """
     is_dropping = on_bad_line == "drop"
+    report = on_position or (lambda _position: None)
     if files := parts_of_table(path):
-        parts = _table_frames(files, is_dropping, counts)
+        parts = _table_frames(files, is_dropping, counts, report)
     else:
-        parts = _file_frames(path, is_dropping, chunk_bytes, counts)
+        parts = _file_frames(path, is_dropping, chunk_bytes, counts, report)
     for frames in parts:
         clock.observe(frames)
         yield frames
@@ -44,25 +60,35 @@ def format_name(path: Path) -> str:
     return (recognised.format if isinstance(recognised, Recognised) else recognised).name
 
 
-def _file_frames(path: Path, is_dropping: bool, chunk_bytes: int, counts: dict[str, int]) -> Iterator[Frames]:
+def _file_frames(
+    path: Path, is_dropping: bool, chunk_bytes: int, counts: dict[str, int], report: OnPosition
+) -> Iterator[Frames]:
     with open_capture(path) as stream:
         head = stream.read(HEAD_BYTES)
         stream.seek(0)
         recognised = _recognised(path, head)
         if isinstance(recognised, TableFormat):
-            yield from _table_frames([path], is_dropping, counts)
-        elif isinstance(recognised, BridgedFormat):
-            yield from _bridged_frames(path, stream, recognised, is_dropping, counts)
+            yield from _table_frames([path], is_dropping, counts, report)
+            return
+        if isinstance(recognised, BridgedFormat):
+            parts = _bridged_frames(path, stream, recognised, is_dropping, counts)
         else:
             require_absolute(path, recognised, head)
-            yield from _text_frames(path, stream, recognised, is_dropping, chunk_bytes, counts)
+            parts = _text_frames(path, stream, recognised, is_dropping, chunk_bytes, counts)
+        for frames in parts:
+            report(bytes_read(stream))
+            yield frames
 
 
-def _table_frames(files: list[Path], is_dropping: bool, counts: dict[str, int]) -> Iterator[Frames]:
-    reader = ParquetReader(is_dropping)
+def _table_frames(files: list[Path], is_dropping: bool, counts: dict[str, int], report: OnPosition) -> Iterator[Frames]:
+    reader, before = ParquetReader(is_dropping), 0
     for file in files:
+        size = file.stat().st_size
         with open_capture(file) as stream:
-            yield from reader.frames(file, stream)
+            for frames in reader.frames(file, stream):
+                report(before + min(bytes_read(stream), size))  # its end, which is read first, is no progress
+                yield frames
+        before += size
     counts.update(asdict(reader.counts))
 
 

@@ -3,7 +3,7 @@
 import glob
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -120,6 +120,7 @@ def stream_frames(
     chunk_bytes: int = 1 << 22,
     on_bad_line: OnBadLine = "raise",
     counts: dict[str, int] | None = None,
+    on_position: Callable[[int], object] | None = None,
 ) -> Iterator[Frames]:
     """Frames of a file of any size, chunk by chunk in bounded memory, with the labels in the file itself.
 
@@ -131,6 +132,7 @@ def stream_frames(
         chunk_bytes: Bytes of text per chunk, which is then cut at the last line's end.
         on_bad_line: As in `read_captures`.
         counts: Filled with the counts of the whole file, over all buses, once the iteration is at its end.
+        on_position: Called before each chunk with the bytes of the file, as it lies on the disk, that were read.
 
     Raises:
         LogFormatError: As in `read_captures`, when the iteration reaches the place.
@@ -139,12 +141,19 @@ def stream_frames(
     _check_on_bad_line(on_bad_line)
     if chunk_bytes < 1:
         raise ValueError(f"chunk_bytes={chunk_bytes} is too small. Expected at least 1.")
-    return _streamed(Path(path), on_bad_line, chunk_bytes, {} if counts is None else counts)
+    return _streamed(Path(path), on_bad_line, chunk_bytes, {} if counts is None else counts, on_position)
 
 
-def _streamed(path: Path, on_bad_line: OnBadLine, chunk_bytes: int, counts: dict[str, int]) -> Iterator[Frames]:
+def _streamed(
+    path: Path,
+    on_bad_line: OnBadLine,
+    chunk_bytes: int,
+    counts: dict[str, int],
+    on_position: Callable[[int], object] | None,
+) -> Iterator[Frames]:
     clock = Clock(path)
-    yield from (frames for frames in frame_parts(path, on_bad_line, chunk_bytes, counts, clock) if len(frames))
+    parts = frame_parts(path, on_bad_line, chunk_bytes, counts, clock, on_position)
+    yield from (frames for frames in parts if len(frames))
     counts.update(clock.totals())
 
 

@@ -64,6 +64,25 @@ def test_params_count_and_every_answer_names_the_digest_of_the_model(
     assert answer.headers["graphids-digest"] == model.digest
 
 
+def test_an_answer_says_which_bus_the_model_cannot_judge_and_gives_its_scores_all_the_same(
+    url: str, table: pd.DataFrame
+) -> None:
+    """The bus of another vehicle beside the model's own."""
+    other = table.assign(arbitration_id="7A5")
+    both = pd.concat([table.assign(channel="can0"), other.assign(channel="can1")])
+
+    covered, mixed = ask(url, split_body(table)), ask(url, split_body(both))
+
+    assert (covered.headers["graphids-covered"], mixed.headers["graphids-covered"]) == ("true", "false")
+    known, unknown = (
+        {"channel": bus, "coverage": share, "id_coverage": share, "is_covered": bool(share)}
+        for bus, share in (("can0", 1.0), ("can1", 0.0))
+    )
+    assert json.loads(covered.text)["coverage"] == [{**known, "channel": ""}]
+    assert json.loads(mixed.text)["coverage"] == [known, unknown]
+    assert mixed.scores.groupby("channel")["coverage"].mean().to_dict() == {"can0": 1.0, "can1": 0.0}
+
+
 def test_ping_health_and_version_are_those_of_mlflow(url: str) -> None:
     for path, text in (("/ping", "\n"), ("/health", "\n"), ("/version", mlflow.__version__)):
         answer = ask(url + path, method="GET", content_type=None)

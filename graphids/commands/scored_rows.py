@@ -1,0 +1,152 @@
+"""Rows of scored windows: their fields, as JSON lines or csv, to standard output or to a file that they replace."""
+
+import contextlib
+import csv
+import json
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TextIO, cast
+
+import numpy as np
+
+from graphids.core.classifier import WindowScores
+from graphids.wording import utc_text
+
+UTC_FIELDS = ("start_utc", "end_utc")
+_COLUMNS = (
+    "window",
+    "channel",
+    "start_s",
+    "end_s",
+    *UTC_FIELDS,
+    "score",
+    "alert",
+    "kind",
+    "arbitration_ids",
+    "coverage",
+    "id_coverage",
+)
+# Fields of every row; one of a capture with absolute times has `UTC_FIELDS` too.
+FIELDS = tuple(name for name in _COLUMNS if name not in UTC_FIELDS)
+
+RowWriter = Callable[[dict[str, object]], None]
+
+
+def rows_of(scores: WindowScores, windows_before: int, *, alerts_only: bool) -> Iterator[dict[str, object]]:
+    """Rows of the windows to write; alerts are rare, so this is not a hot path.
+
+    Args:
+        scores: Of one chunk.
+        windows_before: Windows of the capture in the chunks before.
+        alerts_only: Leave out windows without an alert.
+    """
+    for i in np.flatnonzero(scores.alert) if alerts_only else range(len(scores)):
+        start_s, end_s = float(scores.start_s[i]), float(scores.end_s[i])
+        yield {
+            "window": windows_before + int(i),
+            "channel": str(scores.channel[i]),
+            "start_s": start_s,
+            "end_s": end_s,
+            **_utc(start_s, end_s),
+            "score": float(scores.score[i]),
+            "alert": bool(scores.alert[i]),
+            "kind": str(scores.kind[i]),
+            "arbitration_ids": list(scores.arbitration_ids[i]),
+            "coverage": float(scores.coverage[i]),
+            "id_coverage": float(scores.id_coverage[i]),
+        }
+
+
+def _utc(start_s: float, end_s: float) -> dict[str, object]:
+    times = (utc_text(start_s), utc_text(end_s))
+    return dict(zip(UTC_FIELDS, times, strict=True)) if all(times) else {}
+
+
+@contextmanager
+def opened_rows(output: Path | None, output_format: str, *, names_captures: bool) -> Iterator[RowWriter]:
+    """A writer of rows with `FIELDS`; csv also has columns for `UTC_FIELDS`, empty where times are not absolute.
+
+    Args:
+        output: File, replaced as a whole if the block succeeds; it stays as it was if not. None: standard output.
+        output_format: `jsonl` or `csv`.
+        names_captures: Whether rows also have the field `capture`.
+
+    Raises:
+        OSError: If the output cannot be written; it names the output.
+    """
+    columns = ("capture", *_COLUMNS) if names_captures else _COLUMNS
+    with _opened(output) as stream:
+        table = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
+        if output_format == "csv":
+            table.writeheader()
+
+        def write(row: dict[str, object]) -> None:
+            with _naming(output):
+                if output_format == "jsonl":
+                    print(json.dumps(row), file=stream)
+                else:
+                    table.writerow({**row, "arbitration_ids": " ".join(cast("list[str]", row["arbitration_ids"]))})
+
+        yield write
+
+
+@contextmanager
+def _naming(output: Path | None) -> Iterator[None]:
+    """Name the file in an OSError: the system reports that a disk is full, not which file was being written."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = "standard output" if output is None else str(output)
+        raise
+
+
+def _opened(output: Path | None) -> AbstractContextManager[TextIO]:
+    if output is None:
+        return _standard_output()
+    # A pipe or a device (/dev/stdout) is written to: a rename would replace it by a file.
+    if output.exists() and not output.is_file():
+        return output.open("w", encoding="utf-8", newline="")
+    return _replacing(output.resolve())  # a link keeps pointing to the file
+
+
+@contextmanager
+def _standard_output() -> Iterator[TextIO]:
+    try:
+        yield sys.stdout
+    finally:
+        try:
+            with _naming(None):
+                sys.stdout.flush()
+        except OSError:
+            # What could not be written stays in the buffer, and the interpreter would fail on it again at exit.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
+            raise
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[TextIO]:
+    """A temporary file that replaces `path` if the block succeeds, and is removed if it fails."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: the folder {path.parent} does not exist; create it, or name another file.")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        with temporary.open("x", encoding="utf-8", newline="") as stream:
+            yield stream
+            with _naming(path):
+                stream.flush()
+                os.fsync(stream.fileno())
+        if path.exists():
+            shutil.copymode(path, temporary)
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+        raise

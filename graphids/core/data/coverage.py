@@ -1,0 +1,118 @@
+"""Coverage: how much of a capture carries arbitration IDs that a model knows, which is what it can judge."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphids.core.data.preprocessing import UNK, Preprocessing
+from graphids.core.frames import Frames
+from graphids.core.graphs.features import NODE_FEATURES, column_names
+from graphids.core.graphs.packed import PackedGraphs
+
+# Share of a bus's frames whose IDs the model must know to judge the bus. Vocabularies of 23 buses of real vehicles,
+# applied to attack-free recordings: at least .959 in 122 pairs of recordings of one bus; below .5 in 495 of 506 pairs
+# of buses, and 0 in most. Above lie sister models, buses that carry little but OBD requests, and one pair at .502. A
+# higher value would take an attack for another vehicle: floods of an ID of their own leave .45 to .69 of a recording.
+# Distinct IDs do not separate the two: under fuzzing a model knows .01 of those of its own vehicle.
+MIN_COVERAGE = 0.5
+
+_COUNT = column_names(NODE_FEATURES).index("count")
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How many frames, and how many distinct arbitration IDs, of a bus or a recording a model knows.
+
+    An 11-bit and a 29-bit identifier of one number are two IDs.
+    """
+
+    frames: int
+    known_frames: int
+    ids: int
+    known_ids: int
+
+    @property
+    def share(self) -> float:
+        """Share of the frames whose ID is known, 0 to 1; 1 where there is no frame."""
+        return self.known_frames / self.frames if self.frames else 1.0
+
+    @property
+    def id_share(self) -> float:
+        """Share of the distinct IDs that are known, 0 to 1; 1 where there is none."""
+        return self.known_ids / self.ids if self.ids else 1.0
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether at least `MIN_COVERAGE` of the frames carry known IDs: else the model cannot judge them."""
+        return self.share >= MIN_COVERAGE
+
+    def words(self) -> str:
+        """Both shares with their counts.
+
+        >>> Coverage(frames=200, known_frames=5, ids=70, known_ids=2).words()
+        '2.5% of the frames and 2 of 70 arbitration IDs'
+        """
+        return f"{self.share:.1%} of the frames and {self.known_ids} of {self.ids} arbitration IDs"
+
+
+def coverage_of(node_key: NDArray[np.uint32], preprocessing: Preprocessing) -> Coverage:
+    """Coverage of frames with these node keys, uint32 [n]."""
+    keys, counts = np.unique(node_key, return_counts=True)
+    is_known = preprocessing.tokens(keys) != UNK
+    return Coverage(len(node_key), int(counts[is_known].sum()), len(keys), int(np.count_nonzero(is_known)))
+
+
+@dataclass(slots=True)
+class CoverageCount:
+    """Coverage by bus, counted while chunks of a recording pass by; memory grows with the distinct IDs only."""
+
+    preprocessing: Preprocessing
+    _known: dict[str, tuple[int, int]] = field(default_factory=dict)  # by bus: frames, known frames
+    _keys: dict[str, NDArray[np.uint32]] = field(default_factory=dict)  # by bus: distinct node keys
+
+    def passing(self, chunks: Iterable[Frames]) -> Iterator[Frames]:
+        """The chunks, each counted before it is passed on."""
+        for frames in chunks:
+            self.observe(frames)
+            yield frames
+
+    def observe(self, frames: Frames) -> None:
+        """Count frames of any buses."""
+        keys, present = frames.node_key(), np.flatnonzero(np.bincount(frames.channel))
+        for index in map(int, present):
+            self._observe_bus(frames.channels[index], keys if len(present) == 1 else keys[frames.channel == index])
+
+    def by_bus(self) -> dict[str, Coverage]:
+        """What was counted so far, by name of the bus."""
+        return {
+            bus: Coverage(frames, known, len(self._keys[bus]), self._num_known(self._keys[bus]))
+            for bus, (frames, known) in self._known.items()
+        }
+
+    def _observe_bus(self, bus: str, node_key: NDArray[np.uint32]) -> None:
+        keys, counts = np.unique(node_key, return_counts=True)
+        frames, known = self._known.get(bus, (0, 0))
+        is_known = self.preprocessing.tokens(keys) != UNK
+        self._known[bus] = (frames + len(node_key), known + int(counts[is_known].sum()))
+        self._keys[bus] = np.union1d(self._keys[bus], keys) if bus in self._keys else keys
+
+    def _num_known(self, keys: NDArray[np.uint32]) -> int:
+        return int(np.count_nonzero(self.preprocessing.tokens(keys) != UNK))
+
+
+def window_coverage(
+    graphs: PackedGraphs, preprocessing: Preprocessing
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Share of the frames, and of the distinct IDs, of each window that the model knows: two float64 [G], 0 to 1.
+
+    Both come from the packed nodes: a node is one ID, and its feature `count` its frames in the window.
+    """
+    if not len(graphs):
+        return np.empty(0), np.empty(0)
+    is_known = preprocessing.tokens(graphs.node_key) != UNK  # [N]
+    first = graphs.node_ptr[:-1]  # no window is without a node, as reduceat needs it
+    count = graphs.x[:, _COUNT].astype(np.float64)
+    known = np.add.reduceat(count * is_known, first) / np.add.reduceat(count, first)
+    return known, np.add.reduceat(is_known.astype(np.float64), first) / graphs.num_nodes()
