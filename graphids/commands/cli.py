@@ -253,7 +253,7 @@ def _adopt(arguments: argparse.Namespace) -> None:
 
 
 def _inspect(arguments: argparse.Namespace) -> None:
-    _require_capture(arguments.capture)
+    _require_capture(arguments.capture, "one capture file, or the folder of a Parquet table")
     from graphids.commands.inspect import KnownIds, inspect_capture
 
     known = None
@@ -265,7 +265,7 @@ def _inspect(arguments: argparse.Namespace) -> None:
 
 
 def _convert(arguments: argparse.Namespace) -> None:
-    _require_capture(arguments.capture)
+    _require_capture(arguments.capture, "one capture file, or the folder of a Parquet table")
     from graphids.commands.convert import convert
 
     convert(arguments.capture, arguments.output, on_bad_line=arguments.on_bad_line)
