@@ -68,6 +68,11 @@ POINTS: dict[str, tuple[Interruption, int]] = {
 
 # Those that differ from another only in the way that leads to the same lines.
 SLOW = {
+    "SIGTERM while the fit is set up",
+    "SIGTERM at an epoch's end",
+    "kill -9 in the first epoch",
+    "error of a callback after a step",
+    "error between best and last",
     "SIGTERM in the first step",
     "Ctrl-C in a validation",
     "kill -9 in a validation",

@@ -98,9 +98,11 @@ def scoring_app(model: VerifiedClassifier, limits: ServerLimits) -> Starlette:
     return app
 
 
-class _Answer(NamedTuple):
+class Reply(NamedTuple):
+    """The body of an answer, and whether the model can judge every bus of the request."""
+
     body: bytes
-    is_covered: bool  # whether the model can judge every bus of the request
+    is_covered: bool
 
 
 class _Scorer:
@@ -113,7 +115,7 @@ class _Scorer:
         self.num_waiting = 0
         self.num_bytes = 0
 
-    async def answer(self, request: Request) -> _Answer:
+    async def answer(self, request: Request) -> Reply:
         """What the model says to a request.
 
         Raises:
@@ -155,7 +157,7 @@ class _Scorer:
                 raise _busy(f"the bodies in flight hold {self.num_bytes} bytes already")
 
 
-def _score(model: VerifiedClassifier, parse: Callable[[bytes], request_body.Request], body: bytearray) -> _Answer:
+def _score(model: VerifiedClassifier, parse: Callable[[bytes], request_body.Request], body: bytearray) -> Reply:
     table, params = parse(bytes(body))
     _require_few_windows(model, table, params)
     scores = score_table(model, table, params, integer_ids=False)
@@ -164,7 +166,7 @@ def _score(model: VerifiedClassifier, parse: Callable[[bytes], request_body.Requ
         "coverage": [_bus_coverage(bus, coverage) for bus, coverage in scores.bus_coverage.items()],
     }
     is_covered = all(coverage.is_enough for coverage in scores.bus_coverage.values())
-    return _Answer(json.dumps(content, allow_nan=False).encode(), is_covered)
+    return Reply(json.dumps(content, allow_nan=False).encode(), is_covered)
 
 
 def _bus_coverage(bus: str, coverage: Coverage) -> dict[str, Any]:

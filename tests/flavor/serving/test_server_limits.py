@@ -19,7 +19,7 @@ import pytest
 
 from graphids.options import OptionError
 from mlflow_graphids.pyfunc_wrapper import VerifiedClassifier
-from mlflow_graphids.serving.scoring_app import ServerLimits
+from mlflow_graphids.serving.scoring_app import Reply, ServerLimits
 from support.ports import free_port
 from support.scoring_client import (
     Answer,
@@ -50,10 +50,10 @@ class Held:
 def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
     events = Held(threading.Event(), threading.Event())
 
-    def score(*_: object) -> bytes:
+    def score(*_: object) -> Reply:
         events.started.set()
         events.may_end.wait(30)
-        return b"{}"
+        return Reply(b"{}", is_covered=True)
 
     monkeypatch.setattr("mlflow_graphids.serving.scoring_app._score", score)
     yield events
