@@ -1,6 +1,6 @@
 """ASAM MF4, read by `mf4_reader` in a process of its own, which may crash or hang.
 
-Files that their logger did not finalise (`UnFinMF `, as CANedge writes them) are finalised by asammdf, in a copy.
+Files that their logger did not finalise (`UnFinMF`, as CANedge writes them) are finalised by asammdf, in a copy.
 """
 
 import importlib.util

@@ -47,7 +47,7 @@ def normal_run(record: Row, text: Bytes, at: int, end: int, _dialect: object, _n
 
 @register_jitable
 def put_named_time(record: Row, text: Bytes, at: int, end: int) -> tuple[int, int]:
-    """`Timestamp: 1700000000.000250    ID: `, and the offset of the ID."""
+    """The start of a line, `Timestamp: 1700000000.000250    ID:`, and the offset of the ID."""
     after = skip_word(text, at, end)
     if not is_word(text, at, after, _TIMESTAMP):
         return BAD_TIMESTAMP, at
