@@ -2,6 +2,7 @@
 
 import gzip
 import sqlite3
+import time
 from pathlib import Path
 
 import numpy as np
@@ -159,12 +160,16 @@ def test_random_frames_are_those_that_python_can_reads(tmp_path: Path) -> None:
             data = b"" if is_remote else random.bytes(int(random.integers(9)))
             identifier = int(random.integers(1 << (29 if is_extended else 11)))
             logger(can.Message(1.7e9 + i / 1000, identifier, is_extended, is_remote, not random.integers(9), data=data))
-    written = list(can.SqliteReader(path))  # python-can's writer drops what it still holds when it is stopped
+        deadline = time.monotonic() + 60
+        while logger.num_frames < 3_000 and time.monotonic() < deadline:
+            time.sleep(0.01)  # its thread drops what it still holds when it is stopped
+    written = list(can.SqliteReader(path))
     expected = [message for message in written if not message.is_error_frame]
     counts: dict[str, int] = {}
 
     found = [row for part in stream_frames(path, counts=counts) for row in rows(part)]
 
     assert found == [Frame(m.timestamp, m.arbitration_id, m.is_extended_id, m.data.hex()) for m in expected]
+    assert len(written) == 3_000
     assert counts["error_frames"] == len(written) - len(found) > 100
     assert counts["remote_frames"] == sum(m.is_remote_frame for m in expected) > 100

@@ -28,7 +28,7 @@ HEADER = (
 # What python-can's reader and the manuals of Vector call frames, as words and without any of the parser's code.
 NO_FRAME = re.compile(r"//|\S+\s+(?:\d+\s+(?:\w+\s+TxRq\b|J1939TP\b|Statistic:)|CANFD\s+\d+\s+TxRq\b)", re.ASCII | re.I)
 LOOKS_LIKE_A_FRAME = re.compile(
-    r"-?\d+(?:\.\d+)?\s+(?:\d+\s+(?:[0-9a-f]+x?\s+(?:rx|tx)\b|errorframe\b)|canfd\b)", re.ASCII | re.I
+    r"-?\d+(?:\.\d+)?\s+(?:\d+\s+(?:[0-9a-f]+x?\s+(?:rx|tx)(?!\S)|errorframe(?!\S))|canfd(?!\S))", re.ASCII | re.I
 )
 
 
