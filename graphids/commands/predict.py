@@ -12,6 +12,7 @@ from graphids.commands.capture_sources import CaptureSource, capture_sources
 from graphids.commands.capture_tally import CaptureTally
 from graphids.commands.scored_rows import RowWriter, opened_rows, rows_of
 from graphids.core.captures.clock import Clock
+from graphids.core.captures.parts import files_of
 from graphids.core.captures.read import OnBadLine, stream_frames
 from graphids.core.classifier import WindowClassifier
 from graphids.core.frames import DataError, Frames
@@ -154,7 +155,7 @@ def _bar(sources: Sequence[CaptureSource]) -> tqdm:
     """Progress over the bytes of all files, as they lie on the disk."""
     is_shown = sys.stderr.isatty()
     return tqdm(
-        total=sum(source.path.stat().st_size for source in sources) if is_shown else None,
+        total=sum(file.stat().st_size for source in sources for file in files_of(source.path)) if is_shown else None,
         disable=not is_shown,
         file=sys.stderr,
         unit="B",
@@ -201,7 +202,8 @@ def check_request(capture: Path, output: Path | None, threshold: float | None) -
     Raises:
         DataError: If not; it names the path or the value.
     """
-    if capture.is_dir():
+    files = files_of(capture)
+    if capture.is_dir() and files == [capture]:
         raise DataError(f"{capture} is a folder; name one capture file.")
     # `not` around it: NaN compares false with everything.
     if threshold is not None and not 0 <= threshold <= 1:
@@ -210,5 +212,5 @@ def check_request(capture: Path, output: Path | None, threshold: float | None) -
         return
     if output.is_dir():
         raise DataError(f"{output} is a folder; name the file to write.")
-    if output.exists() and capture.exists() and output.samefile(capture):
+    if output.exists() and any(file.exists() and output.samefile(file) for file in files):
         raise DataError(f"{output} is the capture itself, which the output would replace; name another file.")

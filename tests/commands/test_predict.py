@@ -19,6 +19,7 @@ import pytest
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from graphids.commands.cli import main
+from graphids.commands.convert import convert
 from graphids.commands.predict import Verdict, predict
 from graphids.commands.scored_rows import FIELDS
 from graphids.core.captures.read import read_captures
@@ -512,3 +513,32 @@ def test_a_full_disk_is_one_os_error(capture: Path, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == "OSError: [Errno 28] No space left on device: 'standard output'"
     assert "Exception ignored" not in done.stderr
+
+
+@pytest.mark.parametrize("named", ["drive.parquet", "."], ids=["itself", "the folder around it"])
+def test_a_folder_that_is_one_table_is_scored_as_the_capture_that_it_was_made_of(
+    classifier: WindowClassifier, capture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], named: str
+) -> None:
+    predict(classifier, capture, **DEFAULTS)
+    expected = rows_of(capsys.readouterr().out)
+    around = tmp_path / "around"
+    (around / "drive.parquet").mkdir(parents=True)
+    convert(capture, around / "drive.parquet" / "part-0.parquet")
+    capsys.readouterr()
+
+    predict(classifier, around / named, **DEFAULTS)
+
+    rows = rows_of(capsys.readouterr().out)
+    assert [row["score"] for row in rows] == [row["score"] for row in expected]
+    assert len(rows) == NUM_WINDOWS
+
+
+def test_a_part_of_the_table_is_not_the_file_to_write(
+    classifier: WindowClassifier, capture: Path, tmp_path: Path
+) -> None:
+    table, part = tmp_path / "drive.parquet", tmp_path / "drive.parquet" / "part-0.parquet"
+    table.mkdir()
+    convert(capture, part)
+
+    with pytest.raises(DataError, match="is the capture itself"):
+        predict(classifier, table, **{**DEFAULTS, "output": part})

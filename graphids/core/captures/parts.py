@@ -49,13 +49,22 @@ def frame_parts(
         yield frames
 
 
+def files_of(capture: Path) -> list[Path]:
+    """The files that a capture consists of: itself, or the parts of a folder that is one table.
+
+    Raises:
+        LogFormatError: If it is a partitioned table.
+    """
+    return parts_of_table(capture) or [capture]
+
+
 def format_name(path: Path) -> str:
     """The format of a capture, as users know it.
 
     Raises:
         LogFormatError: If it is unknown, or not a file or a table.
     """
-    with open_capture((parts_of_table(path) or [path])[0]) as stream:
+    with open_capture(files_of(path)[0]) as stream:
         recognised = _recognised(path, stream.read(HEAD_BYTES))
     return (recognised.format if isinstance(recognised, Recognised) else recognised).name
 
