@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 from graphids.core.captures.rounded_times import require_fine_steps
 from graphids.core.classifier import WindowScores
 from graphids.core.frames import (
+    EXTENDED_BIT,
     MAX_EXTENDED_ID,
     MAX_PAYLOAD_BYTES,
     MAX_STANDARD_ID,
     MAX_TIMESTAMP_S,
     DataError,
     Frames,
+    hex_node_key,
 )
 
 REQUIRED_COLUMNS = ("timestamp", "arbitration_id", "data_field")
@@ -33,7 +35,6 @@ OPTIONAL_COLUMNS = ("channel",)
 MAX_BUSES = 256  # Frames.channel is a byte
 MAX_BUS_NAME = 64  # characters; every row of the answer repeats the name
 
-_HEX_ID = re.compile(r"(?:0[xX])?([0-9A-Fa-f]{1,8})")
 _HEX_PAYLOAD = re.compile(r"(?:[0-9A-Fa-f]{2}){0,8}")
 _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = 80
@@ -161,20 +162,17 @@ def _identifiers(column: "pd.Series[Any]", integer_ids: bool) -> tuple[NDArray[n
             "it is hex, as in csv. Only the model that mlflow.graphids.load_model returns takes integers"
         )
     values = column.tolist()
-    parsed = np.empty(len(values), np.int64)
-    is_extended = np.empty(len(values), np.bool_)
+    keys = np.empty(len(values), np.int64)
     for row, value in enumerate(values):
-        if isinstance(value, str) and (match := _HEX_ID.fullmatch(value)):
-            number, digits = int(match[1], 16), len(match[1])
-        elif integer_ids and isinstance(value, int) and not isinstance(value, bool):
-            number, digits = value, 0
-        else:
-            number, digits = -1, 0
-        if not 0 <= number <= MAX_EXTENDED_ID:
+        key = -1
+        if isinstance(value, str):
+            key = hex_node_key(value)
+        elif integer_ids and isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_EXTENDED_ID:
+            key = value | (int(EXTENDED_BIT) if value > MAX_STANDARD_ID else 0)
+        if key < 0:
             raise _value_error(row, "arbitration_id", value, expected)
-        parsed[row] = number
-        is_extended[row] = number > MAX_STANDARD_ID or digits == 8
-    return parsed.astype(np.uint32), is_extended
+        keys[row] = key
+    return (keys & MAX_EXTENDED_ID).astype(np.uint32), keys >= int(EXTENDED_BIT)
 
 
 def _payloads(values: Sequence[Any]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

@@ -4,6 +4,7 @@ One capture is one recording of one bus. Frames keep the recorded order, which i
 a recorder's clock may step back, wrap or be set, and the timestamps then say so.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
@@ -20,6 +21,7 @@ MAX_STANDARD_ID = 0x7FF
 MAX_EXTENDED_ID = 0x1FFF_FFFF
 # Bit 31 of a node key: 0x123 with 11 bits and 0x123 with 29 bits are two identifiers on one bus.
 EXTENDED_BIT = np.uint32(0x8000_0000)
+_HEX_ID = re.compile(r"(?:0[xX])?([0-9A-Fa-f]{1,8})")
 
 
 # A step back beyond the jitter of buffers, which is milliseconds, and a silence that no ignition cycle has: the clock
@@ -165,6 +167,21 @@ def without_clock_jumps(timestamp: NDArray[np.float64]) -> NDArray[np.float64]:
     steps = np.diff(timestamp)
     is_jump = is_clock_jump(steps)
     return timestamp - np.concatenate(([0.0], np.cumsum(steps * is_jump))) if is_jump.any() else timestamp
+
+
+def hex_node_key(text: str) -> int:
+    """The node key of an arbitration ID that a table gives as hex; -1 if it is none.
+
+    Eight digits mean 29 bits, as does any number above 7FF.
+
+    >>> hex_node_key("1A4"), hex(hex_node_key("000001A4")), hex_node_key("0x20000000")
+    (420, '0x800001a4', -1)
+    """
+    match = _HEX_ID.fullmatch(text)
+    number = int(match[1], 16) if match else -1
+    if not match or number > MAX_EXTENDED_ID:
+        return -1
+    return number | (int(EXTENDED_BIT) if len(match[1]) == 8 or number > MAX_STANDARD_ID else 0)
 
 
 class GrowingFrames:

@@ -1,6 +1,5 @@
 """Columns of an Arrow table as columns of `Frames`: which is which, and what a value has to be."""
 
-import re
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +9,13 @@ from numpy.typing import NDArray
 
 from graphids.core.captures.formats.names import MAX_NAMES
 from graphids.core.captures.rounded_times import require_fine_steps
-from graphids.core.frames import EXTENDED_BIT, MAX_EXTENDED_ID, MAX_PAYLOAD_BYTES, MAX_TIMESTAMP_S, LogFormatError
+from graphids.core.frames import (
+    MAX_EXTENDED_ID,
+    MAX_PAYLOAD_BYTES,
+    MAX_TIMESTAMP_S,
+    LogFormatError,
+    hex_node_key,
+)
 
 # Names of a column, in any case, the one that is preferred first.
 ALIASES = {
@@ -29,7 +34,6 @@ ALIASES = {
 REQUIRED = ("timestamp", "arbitration_id", "data")
 _UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _MAX_NAME = 64  # characters of a bus or a kind
-_HEX_ID = re.compile(r"(?:0[xX])?([0-9A-Fa-f]{1,8})")
 _NIBBLES = np.full(256, 255, np.uint8)
 _NIBBLES[np.frombuffer(b"0123456789abcdefABCDEF", np.uint8)] = [*range(16), *range(10, 16)]
 
@@ -106,7 +110,7 @@ def _remedy_for_times(column: pa.Array) -> str:
 
 
 def identifiers_of(column: pa.Array, where: str) -> Column:
-    """int64 arbitration IDs, with bit 31 set where a string of eight digits says that it has 29 bits."""
+    """int64 arbitration IDs, with bit 31 set where a string says that it has 29 bits."""
     expected = f"an integer, or hex such as '1A4' or '0x18FEF100', from 0 to 0x{MAX_EXTENDED_ID:X}"
     if pa.types.is_integer(column.type):
         numbers = _integers(column)
@@ -114,17 +118,8 @@ def identifiers_of(column: pa.Array, where: str) -> Column:
     if not _is_text(column.type):
         raise LogFormatError(f"{where} is {column.type}. Expected {expected}; cast the column.")
     index, texts = _dictionary(column)
-    numbers = np.array([*map(_identifier, texts), -1], np.int64)[index]
+    numbers = np.array([*map(hex_node_key, texts), -1], np.int64)[index]
     return Column(numbers, numbers < 0, expected)
-
-
-def _identifier(text: str) -> int:
-    """The ID, -1 if it is none."""
-    match = _HEX_ID.fullmatch(text)
-    number = int(match[1], 16) if match else -1
-    if not match or number > MAX_EXTENDED_ID:
-        return -1
-    return number | (int(EXTENDED_BIT) if len(match[1]) == 8 else 0)
 
 
 def payloads_of(column: pa.Array, where: str) -> tuple[Column, NDArray[np.int64]]:
