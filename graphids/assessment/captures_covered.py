@@ -54,9 +54,10 @@ def captures_covered(captures: Sequence[Capture], preprocessing: Preprocessing) 
     not_covered = [
         capture.name
         for capture, own in zip(captures, keys, strict=True)
-        if not coverage_of(own, preprocessing).is_enough
+        if not coverage_of(own, preprocessing.vocabulary).is_enough
     ]
-    return CapturesCovered(coverage_of(np.concatenate(keys), preprocessing), tuple(not_covered), len(captures))
+    whole = coverage_of(np.concatenate(keys), preprocessing.vocabulary)
+    return CapturesCovered(whole, tuple(not_covered), len(captures))
 
 
 def _own_frames(capture: Capture) -> Frames:

@@ -109,14 +109,17 @@ def _labels(capture: Path, survey: Survey) -> dict[str, Any]:
 
 
 def _known_share(survey: Survey, known: KnownIds) -> dict[str, Any]:
-    ids, frames = survey.known(known.vocabulary)
-    num_ids = len(survey.keys)
+    from graphids.core.data.coverage import coverage_of_ids  # loads what the model has loaded
+
+    keys = survey.keys
+    counts = np.fromiter(keys.values(), np.int64, len(keys))
+    coverage = coverage_of_ids(np.fromiter(keys, np.uint32, len(keys)), counts, known.vocabulary)
     return {
         "uri": known.model,
-        "known_ids": ids,
-        "known_id_share": ids / num_ids if num_ids else None,
-        "known_frames": frames,
-        "known_frame_share": frames / survey.frames if survey.frames else None,
+        "known_ids": coverage.known_ids,
+        "known_id_share": coverage.id_share if survey.frames else None,
+        "known_frames": coverage.known_frames,
+        "known_frame_share": coverage.share if survey.frames else None,
     }
 
 

@@ -117,10 +117,3 @@ class Survey:
             self.attacked = (self.attacked or 0) + int(frames.attack.sum())
             counts = np.bincount(frames.attack_kind, minlength=len(frames.kinds)).tolist()
             self.kinds.update({kind: n for kind, n in zip(frames.kinds, counts, strict=True) if n and kind != NORMAL})
-
-    def known(self, vocabulary: NDArray[np.uint32]) -> tuple[int, int]:
-        """How many IDs a vocabulary of node keys holds, and how many frames are theirs."""
-        keys = self.keys
-        is_known = np.isin(np.fromiter(keys, np.uint32, len(keys)), vocabulary)
-        frames = np.fromiter(keys.values(), np.int64, len(keys))
-        return int(is_known.sum()), int(frames[is_known].sum())

@@ -57,11 +57,15 @@ class Coverage:
         return f"{self.share:.1%} of the frames and {self.known_ids} of {self.ids} arbitration IDs"
 
 
-def coverage_of(node_key: NDArray[np.uint32], preprocessing: Preprocessing) -> Coverage:
-    """Coverage of frames with these node keys, uint32 [n]."""
-    keys, counts = np.unique(node_key, return_counts=True)
-    is_known = preprocessing.tokens(keys) != UNK
-    return Coverage(len(node_key), int(counts[is_known].sum()), len(keys), int(np.count_nonzero(is_known)))
+def coverage_of(node_key: NDArray[np.uint32], vocabulary: NDArray[np.uint32]) -> Coverage:
+    """Coverage of frames with these node keys, uint32 [n], by a vocabulary of node keys, uint32 [V]."""
+    return coverage_of_ids(*np.unique(node_key, return_counts=True), vocabulary)
+
+
+def coverage_of_ids(keys: NDArray[np.uint32], counts: NDArray[np.int64], vocabulary: NDArray[np.uint32]) -> Coverage:
+    """Coverage of frames whose distinct node keys, and the number of frames of each, are known already, both [k]."""
+    is_known = np.isin(keys, vocabulary)
+    return Coverage(int(counts.sum()), int(counts[is_known].sum()), len(keys), int(np.count_nonzero(is_known)))
 
 
 @dataclass(slots=True)
@@ -69,8 +73,8 @@ class CoverageCount:
     """Coverage by bus, counted while chunks of a recording pass by; memory grows with the distinct IDs only."""
 
     preprocessing: Preprocessing
-    _known: dict[str, tuple[int, int]] = field(default_factory=dict)  # by bus: frames, known frames
-    _keys: dict[str, NDArray[np.uint32]] = field(default_factory=dict)  # by bus: distinct node keys
+    # By bus: distinct node keys, uint32 [k], and the frames of each, int64 [k].
+    _met: dict[str, tuple[NDArray[np.uint32], NDArray[np.int64]]] = field(default_factory=dict)
 
     def passing(self, chunks: Iterable[Frames]) -> Iterator[Frames]:
         """The chunks, each counted before it is passed on."""
@@ -87,19 +91,18 @@ class CoverageCount:
     def by_bus(self) -> dict[str, Coverage]:
         """What was counted so far, by name of the bus."""
         return {
-            bus: Coverage(frames, known, len(self._keys[bus]), self._num_known(self._keys[bus]))
-            for bus, (frames, known) in self._known.items()
+            bus: coverage_of_ids(keys, counts, self.preprocessing.vocabulary)
+            for bus, (keys, counts) in self._met.items()
         }
 
     def _observe_bus(self, bus: str, node_key: NDArray[np.uint32]) -> None:
         keys, counts = np.unique(node_key, return_counts=True)
-        frames, known = self._known.get(bus, (0, 0))
-        is_known = self.preprocessing.tokens(keys) != UNK
-        self._known[bus] = (frames + len(node_key), known + int(counts[is_known].sum()))
-        self._keys[bus] = np.union1d(self._keys[bus], keys) if bus in self._keys else keys
-
-    def _num_known(self, keys: NDArray[np.uint32]) -> int:
-        return int(np.count_nonzero(self.preprocessing.tokens(keys) != UNK))
+        if bus in self._met:
+            keys_before, counts_before = self._met[bus]
+            keys, place = np.unique(np.concatenate((keys_before, keys)), return_inverse=True)
+            both, counts = np.concatenate((counts_before, counts)), np.zeros(len(keys), np.int64)
+            np.add.at(counts, place, both)
+        self._met[bus] = keys, counts
 
 
 def window_coverage(

@@ -101,14 +101,12 @@ def test_the_same_number_with_11_and_with_29_bits_is_two_ids() -> None:
     assert len(survey.keys) == 2
 
 
-def test_a_vocabulary_knows_ids_and_their_frames() -> None:
+def test_the_frames_of_an_id_are_counted_over_all_parts() -> None:
     survey = Survey()
     frames = recording([0.0, 0.1, 0.2, 0.3], ids=[1, 1, 1, 2])
     survey.add(concat([frames, frames]))
 
-    assert survey.known(np.array([1, 7], np.uint32)) == (1, 6)
-    assert survey.known(np.array([], np.uint32)) == (0, 0)
-    assert Survey().known(np.array([1], np.uint32)) == (0, 0)
+    assert survey.keys == {1: 6, 2: 2}
 
 
 def test_attacked_frames_are_counted_by_kind_and_a_suppressed_message_has_none() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from graphids.core.captures.read import read_captures
-from graphids.core.data.coverage import MIN_COVERAGE, Coverage, CoverageCount, window_coverage
+from graphids.core.data.coverage import MIN_COVERAGE, Coverage, CoverageCount, coverage_of, window_coverage
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.frames import Frames
 from graphids.core.graphs.packed import build_graphs
@@ -47,6 +47,14 @@ def test_an_id_is_known_only_with_the_length_that_it_had_in_training(preprocessi
     count.observe(frames_of([0x1A4, 0x1A4, 0x2B0, 0x555], extended=(1,)))
 
     assert count.by_bus() == {"": Coverage(frames=4, known_frames=2, ids=4, known_ids=2)}
+
+
+def test_a_vocabulary_knows_ids_and_their_frames() -> None:
+    keys, no_key = np.array([1, 1, 1, 2] * 2, np.uint32), np.array([], np.uint32)
+
+    assert coverage_of(keys, np.array([1, 7], np.uint32)) == Coverage(frames=8, known_frames=6, ids=2, known_ids=1)
+    assert coverage_of(keys, no_key) == Coverage(frames=8, known_frames=0, ids=2, known_ids=0)
+    assert coverage_of(no_key, np.array([1], np.uint32)) == Coverage(frames=0, known_frames=0, ids=0, known_ids=0)
 
 
 def test_chunks_count_as_the_whole_and_each_bus_for_itself(preprocessing: Preprocessing) -> None:
