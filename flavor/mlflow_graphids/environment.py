@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
+from mlflow.environment_variables import MLFLOW_LOCK_MODEL_DEPENDENCIES
 from mlflow.utils.environment import (
     _mlflow_conda_env,
     _process_conda_env,
@@ -50,7 +51,11 @@ def write_environment(folder: Path, conda_env: Any, pip_requirements: Any, extra
         pip_requirements: See there.
         extra_pip_requirements: See there.
     """
-    if conda_env is None:
+    is_default = conda_env is pip_requirements is extra_pip_requirements is None
+    if is_default and not MLFLOW_LOCK_MODEL_DEPENDENCIES.get():
+        # MLflow would take a second to compare these with what is installed, where they come from.
+        environment, requirements, constraints = get_default_conda_env(), get_default_pip_requirements(), []
+    elif conda_env is None:
         # Given explicitly: MLflow would otherwise load the model in a subprocess to see what it imports.
         environment, requirements, constraints = _process_pip_requirements(  # type: ignore[no-untyped-call]
             get_default_pip_requirements(), pip_requirements, extra_pip_requirements

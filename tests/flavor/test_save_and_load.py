@@ -16,7 +16,15 @@ import yaml
 from graphids._fs import digest_file
 from graphids.core.classifier import WindowClassifier
 from graphids.options import OptionError
-from mlflow_graphids import IntegrityError, _load_pyfunc, load_model, save_model, verify_model
+from mlflow_graphids import (
+    IntegrityError,
+    _load_pyfunc,
+    get_default_pip_requirements,
+    load_model,
+    save_model,
+    verify_model,
+)
+from mlflow_graphids.environment import write_environment
 from support.damage import flip_bit
 from support.tampering import edit_mlmodel, reseal
 
@@ -382,6 +390,17 @@ def test_model_config_sets_the_defaults_of_the_params(
     assert loaded.predict(table, params={"threshold": 0.0, "stride": None})["alert"].all()
     with pytest.raises(ValueError, match="model_config holds"):
         save_model(classifier, tmp_path / "other", model_config={"window": 3})
+
+
+def test_the_default_environment_is_what_mlflow_makes_of_the_default_requirements(tmp_path: Path) -> None:
+    environments = []
+    for name, requirements in (("default", None), ("given", get_default_pip_requirements())):
+        (tmp_path / name).mkdir()
+        write_environment(tmp_path / name, None, requirements, None)
+        environments.append({path.name: path.read_text() for path in (tmp_path / name).iterdir()})
+
+    assert environments[0] == environments[1]
+    assert environments[0].keys() == {"conda.yaml", "requirements.txt", "python_env.yaml"}
 
 
 def test_requirements_pin_installed_versions_that_an_index_can_serve(saved: Saved) -> None:

@@ -20,7 +20,6 @@ from unittest import mock
 import mlflow
 import mlflow.store.tracking.sqlalchemy_store  # the children find it loaded
 from mlflow.tracking import MlflowClient
-from mlflow.utils import requirements_utils
 
 from graphids._fs import atomic_load, digest_bytes
 from graphids.commands import sweep
@@ -117,7 +116,6 @@ class TinyRuns:
     def __init__(
         self, folder: Path, tracking_uri: str | None = None, *, drawn: bool = False, **parameters: Any
     ) -> None:
-        requirements_utils._init_packages_to_modules_map()  # a second's work that each child would do again
         self.folder = folder
         self.log_name = "log.txt"
         self.drawn = drawn
