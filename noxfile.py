@@ -10,7 +10,8 @@ nox.needs_version = ">=2025.2.9"
 nox.options.sessions = ["lint", "docs", "tests", "faults"]
 nox.options.error_on_external_run = False
 
-TESTS = ("pytest", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
+# A worker more than CI has cores: some tests wait for servers.
+TESTS = ("pytest", "-n", "3", "--dist", "loadfile", "--no-loadscope-reorder")
 SITE = "docs/_build/html"
 COVERAGE = ("--cov", "--cov-report=term:skip-covered")
 

@@ -67,9 +67,9 @@ class Fault:
 
 FAULTS = (
     Fault("readers against a writer", races.readers, 12, 300, background=True),
-    Fault("lines for the parsers", parsers.parsers, 300, 10_000, each=True),
-    Fault("SIGTERM, then a resume", interruptions.interruptions, 8, 64, shards=2),
-    Fault("loads against a swapper", races.swaps, 1_200, 30_000, shards=4),
+    Fault("lines for the parsers", parsers.parsers, 60, 10_000, each=True),
+    Fault("SIGTERM, then a resume", interruptions.interruptions, 2, 64, shards=2),
+    Fault("loads against a swapper", races.swaps, 600, 30_000, shards=4),
     Fault("bit flips", damage.flips, 2_000, 50_000, shards=20),
     Fault("cuts, zeroed pages and tails", damage.cuts, 1_000, 25_000, shards=10),
     Fault("kills during a save", kills.kills, 60, 2_000, shards=2),
