@@ -104,9 +104,9 @@ def test_a_file_of_no_known_format_names_those_that_are_known(tmp_path: Path, co
             r"asammdf's csv .* Read the MF4 itself",
         ),
         (
-            b"Time,Channel,ID,Flags,DLC,Data0,Data1,Data2,Data3,Data4,Data5,Data6,Data7,Counter,AbsTime\n"
-            b"0.18916,1,418381679,4,8,137,152,0,0,5,0,255,255,1,2011-07-21 11:07:12\n",
-            r"Kvaser's csv, .* decimal or hexadecimal\. Convert the log to Vector ASC",
+            b"Time,Channel,PGN,Flags,DLC,Data0,Data1,Data2,Data3,Data4,Data5,Data6,Data7,Counter\n"
+            b"0.18916,1,61444,4,8,137,152,0,0,5,0,255,255,1\n",
+            r"Kvaser's csv with J1939 PGNs in place of IDs. Convert the log again without J1939",
         ),
     ],
     ids=["asammdf", "Kvaser"],

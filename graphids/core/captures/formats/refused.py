@@ -5,14 +5,15 @@ import re
 # Recognised by their first lines. Each sentence follows "which is".
 _REFUSED: tuple[tuple[re.Pattern[bytes], str], ...] = (
     (
-        re.compile(rb"\s*\"?timestamps\"?[,;\t].*CAN_DataFrame", re.IGNORECASE),
-        "asammdf's csv of an MF4, where the bytes of a frame are a printed array. Read the MF4 itself, which graphids "
-        "knows, or convert it by CSS Electronics' free mdf2csv",
+        re.compile(rb"\s*\"?timestamps\"?[,;\t].*CAN_(?:Data|Remote|Error)Frame", re.IGNORECASE),
+        "asammdf's csv of an MF4, which starts the clock of each group of messages at zero and, where it is resampled, "
+        "repeats frames without saying so. Read the MF4 itself, which graphids knows, or convert it by CSS "
+        "Electronics' free mdf2csv",
     ),
     (
-        re.compile(rb"\s*\"?Time\"?[,;\t]\s*\"?Channel\"?[,;\t]\s*\"?ID\"?[,;\t]\s*\"?Flags\"?[,;\t]", re.IGNORECASE),
-        "Kvaser's csv, which does not say whether its IDs and bytes are decimal or hexadecimal. Convert the log to "
-        "Vector ASC by Kvaser's free converter (kvlclib, Kvaser Memorator Tools)",
+        re.compile(rb"(?:.*\n){0,9}?Time[,;\t|]Channel[,;\t|]PGN[,;\t|]", re.IGNORECASE),
+        "Kvaser's csv with J1939 PGNs in place of IDs. Convert the log again without J1939 by Kvaser's free converter "
+        "(kvlclib, Kvaser Memorator Tools)",
     ),
 )
 

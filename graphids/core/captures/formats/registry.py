@@ -21,6 +21,7 @@ from graphids.core.captures.formats.text.car_hacking import car_hacking
 from graphids.core.captures.formats.text.crtd import crtd
 from graphids.core.captures.formats.text.crysys_trace import crysys_trace
 from graphids.core.captures.formats.text.gvret import gvret
+from graphids.core.captures.formats.text.kvaser_csv import kvaser_csv
 from graphids.core.captures.formats.text.normal_run import normal_run
 from graphids.core.captures.formats.text.pcan_trace import pcan_trace
 from graphids.core.captures.formats.text.peak_converter import peak_converter
@@ -37,6 +38,7 @@ TEXT_FORMATS: tuple[TextFormat, ...] = (
     python_can_csv,
     cabana,
     canedge,
+    kvaser_csv,
     python_can_text,
     canhacker,
     peak_converter,
