@@ -12,7 +12,7 @@ _UNIX_EPOCH_DAY = 719_162  # days from 0001-01-01 to 1970-01-01
 
 
 @register_jitable
-def _days_since_epoch(year: int, month: int, day: int) -> int:
+def days_since_epoch(year: int, month: int, day: int) -> int:
     """Days from 1970-01-01 in the Gregorian calendar; far below any where there is no such day."""
     if year < 1 or not 1 <= month <= 12:
         return -_UNIX_EPOCH_DAY - 1
@@ -43,7 +43,7 @@ def date_time(text: Bytes, at: int, end: int) -> tuple[float, int]:
     hour, hour_end = _two_digits(text, at_time, end, _UPPER_T if is_at(text, at_time, end, _UPPER_T) else BLANK)
     minute, minute_end = _two_digits(text, hour_end, end, _COLON)
     second, second_end = _two_digits(text, minute_end, end, _COLON)
-    days = _days_since_epoch(year, month, day)
+    days = days_since_epoch(year, month, day)
     is_time = 0 <= hour < 24 and 0 <= minute < 60 and 0 <= second < 60
     if after != at + 4 or days < -_UNIX_EPOCH_DAY or not is_time:
         return np.nan, at

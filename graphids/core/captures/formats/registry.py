@@ -18,6 +18,7 @@ from graphids.core.captures.formats.text.candump_screen import candump_screen
 from graphids.core.captures.formats.text.canedge import canedge
 from graphids.core.captures.formats.text.canhacker import canhacker
 from graphids.core.captures.formats.text.car_hacking import car_hacking
+from graphids.core.captures.formats.text.clx000 import clx000
 from graphids.core.captures.formats.text.crtd import crtd
 from graphids.core.captures.formats.text.crysys_trace import crysys_trace
 from graphids.core.captures.formats.text.gvret import gvret
@@ -38,6 +39,7 @@ TEXT_FORMATS: tuple[TextFormat, ...] = (
     python_can_csv,
     cabana,
     canedge,
+    clx000,
     kvaser_csv,
     python_can_text,
     canhacker,
