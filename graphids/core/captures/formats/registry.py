@@ -24,6 +24,7 @@ from graphids.core.captures.formats.text.crysys_trace import crysys_trace
 from graphids.core.captures.formats.text.gvret import gvret
 from graphids.core.captures.formats.text.kvaser_csv import kvaser_csv
 from graphids.core.captures.formats.text.normal_run import normal_run
+from graphids.core.captures.formats.text.openxc import openxc
 from graphids.core.captures.formats.text.pcan_trace import pcan_trace
 from graphids.core.captures.formats.text.peak_converter import peak_converter
 from graphids.core.captures.formats.text.python_can_csv import python_can_csv
@@ -51,6 +52,7 @@ TEXT_FORMATS: tuple[TextFormat, ...] = (
     crysys_trace,
     crtd,
     busmaster,
+    openxc,
     pcan_trace,
     vector_asc,
 )
