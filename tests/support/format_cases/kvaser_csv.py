@@ -38,8 +38,9 @@ def read(m: re.Match[bytes]) -> Frame | None:
 
 
 def write(t: int, i: int, x: bool, d: bytes) -> bytes:
-    data = b",".join(b"%02x" % byte for byte in d).join((b"", b"," * (8 - max(len(d), 1))))
-    return b"%s,%d,%x,%d,%d,%s,%d" % (seconds(t), t % 4 + 1, i, 4 if x else 2, len(d), data, t % 1000)
+    data = [b"%02x" % byte for byte in d] + [b""] * (8 - len(d))
+    fields = (seconds(t), t % 4 + 1, i, 4 if x else 2, len(d), b",".join(data), t % 1000)
+    return b"%s,%d,%x,%d,%d,%s,%d" % fields
 
 
 CASE = FormatCase(

@@ -5,10 +5,11 @@ import re
 import numpy as np
 from numba.extending import register_jitable
 
-from graphids.core.captures.formats.byte_parsers import Bytes, hex_pairs, natural_number
+from graphids.core.captures.formats.byte_parsers import COMMA, Bytes, hex_number, is_at, natural_number
 from graphids.core.captures.formats.line_records import POINT
 
-_ZERO = ord("0")
+_ZERO, _QUOTE = map(ord, '0"')
+TWO_HEX_DIGITS, UP_TO_TWO_HEX_DIGITS, DECIMAL = range(3)  # notations of a byte
 
 
 def decimal_sign(head: bytes, separator: bytes) -> int:
@@ -27,22 +28,32 @@ def field_end(text: Bytes, at: int, end: int, separator: int) -> int:
 
 
 @register_jitable
-def byte_value(text: Bytes, at: int, end: int, is_decimal: bool) -> int:
-    """The byte that `text[at:end]` is: two hexadecimal digits, or a decimal number up to 255; -1 where it is none.
+def csv_field_end(text: Bytes, at: int, end: int) -> int:
+    """Offset of the next comma that is not in quotes, or `end`."""
+    if is_at(text, at, end, _QUOTE):
+        at = field_end(text, at + 1, end, _QUOTE)
+    return field_end(text, at, end, COMMA)
+
+
+@register_jitable
+def byte_value(text: Bytes, at: int, end: int, notation: int) -> int:
+    """The byte that `text[at:end]` is in one of the notations above; -1 where it is none.
 
     `07` is not a decimal number: whoever pads those, pads them to three digits.
     """
-    if not is_decimal:
-        count, after, word = hex_pairs(text, at, end)
-        return int(word) if count == 1 and after == end else -1
-    value, after = natural_number(text, at, end)
-    is_padded = end - at == 2 and text[at] == _ZERO
-    return value if after == end and end - at <= 3 and value <= 255 and not is_padded else -1
+    size = end - at
+    if notation == DECIMAL:
+        value, after = natural_number(text, at, end)
+        is_byte = size <= 3 and value <= 255 and not (size == 2 and text[at] == _ZERO)
+    else:
+        value, after = hex_number(text, at, end)
+        is_byte = size == 2 or (size == 1 and notation == UP_TO_TWO_HEX_DIGITS)
+    return value if after == end and is_byte else -1
 
 
 @register_jitable
 def byte_fields(
-    text: Bytes, at: int, end: int, separator: int, number: int, is_decimal: bool
+    text: Bytes, at: int, end: int, separator: int, number: int, notation: int
 ) -> tuple[int, int, np.uint64]:
     """`number` fields, each after a separator, of which the first ones hold bytes and the others are empty.
 
@@ -57,7 +68,7 @@ def byte_fields(
         at = field_end(text, first, end, separator)
         if first == at:
             continue
-        value = byte_value(text, first, at, is_decimal)
+        value = byte_value(text, first, at, notation)
         if value < 0 or count != field:
             return -1, at, word
         if count < 8:

@@ -30,6 +30,7 @@ from graphids.core.captures.formats.text.peak_converter import peak_converter
 from graphids.core.captures.formats.text.python_can_csv import python_can_csv
 from graphids.core.captures.formats.text.python_can_text import python_can_text
 from graphids.core.captures.formats.text.vector_asc import vector_asc
+from graphids.core.captures.formats.text.vehicle_spy import vehicle_spy
 from graphids.core.captures.formats.text_format import Recognised, TextFormat, recognise_text
 from graphids.core.frames import LogFormatError
 
@@ -55,6 +56,7 @@ TEXT_FORMATS: tuple[TextFormat, ...] = (
     openxc,
     pcan_trace,
     vector_asc,
+    vehicle_spy,
 )
 BRIDGED_FORMATS: tuple[BridgedFormat, ...] = (VECTOR_BLF, ASAM_MF4, SQLITE_LOG)
 TABLE_FORMATS: tuple[TableFormat, ...] = (PARQUET,)

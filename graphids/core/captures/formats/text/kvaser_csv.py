@@ -17,7 +17,7 @@ from graphids.core.captures.formats.byte_parsers import (
     is_at,
     natural_number,
 )
-from graphids.core.captures.formats.delimited import byte_fields, decimal_sign, field_end
+from graphids.core.captures.formats.delimited import DECIMAL, TWO_HEX_DIGITS, byte_fields, decimal_sign, field_end
 from graphids.core.captures.formats.line_records import (
     BAD_BUS,
     BAD_DLC,
@@ -52,7 +52,7 @@ class Dialect(NamedTuple):
     """What the lines above the data settle: the two bases, how fields are divided, how many columns bytes have."""
 
     has_decimal_ids: bool
-    has_decimal_bytes: bool
+    notation_of_bytes: int
     separator: int
     decimal_sign: int
     num_bytes: int
@@ -68,7 +68,9 @@ def _dialect(head: bytes, match: re.Match[bytes]) -> Dialect:
     rows = [[field.strip(b' "') for field in line.split(separator)] for line in lines]
     return Dialect(
         _is_decimal("IDs", _stated(head, b"id"), _id_evidence(rows)),
-        _is_decimal("data bytes", _stated(head, b"data"), _byte_evidence(rows, num_bytes)),
+        DECIMAL
+        if _is_decimal("data bytes", _stated(head, b"data"), _byte_evidence(rows, num_bytes))
+        else TWO_HEX_DIGITS,
         separator[0],
         decimal_sign(after_names, separator),
         num_bytes,
@@ -158,7 +160,7 @@ def kvaser_csv(record: Row, text: Bytes, at: int, end: int, dialect: Dialect, na
     if dlc < 0 or dlc > _MAX_DLC or not is_at(text, at, end, separator):
         return MISSING_FIELD if at >= end else BAD_DLC
     dlc = min(dlc, MAX_PAYLOAD_BYTES)
-    count, at, word = byte_fields(text, at, end, separator, dialect.num_bytes, dialect.has_decimal_bytes)
+    count, at, word = byte_fields(text, at, end, separator, dialect.num_bytes, dialect.notation_of_bytes)
     if count < 0:
         return BAD_PAYLOAD
     if at == end and count < dlc:
