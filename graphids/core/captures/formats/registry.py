@@ -8,7 +8,7 @@ from graphids.core.captures.formats.bridged.bridge import BridgedFormat
 from graphids.core.captures.formats.bridged.parquet import PARQUET, TableFormat
 from graphids.core.captures.formats.bridged.sqlite_log import SQLITE_LOG
 from graphids.core.captures.formats.bridged.vector_blf import VECTOR_BLF
-from graphids.core.captures.formats.refused import refused_format
+from graphids.core.captures.formats.refused import refused_binary, refused_text
 from graphids.core.captures.formats.text.attack_defense import attack_defense
 from graphids.core.captures.formats.text.busmaster import busmaster
 from graphids.core.captures.formats.text.cabana import cabana
@@ -80,6 +80,8 @@ def unknown_format(path: Path, head: bytes) -> LogFormatError:
     first = head.split(b"\n", 1)[0].strip()[:120].decode("ascii", "backslashreplace")
     if not head.strip():
         return LogFormatError(f"{path}: the file is empty. Expected a capture in one of the formats {known}.")
+    if refused := refused_binary(head):
+        return LogFormatError(f"{path}: is {refused}.")
     if re.match(
         rb"\s*ID,DATA_0,|\s*\S*can\d+\s+([RT]X [-B] [-E]\s+)?[0-9a-fA-F]+\s+[\[{]\w+[\]}]", head, re.IGNORECASE
     ):
@@ -87,7 +89,7 @@ def unknown_format(path: Path, head: bytes) -> LogFormatError:
             f"{path}:1: found `{first}`: frames without timestamps. Expected the time of every frame, without which "
             f"there is no order and no gap to learn from; record again with timestamps (candump -l)."
         )
-    if refused := refused_format(head):
+    if refused := refused_text(head):
         return LogFormatError(f"{path}:1: found `{first}`, which is {refused}.")
     hint = " The file is UTF-16 text; save it as UTF-8." if head[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
     return LogFormatError(

@@ -109,4 +109,4 @@ def _message(record: bytes) -> RecordedMessage:
     )
 
 
-ASAM_MF4 = BridgedFormat(NAME, start=re.compile(rb"MDF     |UnFinMF "), messages=_messages)
+ASAM_MF4 = BridgedFormat(NAME, start=re.compile(rb"(?:MDF     |UnFinMF )(?![123]\.)"), messages=_messages)
