@@ -1,6 +1,7 @@
 import re
 
 from graphids.core.captures.formats.line_records import COMMENT, ERROR_FRAME, REMOTE_FRAME
+from graphids.core.captures.formats.text_format import HEAD_BYTES
 from support.format_case import TIME, FormatCase, Frame, Malformed, Reference, Sample, possible, seconds
 
 COLUMNS = b"Time,Channel,id,Flags,DLC,Data0,Data1,Data2,Data3,Data4,Data5,Data6,Data7,Counter\n"
@@ -97,7 +98,7 @@ CASE = FormatCase(
         "a row that contradicts those before it": Malformed(
             b"1.7,1,1A2,2,1,0,,,,,,,,2",
             "arbitration ID",
-            COLUMNS + b"1.5,1,1001,2,1,200,,,,,,,,1\n" + 1200 * b"1.6,1,100,2,1,10,,,,,,,,1\n" + 60000 * b"\n",
+            (COLUMNS + b"1.5,1,1001,2,1,200,,,,,,,,1\n").ljust(HEAD_BYTES, b"\n"),
         ),
         "a byte after an empty one": Malformed(b"1.5,1,1a2,2,2,00,,01,,,,,,1", "not whole bytes"),
         "fewer bytes": Malformed(b"1.5,1,1a2,2,2,00,,,,,,,,1", "payload has 1 bytes but DLC says 2"),

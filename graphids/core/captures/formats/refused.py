@@ -26,12 +26,7 @@ _TEXT: tuple[tuple[bytes, str], ...] = (
         f"Kvaser's csv of signals, which has no frames. Convert the log to frames (CSV Frame) {_KVASER}",
     ),
     (
-        rb"Chn\s+Identifier\s+Flg\s+DLC\s",
-        "the log of Kvaser's CanKing, which does not say whether its IDs and bytes are decimal or hexadecimal. "
-        f"{_SAVVYCAN}; it asks which they are",
-    ),
-    (
-        rb"\s*Kvaser Memorator Log\s*\n",
+        rb"Kvaser Memorator Log\s*\n",
         f"the plain text of Kvaser's converter. Convert the log to csv (CSV Frame) or Vector ASC {_KVASER}",
     ),
     (

@@ -17,6 +17,7 @@ from graphids.core.captures.formats.text.candump_log import candump_log
 from graphids.core.captures.formats.text.candump_screen import candump_screen
 from graphids.core.captures.formats.text.canedge import canedge
 from graphids.core.captures.formats.text.canhacker import canhacker
+from graphids.core.captures.formats.text.canking import canking
 from graphids.core.captures.formats.text.car_hacking import car_hacking
 from graphids.core.captures.formats.text.clx000 import clx000
 from graphids.core.captures.formats.text.crtd import crtd
@@ -43,6 +44,7 @@ TEXT_FORMATS: tuple[TextFormat, ...] = (
     canedge,
     clx000,
     kvaser_csv,
+    canking,
     python_can_text,
     canhacker,
     peak_converter,

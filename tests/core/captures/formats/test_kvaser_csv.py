@@ -32,7 +32,7 @@ def read(tmp_path: Path, text: bytes) -> list[int]:
     ids=["ID", "bytes", "bytes of both kinds", "IDs of both kinds", "error frames alone"],
 )
 def test_numbers_that_do_not_settle_their_base_are_refused(tmp_path: Path, rows: bytes, message: str) -> None:
-    with pytest.raises(LogFormatError, match=rf"drive\.csv.*Kvaser csv .*{message}.*Expected .*free converter"):
+    with pytest.raises(LogFormatError, match=rf"drive\.csv.*Kvaser csv that .*{message}.*Expected .*free converter"):
         read(tmp_path, COLUMNS + rows)
 
 

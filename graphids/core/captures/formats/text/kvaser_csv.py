@@ -18,6 +18,7 @@ from graphids.core.captures.formats.byte_parsers import (
     natural_number,
 )
 from graphids.core.captures.formats.delimited import DECIMAL, TWO_HEX_DIGITS, byte_fields, decimal_sign, field_end
+from graphids.core.captures.formats.kvaser_bases import byte_evidence, id_evidence, settled
 from graphids.core.captures.formats.line_records import (
     BAD_BUS,
     BAD_DLC,
@@ -40,11 +41,11 @@ from graphids.core.captures.formats.line_records import (
 )
 from graphids.core.captures.formats.names import Names
 from graphids.core.captures.formats.text_format import HEAD_BYTES, TextFormat, header
-from graphids.core.frames import MAX_EXTENDED_ID, MAX_PAYLOAD_BYTES, MAX_STANDARD_ID, LogFormatError
+from graphids.core.frames import MAX_PAYLOAD_BYTES
 
 _RTR, _STD, _EXT, _ERROR, _TXRQ, _FDF = 0x1, 0x2, 0x4, 0x20, 0x80, 0x10000
 _MAX_DLC = 15
-_NUM_COLUMNS_BEFORE_DATA = 5
+_ID, _FLAGS, _DATA = 2, 3, 5  # columns
 _STATED = rb"^[ \t\"]*Format of %s field[^\w\n]*(HEX|DEC)\b"
 
 
@@ -66,60 +67,26 @@ def _dialect(head: bytes, match: re.Match[bytes]) -> Dialect:
     if len(head) >= HEAD_BYTES:
         lines = lines[:-1]  # the head ends anywhere, within a number too
     rows = [[field.strip(b' "') for field in line.split(separator)] for line in lines]
+    ids = [(row[_ID], int(row[_FLAGS]) & _EXT > 0) for row in rows if len(row) > _DATA and row[_FLAGS].isdigit()]
+    numbers = [byte for row in rows for byte in row[_DATA : _DATA + num_bytes]]
+    has_decimal_ids, has_decimal_bytes = _stated(head, b"id"), _stated(head, b"data")
+    if has_decimal_ids is None:
+        has_decimal_ids = settled("Kvaser csv", "IDs", id_evidence(ids))
+    if has_decimal_bytes is None:
+        has_decimal_bytes = settled("Kvaser csv", "data bytes", byte_evidence(numbers))
     return Dialect(
-        _is_decimal("IDs", _stated(head, b"id"), _id_evidence(rows)),
-        DECIMAL
-        if _is_decimal("data bytes", _stated(head, b"data"), _byte_evidence(rows, num_bytes))
-        else TWO_HEX_DIGITS,
-        separator[0],
-        decimal_sign(after_names, separator),
-        num_bytes,
+        has_decimal_ids=has_decimal_ids,
+        notation_of_bytes=DECIMAL if has_decimal_bytes else TWO_HEX_DIGITS,
+        separator=separator[0],
+        decimal_sign=decimal_sign(after_names, separator),
+        num_bytes=num_bytes,
     )
 
 
 def _stated(head: bytes, field: bytes) -> bool | None:
     """Whether a line of the head says that the numbers of a field are decimal; None where none says anything."""
     found = re.search(_STATED % field, head, re.MULTILINE | re.IGNORECASE)
-    return found and found[1].upper() == b"DEC"
-
-
-def _is_decimal(field: str, stated: bool | None, evidence: set[bool]) -> bool:
-    if stated is not None:
-        return stated
-    if len(evidence) == 1:
-        return evidence.pop()
-    found = "contradict one another" if evidence else "are possible both as decimal and as hexadecimal numbers"
-    raise LogFormatError(
-        f"Kvaser csv without the line `Format of ... field`, whose first {field} {found}. Expected the lines above the "
-        "column names, or a number that only one base allows; convert the log again by Kvaser's free converter "
-        "(kvlclib, Kvaser Memorator Tools) with its header, or to Vector ASC."
-    )
-
-
-def _id_evidence(rows: list[list[bytes]]) -> set[bool]:
-    """Which bases the IDs of the first rows rule out: `{True}` where only decimal numbers are left."""
-    found = set()
-    for row in rows:
-        digits, flags = (row[2], row[3]) if len(row) > _NUM_COLUMNS_BEFORE_DATA else (b"", b"")
-        if not re.fullmatch(rb"(0[xX])?[0-9a-fA-F]{1,10}", digits) or not flags.isdigit():
-            continue
-        if not digits.isdigit():
-            found.add(False)
-        elif int(digits, 16) > (MAX_EXTENDED_ID if int(flags) & _EXT else MAX_STANDARD_ID):
-            found.add(True)
-    return found
-
-
-def _byte_evidence(rows: list[list[bytes]], num_bytes: int) -> set[bool]:
-    """As `_id_evidence`, of bytes: three digits are decimal; a letter, or a zero before another digit, hexadecimal."""
-    found = set()
-    for row in rows:
-        for byte in row[_NUM_COLUMNS_BEFORE_DATA : _NUM_COLUMNS_BEFORE_DATA + num_bytes]:
-            if re.fullmatch(rb"\d{3}", byte):
-                found.add(True)
-            elif re.fullmatch(rb"0[0-9]|[0-9a-fA-F]{2}", byte) and (byte[:1] == b"0" or not byte.isdigit()):
-                found.add(False)
-    return found
+    return found[1].upper() == b"DEC" if found else None
 
 
 @partial(
