@@ -34,10 +34,6 @@ _TEXT: tuple[tuple[bytes, str], ...] = (
         f"a trace of CARBUS Analyzer (CanHacker). {_SAVVYCAN}",
     ),
     (
-        rb"(?:ASCII Trace IXXAT|(?:.*\n){0,9}?\"?Time\"?[,;]\"?Identifier \(hex\)\"?[,;])",
-        f"a trace of IXXAT's MiniMon or canAnalyser. {_SAVVYCAN}",
-    ),
-    (
         rb"(?:.*\n){0,9}?\"?Bus\"?[,;]\"?No\"?[,;]\"?Time \(",
         "a trace of IXXAT's canAnalyser 3, which does not say how many bits an ID has. Record again by python-can, "
         "which knows IXXAT's interfaces (can_logger -i ixxat -f drive.log)",

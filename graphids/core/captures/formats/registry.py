@@ -23,6 +23,7 @@ from graphids.core.captures.formats.text.clx000 import clx000
 from graphids.core.captures.formats.text.crtd import crtd
 from graphids.core.captures.formats.text.crysys_trace import crysys_trace
 from graphids.core.captures.formats.text.gvret import gvret
+from graphids.core.captures.formats.text.ixxat_minimon import ixxat_minimon
 from graphids.core.captures.formats.text.kvaser_csv import kvaser_csv
 from graphids.core.captures.formats.text.normal_run import normal_run
 from graphids.core.captures.formats.text.openxc import openxc
@@ -43,6 +44,7 @@ TEXT_FORMATS: tuple[TextFormat, ...] = (
     cabana,
     canedge,
     clx000,
+    ixxat_minimon,
     kvaser_csv,
     canking,
     python_can_text,
