@@ -16,8 +16,7 @@ HEAD = PREAMBLE + COLUMNS
 
 def read(m: re.Match[bytes]) -> Frame | None:
     """By the csv reader of the standard library."""
-    line = m[0].decode("latin-1")
-    row = next(csv.reader([line]), [])
+    row = next(csv.reader([m[0].decode("latin-1").replace("\r", "?")]), [])
     flags = {"T": True, "F": False}
     if len(row) < 21 or not re.fullmatch(r"[0-9]+", row[0]) or not re.fullmatch(r"[0-9a-fA-F]+", row[9]):
         return None
@@ -75,5 +74,5 @@ CASE = FormatCase(
         "cut off after a byte": Malformed(b"1,1.5,0,0,F,F,,HS CAN,,1A2,F,F,00,11", "ends before its last field"),
         "cut off in the names": Malformed(b"1,1.5,0,0,F,F,HS", "ends before its last field"),
     },
-    reference=Reference(write=write, pattern=rb"[^\r\n\0]*", read=read),
+    reference=Reference(write=write, pattern=rb"[^\n\0]*", read=read),
 )

@@ -7,7 +7,7 @@ import pytest
 from graphids.core.captures.formats.text_format import HEAD_BYTES
 from graphids.core.captures.read import read_captures
 from graphids.core.frames import LogFormatError
-from support.format_cases.kvaser_csv import COLUMNS, DECIMAL
+from support.format_cases.kvaser_csv import COLUMNS, DECIMAL, preamble
 
 HEXADECIMAL_BYTE = b"0.5,1,1000,2,2,0a,10,,,,,,,1\n"
 
@@ -69,3 +69,27 @@ def test_a_later_row_in_the_other_base_is_an_error_that_names_its_line(tmp_path:
 
     with pytest.raises(LogFormatError, match=rf"drive\.csv:{rows.count(b'0.5') + 2}: the payload is not whole bytes"):
         read(tmp_path, COLUMNS + rows)
+
+
+@pytest.mark.parametrize("field", ["id", "data"])
+def test_a_joined_file_in_the_other_base_is_refused_even_where_bad_lines_are_dropped(
+    tmp_path: Path, field: str
+) -> None:
+    path = tmp_path / "drive.csv"
+    joined = preamble(b"HEX", b"DEC") if field == "data" else preamble(b"DEC", b"HEX")
+    row = b"0.5,1,100,2,2,10,11,,,,,,,1\n"
+    path.write_bytes(DECIMAL + row + joined + COLUMNS + row)
+
+    with pytest.raises(LogFormatError, match=rf"Format of {field} field,HEX`\. Expected one base"):
+        read_captures(path, on_bad_line="drop")
+
+
+def test_a_joined_file_in_the_same_base_costs_its_header(tmp_path: Path) -> None:
+    path = tmp_path / "drive.csv"
+    row = b"0.5,1,100,2,2,10,11,,,,,,,1\n"
+    path.write_bytes(DECIMAL + row + DECIMAL + row)
+
+    (capture,) = read_captures(path, on_bad_line="drop")
+
+    assert len(capture.frames) == 2
+    assert capture.counts["bad_lines"] == 7

@@ -12,10 +12,13 @@ from numba.extending import register_jitable
 
 from graphids.core.captures.formats.byte_parsers import (
     Bytes,
+    ascii_word,
     decimal_number,
     hex_number,
     is_at,
+    is_word,
     natural_number,
+    skip_blanks,
 )
 from graphids.core.captures.formats.delimited import DECIMAL, TWO_HEX_DIGITS, byte_fields, decimal_sign, field_end
 from graphids.core.captures.formats.kvaser_bases import byte_evidence, id_evidence, settled
@@ -31,6 +34,7 @@ from graphids.core.captures.formats.line_records import (
     ERROR_FRAME,
     LENGTH_MISMATCH,
     MISSING_FIELD,
+    OTHER_BASE,
     Row,
     put_bus,
     put_flagged_id,
@@ -45,6 +49,8 @@ from graphids.core.frames import MAX_PAYLOAD_BYTES
 
 _RTR, _STD, _EXT, _ERROR, _TXRQ, _FDF = 0x1, 0x2, 0x4, 0x20, 0x80, 0x10000
 _MAX_DLC = 15
+_HEX, _DEC, _ID_LINE, _DATA_LINE = map(ascii_word, ("hex", "dec", "format of id field", "format of data field"))
+_FIRST_OF_FORMAT = ord("f")
 _ID, _FLAGS, _DATA = 2, 3, 5  # columns
 _STATED = rb"^[ \t\"]*Format of %s field[^\w\n]*(HEX|DEC)\b"
 
@@ -103,6 +109,8 @@ def _stated(head: bytes, field: bytes) -> bool | None:
 def kvaser_csv(record: Row, text: Bytes, at: int, end: int, dialect: Dialect, names: Names) -> int:
     """Seconds, channel, ID, flags, DLC, bytes up to the last column of them, a counter, perhaps a date."""
     separator = dialect.separator
+    if text[at] | 32 == _FIRST_OF_FORMAT:
+        return _code_of_base(text, at, end, dialect)
     seconds, at = decimal_number(text, at, end, dialect.decimal_sign, 0)
     code = put_time(record, seconds)
     if code < 0 or not is_at(text, at, end, separator):
@@ -136,6 +144,20 @@ def kvaser_csv(record: Row, text: Bytes, at: int, end: int, dialect: Dialect, na
         record.dlc, record.found = dlc, count
         return put_remote(record) if count in (0, dlc) else LENGTH_MISMATCH
     return put_payload(record, dlc, count, word, True)
+
+
+@register_jitable
+def _code_of_base(text: Bytes, at: int, end: int, dialect: Dialect) -> int:
+    """`OTHER_BASE` for a line such as `Format of data field,DEC` that contradicts the first ones of a joined file."""
+    name_end = field_end(text, at, end, dialect.separator)
+    first = skip_blanks(text, name_end + 1, end)
+    is_decimal = is_word(text, first, end, _DEC)
+    if not is_decimal and not is_word(text, first, end, _HEX):
+        return BAD_TIMESTAMP
+    is_other = (is_word(text, at, name_end, _ID_LINE) and is_decimal != dialect.has_decimal_ids) or (
+        is_word(text, at, name_end, _DATA_LINE) and is_decimal != (dialect.notation_of_bytes == DECIMAL)
+    )
+    return OTHER_BASE if is_other else BAD_TIMESTAMP
 
 
 @register_jitable
