@@ -51,11 +51,17 @@ class Malformed:
 
 @dataclass(frozen=True)
 class Reference:
-    """An independent slow reader: the line for a frame, and the frame of a line, by a regular expression."""
+    """An independent slow reader: the line for a frame, and the frame of a line, by a regular expression.
+
+    `remote` is the line for a remote frame, in a format that has them. `says_width` is whether a line says how many
+    bits its ID has; where it does not, those beyond 7FF have 29.
+    """
 
     write: Callable[[int, int, bool, bytes], bytes]  # microseconds, ID, 29 bits, payload
     pattern: bytes
     read: Callable[[re.Match[bytes]], Frame | None]
+    remote: Callable[[int, int, bool], bytes] | None = None
+    says_width: bool = True
 
     def frame(self, line: bytes) -> Frame | None:
         match = re.fullmatch(self.pattern, line.lstrip(b" \t").rstrip(b" \t\r"))
@@ -63,13 +69,29 @@ class Reference:
 
 
 @dataclass(frozen=True)
+class Layout:
+    """A way in which a tool writes files: its header lines, b"" where it writes none, and lines of frames.
+
+    `start_s` is what the header adds to the times of the lines.
+    """
+
+    head: bytes
+    reference: Reference
+    start_s: float = 0.0
+
+
+@dataclass(frozen=True)
 class FormatCase:
-    """A format in the tests; `head` is a header line, or a line by which the format is recognised."""
+    """A format in the tests; `head` is a header line, or a line by which the format is recognised.
+
+    `layouts` are of every dialect, so that random frames are read in each, and under headers that were damaged.
+    """
 
     head: bytes
     samples: Mapping[str, Sample]
     malformed: Mapping[str, Malformed]
     reference: Reference
+    layouts: Mapping[str, Layout] = field(default_factory=dict)
 
 
 def rows(frames: Frames) -> list[Frame]:
@@ -99,6 +121,11 @@ def case_of(module: str) -> FormatCase:
 def text_cases() -> dict[str, FormatCase]:
     """Cases by the name of the format's module, as far as they are there."""
     return {module: case_of(module) for module in text_modules() if case_path(module).exists()}
+
+
+def layouts() -> dict[str, Layout]:
+    """Layouts of all formats."""
+    return {f"{module}: {title}": one for module, case in text_cases().items() for title, one in case.layouts.items()}
 
 
 def possible(

@@ -6,6 +6,7 @@ from support.format_case import (
     TIME,
     FormatCase,
     Frame,
+    Layout,
     Malformed,
     Reference,
     Sample,
@@ -19,13 +20,33 @@ from support.format_case import (
 HEAD = b"Timestamp,Arbitration_ID,DLC,Data,Class,SubClass\n"
 
 
+START = rb"(?P<t>%s),(?P<id>%s),(?P<dlc>\d+),(?P<data>(?:%s(?:%s+%s)*)?)" % (TIME, ID, HH, W, HH)
+
+
 def read(m: re.Match[bytes]) -> Frame | None:
-    kind = m["sub"].decode().lower()
-    if (m["class"].lower() == b"attack") != (kind != "normal"):
+    label, kind = (m.groupdict().get(name, b"").decode().lower() for name in ("class", "sub"))
+    if kind and (label == "attack") != (kind != "normal"):
         return None
+    kind = kind or label
     return sized(m, int(m["dlc"]), lambda data: possible(float(m["t"]), m["id"], data, kind=kind))
 
 
+def write(microseconds: int, identifier: int, _: bool, data: bytes) -> bytes:
+    return b"%s,%X,%d,%s" % (seconds(microseconds), identifier, len(data), spaced(data))
+
+
+REFERENCE = Reference(
+    write=lambda t, i, x, d: write(t, i, x, d) + (b",Normal,Normal", b",Attack,Fuzzing", b",Attack,Replay")[t % 3],
+    pattern=START + W + rb"*,(?P<class>(?i:attack|normal)),(?P<sub>[ -+\--~]{1,32})",
+    read=read,
+    says_width=False,
+)
+WITHOUT_SUBCLASS = Reference(
+    write=lambda t, i, x, d: write(t, i, x, d) + (b",Normal", b",Attack")[t % 2],
+    pattern=START + W + rb"*,(?P<class>(?i:attack|normal))",
+    read=read,
+    says_width=False,
+)
 CASE = FormatCase(
     head=HEAD,
     samples={
@@ -47,12 +68,12 @@ CASE = FormatCase(
         "class": Malformed(b"1.5,153,1,20,Maybe,Fuzzing", "no label"),
         "data": Malformed(b"1.5,153,3,20 A1,Normal,Normal", "payload has 2 bytes but DLC says 3"),
     },
-    reference=Reference(
-        write=lambda t, i, _, d: (
-            b"%s,%X,%d,%s,%s" % (seconds(t), i, len(d), spaced(d), b"Normal,Normal" if t % 2 else b"Attack,Fuzzing")
+    reference=REFERENCE,
+    layouts={
+        "named kinds": Layout(HEAD, REFERENCE),
+        "without sub-class": Layout(b"Timestamp,Arbitration_ID,DLC,Data,Class\n", WITHOUT_SUBCLASS),
+        "without labels": Layout(
+            b"Timestamp,Arbitration_ID,DLC,Data\n", Reference(write, START, read, says_width=False)
         ),
-        pattern=rb"(?P<t>%s),(?P<id>%s),(?P<dlc>\d+),(?P<data>(?:%s(?:%s+%s)*)?)%s*,(?P<class>(?i:attack|normal)),"
-        rb"(?P<sub>[ -+\--~]{1,32})" % (TIME, ID, HH, W, HH, W),
-        read=read,
-    ),
+    },
 )

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 from graphids.core.captures.formats.line_records import COMMENT, REMOTE_FRAME
 from support.format_case import (
@@ -8,6 +9,7 @@ from support.format_case import (
     SPACED,
     FormatCase,
     Frame,
+    Layout,
     Malformed,
     Reference,
     Sample,
@@ -30,10 +32,56 @@ def read(m: re.Match[bytes]) -> Frame | None:
 
 def write(microseconds: int, identifier: int, extended: bool, data: bytes) -> bytes:
     whole, fraction = divmod(microseconds, 1_000_000)
+    bus = 1 + microseconds % 2
     time = b"%02d:%02d:%02d:%06d" % (whole // 3600, whole // 60 % 60, whole % 60, fraction)
-    return b"%s Rx 1 0x%X %s %d %s" % (time, identifier, b"x" if extended else b"s", len(data), spaced(data))
+    return b"%s Rx %d 0x%X %s %d %s" % (time, bus, identifier, b"x" if extended else b"s", len(data), spaced(data))
 
 
+def write_decimal(microseconds: int, identifier: int, extended: bool, data: bytes) -> bytes:
+    line = (
+        write(microseconds, identifier, extended, b"")
+        .removesuffix(b"0 ")
+        .replace(b"0x%X" % identifier, b"%d" % identifier)
+    )
+    return line + b"%d" % len(data) + b"".join(b" %03d" % byte for byte in data)
+
+
+def read_decimal(m: re.Match[bytes]) -> Frame | None:
+    identifier, data = int(m["id"]), bytes(map(int, m["data"].split()))
+    if len(data) != int(m["dlc"]):
+        return None
+    time = sum(int(m[unit]) * size for unit, size in (("h", 3600), ("m", 60), ("s", 1))) + float(b"0." + m["f"])
+    return possible(time, b"%x" % identifier, data.hex().encode(), extended=m["type"] == b"x", bus=m["bus"])
+
+
+REFERENCE = Reference(
+    write=write,
+    pattern=rb"(?P<h>\d+):(?P<m>\d+):(?P<s>\d+):(?P<f>\d+)%s*(?i:[RT]x)%s+(?P<bus>%s)%s+(?:0[xX])?(?P<id>%s)%s+"
+    rb"(?P<type>(?i:[sx]r?))%s+(?P<dlc>\d+)(?:%s|.*)" % (W, W, NAME, W, ID, W, W, SPACED),
+    read=read,
+    remote=lambda t, i, x: write(t, i, x, b"").replace(b" x " if x else b" s ", b" xr " if x else b" sr "),
+)
+DECIMAL = Reference(
+    write=write_decimal,
+    pattern=rb"(?P<h>\d+):(?P<m>\d+):(?P<s>\d+):(?P<f>\d+) Rx (?P<bus>\d) (?P<id>\d+) (?P<type>[sx]) (?P<dlc>\d)"
+    rb"(?P<data>(?: \d{3})*)",
+    read=read_decimal,
+)
+WITHOUT_PREFIX = replace(REFERENCE, write=lambda t, i, x, d: write(t, i, x, d).replace(b" 0x", b" ", 1), remote=None)
+HEADER = b"""***BUSMASTER Ver 3.2.2***
+***PROTOCOL CAN***
+***NOTE: PLEASE DO NOT EDIT THIS DOCUMENT***
+***[START LOGGING SESSION]***
+***START DATE AND TIME 8:8:2014 11:49:7:965***
+***HEX***
+***SYSTEM MODE***
+***START CHANNEL BAUD RATE***
+***CHANNEL 1 - Kvaser - Kvaser Leaf Light HS #0 (Channel 0), Serial Number- 0, Firmware- 0x37 0x20000 - 500000 bps***
+***END CHANNEL BAUD RATE***
+***START DATABASE FILES***
+***END OF DATABASE FILES***
+***<Time><Tx/Rx><Channel><CAN ID><Type><DLC><DataBytes>***
+"""
 CASE = FormatCase(
     head=b"***BUSMASTER Ver 3.2.0***\n",
     samples={
@@ -67,10 +115,10 @@ CASE = FormatCase(
             b"01:02:03:532 Rx 1 1A2 s 1 00", "arbitration ID", b"***BUSMASTER***\n***DEC***\n"
         ),
     },
-    reference=Reference(
-        write=write,
-        pattern=rb"(?P<h>\d+):(?P<m>\d+):(?P<s>\d+):(?P<f>\d+)%s*(?i:[RT]x)%s+(?P<bus>%s)%s+(?:0[xX])?(?P<id>%s)%s+"
-        rb"(?P<type>(?i:[sx]r?))%s+(?P<dlc>\d+)(?:%s|.*)" % (W, W, NAME, W, ID, W, W, SPACED),
-        read=read,
-    ),
+    reference=REFERENCE,
+    layouts={
+        "hexadecimal": Layout(HEADER, REFERENCE),
+        "hexadecimal without 0x": Layout(HEADER.replace(b"3.2.2", b"1.9.0 Beta 1"), WITHOUT_PREFIX),
+        "decimal": Layout(HEADER.replace(b"HEX", b"DEC"), DECIMAL),
+    },
 )

@@ -1,6 +1,6 @@
 import re
 
-from support.format_case import HH, TIME, FormatCase, Frame, Malformed, Reference, Sample, possible, seconds
+from support.format_case import HH, TIME, FormatCase, Frame, Layout, Malformed, Reference, Sample, possible, seconds
 
 HEAD = b"time,addr,bus,data\n"
 
@@ -10,14 +10,20 @@ def read(m: re.Match[bytes]) -> Frame | None:
     return possible(float(m["t"]), b"%x" % number, m["data"], bus=m["bus"])
 
 
-def write(t: int, i: int, x: bool, d: bytes) -> bytes:
-    """As cabana does today, and as it did in browsers. An ID of 29 bits is known by its value alone."""
-    i |= 0x800 if x else 0
+def write(t: int, i: int, _: bool, d: bytes) -> bytes:
+    """As cabana does today, and as it did in browsers."""
     if t % 2:
         return b"%s,0x%x,%d,0x%s" % (seconds(t), i, t % 3, d.hex().upper().encode())
     return b"%s,%d,%d,%s" % (seconds(t), i, t % 3, d.hex().encode())
 
 
+REFERENCE = Reference(
+    write=write,
+    pattern=rb"(?P<t>%s),(?:0[xX](?P<hex>[0-9a-fA-F]+)|(?P<decimal>\d+)),(?P<bus>[ -+\--~]{1,32}),"
+    rb"(?:0[xX])?(?P<data>(?:%s)*)" % (TIME, HH),
+    read=read,
+    says_width=False,
+)
 CASE = FormatCase(
     head=HEAD,
     samples={
@@ -50,10 +56,8 @@ CASE = FormatCase(
         "CAN FD": Malformed(b"1.0,0x1A2,0,0x" + 12 * b"00", "12 bytes, more than the 8 of classic CAN"),
         "no time": Malformed(b"x,0x1A2,0,0x00", "no timestamp"),
     },
-    reference=Reference(
-        write=write,
-        pattern=rb"(?P<t>%s),(?:0[xX](?P<hex>[0-9a-fA-F]+)|(?P<decimal>\d+)),(?P<bus>[ -+\--~]{1,32}),"
-        rb"(?:0[xX])?(?P<data>(?:%s)*)" % (TIME, HH),
-        read=read,
-    ),
+    reference=REFERENCE,
+    layouts={
+        "today's and the browser's lines": Layout(HEAD, REFERENCE),
+    },
 )

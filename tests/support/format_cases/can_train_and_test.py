@@ -1,6 +1,18 @@
-from support.format_case import HH, ID, TIME, FormatCase, Frame, Malformed, Reference, Sample, possible, seconds
+from support.format_case import HH, ID, TIME, FormatCase, Frame, Layout, Malformed, Reference, Sample, possible, seconds
 
 HEAD = b"timestamp,arbitration_id,data_field,attack\n"
+REFERENCE = Reference(
+    write=lambda t, i, _, d: b"%s,%X,%s,%d" % (seconds(t), i, d.hex().encode(), t % 2),
+    pattern=rb"(?P<t>%s),(?P<id>%s),(?P<data>(?:%s)*),(?P<label>[01])" % (TIME, ID, HH),
+    read=lambda m: possible(float(m["t"]), m["id"], m["data"], kind="attack" if m["label"] == b"1" else "normal"),
+    says_width=False,
+)
+WITHOUT_LABELS = Reference(
+    write=lambda t, i, _, d: b"%s,%X,%s" % (seconds(t), i, d.hex().encode()),
+    pattern=rb"(?P<t>%s),(?P<id>%s),(?P<data>(?:%s)*)" % (TIME, ID, HH),
+    read=lambda m: possible(float(m["t"]), m["id"], m["data"]),
+    says_width=False,
+)
 CASE = FormatCase(
     head=HEAD,
     samples={
@@ -25,9 +37,9 @@ CASE = FormatCase(
         "nine bytes": Malformed(b"0.5,1E5,000102030405060708,0", "payload has 9 bytes, more than the 8"),
         "label": Malformed(b"0.5,1E5,46,2", "no label"),
     },
-    reference=Reference(
-        write=lambda t, i, _, d: b"%s,%X,%s,%d" % (seconds(t), i, d.hex().encode(), t % 2),
-        pattern=rb"(?P<t>%s),(?P<id>%s),(?P<data>(?:%s)*),(?P<label>[01])" % (TIME, ID, HH),
-        read=lambda m: possible(float(m["t"]), m["id"], m["data"], kind="attack" if m["label"] == b"1" else "normal"),
-    ),
+    reference=REFERENCE,
+    layouts={
+        "with labels": Layout(HEAD, REFERENCE),
+        "without labels": Layout(b"timestamp,arbitration_id,data_field\n", WITHOUT_LABELS),
+    },
 )

@@ -1,5 +1,6 @@
 import re
-from datetime import datetime
+from dataclasses import replace
+from datetime import UTC, datetime
 from fractions import Fraction
 
 from graphids.core.captures.formats.line_records import COMMENT, ERROR_FRAME, REMOTE_FRAME
@@ -10,6 +11,7 @@ from support.format_case import (
     TIME,
     FormatCase,
     Frame,
+    Layout,
     Malformed,
     Reference,
     Sample,
@@ -43,6 +45,44 @@ def read_candump(m: re.Match[bytes], data: bytes | None = None) -> Frame | None:
     return possible(time, m["id"], m["data"] or b"" if data is None else data, extended=len(m["id"]) == 8, bus=m["bus"])
 
 
+def write(microseconds: int, identifier: int, extended: bool, data: bytes) -> bytes:
+    number, payload = short_or_long_id(identifier, extended), data.hex().upper().encode()
+    return b"(%s) can%d %s#%s" % (seconds(microseconds), microseconds % 3, number, payload)
+
+
+def write_dated(microseconds: int, identifier: int, extended: bool, data: bytes) -> bytes:
+    """With a date, the direction that `-x` adds, and a raw DLC after every second payload of eight bytes."""
+    whole = datetime.fromtimestamp(microseconds // 1_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S").encode()
+    raw_dlc = b"_%X" % (9 + microseconds % 7) if len(data) == 8 and microseconds % 2 else b""
+    frame = write(microseconds, identifier, extended, data).split(b") ")[1]
+    return b"(%s.%06d)  %s%s %s" % (whole, microseconds % 1_000_000, frame, raw_dlc, (b"R", b"T")[microseconds % 2])
+
+
+def labelled(labels: tuple[bytes, ...], attacks: bytes) -> Reference:
+    """Lines that each end in one of `labels`, of which `attacks` matches those of attacked frames."""
+
+    def read(m: re.Match[bytes]) -> Frame | None:
+        frame = read_candump(m)
+        return frame and frame._replace(kind="attack" if m["attack"] else "normal")
+
+    any_label = b"|".join(re.escape(label) for label in labels)
+    return Reference(
+        write=lambda t, i, x, d: write(t, i, x, d) + labels[t % len(labels)],
+        pattern=rb"%s (?P<bus>%s) (?P<id>%s)#(?P<data>(?:%s)*)(?:(?P<attack>%s)|%s)"
+        % (CANDUMP_TIME, NAME, ID, HH, attacks, any_label),
+        read=read,
+    )
+
+
+REFERENCE = Reference(
+    write=write,
+    pattern=rb"%s%s*(?P<bus>%s)%s+(?P<id>%s)#(?:R[0-7]?|R8(?:_[9a-fA-F])?"
+    rb"|(?P<data>(?:%s){0,8})(?:(?<=[0-9a-fA-F]{16})_[9a-fA-F])?)(?:%s+[RT])?" % (CANDUMP_TIME, W, NAME, W, ID, HH, W),
+    read=read_candump,
+    remote=lambda t, i, x: (
+        b"(%s) can%d %s#R%s" % (seconds(t), t % 3, short_or_long_id(i, x), (b"", b"4", b"8_C")[t % 3])
+    ),
+)
 CASE = FormatCase(
     head=b"(1.0) can0 123#00\n",
     samples={
@@ -108,11 +148,13 @@ CASE = FormatCase(
         "no such day": Malformed(b"(2023-02-29 00:00:00.5) can0 123#00", "no timestamp"),
         "flags": Malformed(b"(1.0) can0 123#00", "ends before its last field", b"(1.0) can0 123#00 False\tFalse\n"),
     },
-    reference=Reference(
-        write=lambda t, i, x, d: b"(%s) can%d %s#%s" % (seconds(t), t % 3, short_or_long_id(i, x), d.hex().encode()),
-        pattern=rb"%s%s*(?P<bus>%s)%s+(?P<id>%s)#(?:R[0-7]?|R8(?:_[9a-fA-F])?"
-        rb"|(?P<data>(?:%s){0,8})(?:(?<=[0-9a-fA-F]{16})_[9a-fA-F])?)(?:%s+[RT])?"
-        % (CANDUMP_TIME, W, NAME, W, ID, HH, W),
-        read=read_candump,
-    ),
+    reference=REFERENCE,
+    layouts={
+        "of candump": Layout(b"", REFERENCE),
+        "dates, directions and raw DLC": Layout(b"", replace(REFERENCE, write=write_dated)),
+        "the label of CAN-MIRGU": Layout(b"", labelled((b" 0", b" 1"), b" 1")),
+        "flags of CrySyS": Layout(
+            b"", labelled((b" False\tFalse", b" True\tFalse", b" False\tTrue"), rb" True\tFalse| False\tTrue")
+        ),
+    },
 )

@@ -8,6 +8,7 @@ from support.format_case import (
     NAME,
     FormatCase,
     Frame,
+    Layout,
     Malformed,
     Reference,
     Sample,
@@ -45,6 +46,15 @@ def write(microseconds: int, identifier: int, extended: bool, data: bytes) -> by
     return b" (%s)  can%d  %s%s   %s  %s%s" % (time, microseconds % 3, direction, number, length, listed, text)
 
 
+REFERENCE = Reference(
+    write=write,
+    pattern=rb"%s%s*(?P<bus>%s)%s+(?:(?i:[RT]x)%s+[-B]%s+[-E]%s+)?(?P<id>%s)%s*"
+    rb"(?:\[(?P<dlc>\d)\]|\{(?P<raw>[0-9a-fA-F])\})(?:(?P<remote>%s*(?i:remote request))"
+    rb"|(?P<data>%s+%s(?:`%s)+|%s*(?:%s+%s)*)%s*(?P<text>'.*'|`.*`)?)"
+    % (CANDUMP_TIME, W, NAME, W, W, W, W, ID, W, W, W, HH, HH, W, W, HH, W),
+    read=read,
+    remote=lambda t, i, x: b" (%s)  can%d  %s   [4]  remote request" % (seconds(t), t % 3, short_or_long_id(i, x)),
+)
 CASE = FormatCase(
     head=b" (1.0)  can0  123   [0]\n",
     samples={
@@ -110,12 +120,8 @@ CASE = FormatCase(
         "binary digits of -i": Malformed(b" (1.0)  can0  123   [1]  00010001", "not whole bytes"),
         "an unknown line": Malformed(b"\tsomething-else{1}", "no timestamp"),
     },
-    reference=Reference(
-        write=write,
-        pattern=rb"%s%s*(?P<bus>%s)%s+(?:(?i:[RT]x)%s+[-B]%s+[-E]%s+)?(?P<id>%s)%s*"
-        rb"(?:\[(?P<dlc>\d)\]|\{(?P<raw>[0-9a-fA-F])\})(?:(?P<remote>%s*(?i:remote request))"
-        rb"|(?P<data>%s+%s(?:`%s)+|%s*(?:%s+%s)*)%s*(?P<text>'.*'|`.*`)?)"
-        % (CANDUMP_TIME, W, NAME, W, W, W, W, ID, W, W, W, HH, HH, W, W, HH, W),
-        read=read,
-    ),
+    reference=REFERENCE,
+    layouts={
+        "with every option": Layout(b"", REFERENCE),
+    },
 )

@@ -6,6 +6,7 @@ from support.format_case import (
     TIME,
     FormatCase,
     Frame,
+    Layout,
     Malformed,
     Reference,
     Sample,
@@ -29,6 +30,26 @@ def read(m: re.Match[bytes]) -> Frame | None:
     return possible(float(m["t"]), m["id"], m["data"], extended=m["ide"] == b"1", bus=m["bus"])
 
 
+REFERENCE = Reference(
+    write=lambda t, i, x, d: (
+        b"%s;%d;%s;%d;%d;%d;%d;0;%d;0;0;%s"
+        % (seconds(t), t % 4, short_or_long_id(i, x), x, len(d), len(d), t % 2, t % 2, d.hex().upper().encode())
+    ),
+    pattern=rb"(?P<t>%s);(?P<bus>[ -:<-~]{1,32});(?P<id>[0-9a-fA-F]+);(?P<ide>[01]);(?P<dlc>\d+);(?P<length>\d+);"
+    rb"[01];(?P<edl>[01]);[01];[01];(?P<rtr>[01]);(?P<data>(?:%s)*)" % (TIME, HH),
+    read=read,
+    remote=lambda t, i, x: b"%s;%d;%s;%d;%d;0;0;0;0;0;1;" % (seconds(t), t % 4, short_or_long_id(i, x), x, t % 9),
+)
+OLDER_HEAD = b"TimestampEpoch;BusChannel;ID;IDE;DLC;DataLength;Dir;EDL;BRS;DataBytes\n"
+OLDER = Reference(
+    write=lambda t, i, x, d: (
+        b"%s;%d;%s;%d;%d;%d;%d;0;0;%s"
+        % (seconds(t), t % 4, short_or_long_id(i, x), x, len(d), len(d), t % 2, d.hex().upper().encode())
+    ),
+    pattern=rb"(?P<t>%s);(?P<bus>\d);(?P<id>[0-9A-F]+);(?P<ide>[01]);(?P<dlc>\d);(?P<length>\d);[01];(?P<edl>0);(?P<rtr>0);"
+    rb"(?P<data>(?:%s)*)" % (TIME, HH),
+    read=read,
+)
 CASE = FormatCase(
     head=HEAD,
     samples={
@@ -71,13 +92,9 @@ CASE = FormatCase(
         "cut off in the flags": Malformed(b"1.5;1;123;0;1;1;0;0", "ends before its last field"),
         "commas": Malformed(b"1.5,1,123,0,1,1,0,0,0,0,0,00", "no timestamp"),
     },
-    reference=Reference(
-        write=lambda t, i, x, d: (
-            b"%s;%d;%s;%d;%d;%d;%d;0;%d;0;0;%s"
-            % (seconds(t), t % 4, short_or_long_id(i, x), x, len(d), len(d), t % 2, t % 2, d.hex().upper().encode())
-        ),
-        pattern=rb"(?P<t>%s);(?P<bus>[ -:<-~]{1,32});(?P<id>[0-9a-fA-F]+);(?P<ide>[01]);(?P<dlc>\d+);(?P<length>\d+);"
-        rb"[01];(?P<edl>[01]);[01];[01];(?P<rtr>[01]);(?P<data>(?:%s)*)" % (TIME, HH),
-        read=read,
-    ),
+    reference=REFERENCE,
+    layouts={
+        "of mdf2csv": Layout(HEAD, REFERENCE),
+        "before it had ESI and RTR": Layout(OLDER_HEAD, OLDER),
+    },
 )

@@ -5,6 +5,7 @@ from support.format_case import (
     ID,
     FormatCase,
     Frame,
+    Layout,
     Malformed,
     Reference,
     Sample,
@@ -25,6 +26,18 @@ def read(m: re.Match[bytes]) -> Frame | None:
     return possible(time, m["id"], data[0], extended=len(m["id"]) == 8) if data and dlc <= 8 else None
 
 
+REFERENCE = Reference(
+    write=lambda t, i, x, d: (
+        b"%s %s      %d %s" % (seconds(t).replace(b".", b","), short_or_long_id(i, x), len(d), spaced(d))
+    ),
+    pattern=rb"(?P<t>-?\d+(?:,\d+)?(?:[eE][-+]?\d+)?)%s+(?P<id>%s)%s+(?P<dlc>\d+)(?P<rest>.*)" % (W, ID, W),
+    read=read,
+)
+POINT = Reference(
+    write=lambda t, i, x, d: REFERENCE.write(t, i, x, d).replace(b",", b".", 1) + (b"", b"    braking")[t % 2],
+    pattern=REFERENCE.pattern.replace(b",", rb"\.", 1),
+    read=read,
+)
 CASE = FormatCase(
     head=HEAD,
     samples={
@@ -42,11 +55,9 @@ CASE = FormatCase(
         "the other decimal sign": Malformed(b"1,2 0F1      0", "no timestamp", HEAD + b"1.1 0F1      0\n"),
         "payload": Malformed(b"11,201 0F1      3 34 01", "payload has 2 bytes but DLC says 3"),
     },
-    reference=Reference(
-        write=lambda t, i, x, d: (
-            b"%s %s      %d %s" % (seconds(t).replace(b".", b","), short_or_long_id(i, x), len(d), spaced(d))
-        ),
-        pattern=rb"(?P<t>-?\d+(?:,\d+)?(?:[eE][-+]?\d+)?)%s+(?P<id>%s)%s+(?P<dlc>\d+)(?P<rest>.*)" % (W, ID, W),
-        read=read,
-    ),
+    reference=REFERENCE,
+    layouts={
+        "decimal comma": Layout(HEAD, REFERENCE),
+        "decimal point": Layout(HEAD, POINT),
+    },
 )

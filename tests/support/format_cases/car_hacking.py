@@ -4,6 +4,7 @@ from support.format_case import (
     TIME,
     FormatCase,
     Frame,
+    Layout,
     Malformed,
     Reference,
     Sample,
@@ -13,6 +14,18 @@ from support.format_case import (
     sized,
 )
 
+REFERENCE = Reference(
+    write=lambda t, i, _, d: b",".join(
+        [seconds(t), b"%04x" % i, b"%d" % len(d), *(b"%02x" % b for b in d), b"RT"[t % 2 :][:1]]
+    ),
+    pattern=rb"(?P<t>%s),(?P<id>%s),(?P<dlc>\d+)(?P<data>(?:,%s)*)%s*,(?P<label>[RT])" % (TIME, ID, HH, W),
+    read=lambda m: sized(
+        m,
+        int(m["dlc"]),
+        lambda data: possible(float(m["t"]), m["id"], data, kind="attack" if m["label"] == b"T" else "normal"),
+    ),
+    says_width=False,
+)
 CASE = FormatCase(
     head=b"1.5,0316,1,05,R\n",
     samples={
@@ -30,15 +43,8 @@ CASE = FormatCase(
         "no flag": Malformed(b"1.6,0316,2,05,21", "ends before its last field"),
         "other flag": Malformed(b"1.6,0316,2,05,21,X", "no label"),
     },
-    reference=Reference(
-        write=lambda t, i, _, d: b",".join(
-            [seconds(t), b"%04x" % i, b"%d" % len(d), *(b"%02x" % b for b in d), b"RT"[t % 2 :][:1]]
-        ),
-        pattern=rb"(?P<t>%s),(?P<id>%s),(?P<dlc>\d+)(?P<data>(?:,%s)*)%s*,(?P<label>[RT])" % (TIME, ID, HH, W),
-        read=lambda m: sized(
-            m,
-            int(m["dlc"]),
-            lambda data: possible(float(m["t"]), m["id"], data, kind="attack" if m["label"] == b"T" else "normal"),
-        ),
-    ),
+    reference=REFERENCE,
+    layouts={
+        "without a header": Layout(b"", REFERENCE),
+    },
 )

@@ -7,6 +7,7 @@ from support.format_case import (
     TIME,
     FormatCase,
     Frame,
+    Layout,
     Malformed,
     Reference,
     Sample,
@@ -22,6 +23,21 @@ def read(m: re.Match[bytes]) -> Frame | None:
     return possible(float(m["t"]), m["id"], m["data"], extended=m["bits"] == b"29", bus=m["bus"] or b"1")
 
 
+REFERENCE = Reference(
+    write=lambda t, i, x, d: (
+        b"%s %s%s %s %s"
+        % (seconds(t), (b"R", b"T", b"2R")[t % 3], b"29" if x else b"11", short_or_long_id(i, x), spaced(d))
+    ),
+    pattern=rb"(?P<t>%s)%s+(?P<bus>\d{1,32})?[RT](?P<bits>11|29)%s+(?P<id>%s)%s" % (TIME, W, W, ID, SPACED),
+    read=read,
+)
+HEADER = b"""0.000000 CXX OVMS CRTD
+0.000000 CVR 3.1
+169.971289 CXX Info Type:crtd; Path:'/sd/can3.crtd'; Filter:1:0-7ff; Vehicle:RT;
+169.971300 1CBC L 500000
+169.971400 1CST intr=0 rxpkt=0 txpkt=0 errflags=0x0 rxerr=0 txerr=0
+169.971500 CEV vehicle.on
+"""
 CASE = FormatCase(
     head=b"1700000000.000000 CXX OVMS CRTD\n",
     samples={
@@ -63,12 +79,8 @@ CASE = FormatCase(
         "nine bytes": Malformed(b"1.0 R11 100 00 01 02 03 04 05 06 07 08", "9 bytes, more than the 8 of classic CAN"),
         "a comment without a time": Malformed(b"CXX OVMS CRTD", "no timestamp"),
     },
-    reference=Reference(
-        write=lambda t, i, x, d: (
-            b"%s %s%s %s %s"
-            % (seconds(t), (b"R", b"T", b"2R")[t % 3], b"29" if x else b"11", short_or_long_id(i, x), spaced(d))
-        ),
-        pattern=rb"(?P<t>%s)%s+(?P<bus>\d{1,32})?[RT](?P<bits>11|29)%s+(?P<id>%s)%s" % (TIME, W, W, ID, SPACED),
-        read=read,
-    ),
+    reference=REFERENCE,
+    layouts={
+        "of OVMS": Layout(HEADER, REFERENCE),
+    },
 )

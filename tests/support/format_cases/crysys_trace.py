@@ -7,6 +7,7 @@ from support.format_case import (
     TIME,
     FormatCase,
     Frame,
+    Layout,
     Malformed,
     Reference,
     Sample,
@@ -28,6 +29,12 @@ def read_flagged(m: re.Match[bytes]) -> Frame | None:
     return sized(m, int(m["dlc"]), lambda data: possible(float(m["t"]), m["id"], data, extended=is_extended))
 
 
+REFERENCE = Reference(
+    write=lambda t, i, x, d: b"%s        %04x    0%d0    %d    %s" % (seconds(t), i, x, len(d), spaced(d)),
+    pattern=rb"(?P<t>%s)%s+(?P<id>%s)%s+(?P<flags>[01]{3})%s+(?P<dlc>\d+)(?:%s|.*)" % (TIME, W, ID, W, W, SPACED),
+    read=read_flagged,
+    remote=lambda t, i, x: b"%s        %04x    1%d0    4" % (seconds(t), i, x),
+)
 CASE = FormatCase(
     head=b"1.0  0380  000  0\n",
     samples={
@@ -47,9 +54,8 @@ CASE = FormatCase(
         "a flag that is none": Malformed(b"1.0  0380  002  1  30", "text that the format does not have"),
         "29 bits where the flags say 11": Malformed(b"1.0  18fef100  000  1  30", "larger than its format allows"),
     },
-    reference=Reference(
-        write=lambda t, i, x, d: b"%s        %04x    0%d0    %d    %s" % (seconds(t), i, x, len(d), spaced(d)),
-        pattern=rb"(?P<t>%s)%s+(?P<id>%s)%s+(?P<flags>[01]{3})%s+(?P<dlc>\d+)(?:%s|.*)" % (TIME, W, ID, W, W, SPACED),
-        read=read_flagged,
-    ),
+    reference=REFERENCE,
+    layouts={
+        "without a header": Layout(b"", REFERENCE),
+    },
 )

@@ -1,6 +1,6 @@
 import re
 
-from support.format_case import HH, ID, TIME, FormatCase, Frame, Malformed, Reference, Sample, W, possible
+from support.format_case import HH, ID, TIME, FormatCase, Frame, Layout, Malformed, Reference, Sample, W, possible
 
 
 def read(m: re.Match[bytes]) -> Frame | None:
@@ -21,6 +21,18 @@ def write(t: int, i: int, x: bool, d: bytes) -> bytes:
 
 
 HEAD = b"Time Stamp,ID,Extended,Bus,LEN,D1,D2,D3,D4,D5,D6,D7,D8\n"
+REFERENCE = Reference(
+    write=write,
+    pattern=rb"(?P<t>%s),(?P<id>%s),(?P<x>(?i:true|false)),(?P<bus>[ -+\--~]{1,32}),(?P<dlc>\d+)"
+    rb"(?P<data>(?:,%s)*)%s*,*" % (TIME, ID, HH, W),
+    read=read,
+)
+DIRECTED_HEAD = b"Time Stamp,ID,Extended,Dir,Bus,LEN,D1,D2,D3,D4,D5,D6,D7,D8\n"
+DIRECTED = Reference(
+    write=lambda t, i, x, d: re.sub(rb"(?i)(true|false),", rb"\1,Rx,", write(t, i, x, d), count=1),
+    pattern=REFERENCE.pattern.replace(rb"(?i:true|false)),", rb"(?i:true|false)),Rx,"),
+    read=read,
+)
 CASE = FormatCase(
     head=HEAD,
     samples={
@@ -55,10 +67,9 @@ CASE = FormatCase(
         "nine bytes": Malformed(b"1000,00000450,false,0,1,01" + 8 * b",00", "payload has 9 bytes, more than the 8"),
         "a byte after an empty field": Malformed(b"1000,00000450,false,0,1,01,,00", "text that the format does not"),
     },
-    reference=Reference(
-        write=write,
-        pattern=rb"(?P<t>%s),(?P<id>%s),(?P<x>(?i:true|false)),(?P<bus>[ -+\--~]{1,32}),(?P<dlc>\d+)"
-        rb"(?P<data>(?:,%s)*)%s*,*" % (TIME, ID, HH, W),
-        read=read,
-    ),
+    reference=REFERENCE,
+    layouts={
+        "without directions": Layout(HEAD, REFERENCE),
+        "with directions": Layout(DIRECTED_HEAD, DIRECTED),
+    },
 )

@@ -1,7 +1,35 @@
+from dataclasses import replace
+
 from graphids.core.captures.formats.line_records import ERROR_FRAME, REMOTE_FRAME
-from support.format_case import ID, SPACED, TIME, FormatCase, Frame, Malformed, Reference, Sample, W, seconds, spaced
+from support.format_case import (
+    ID,
+    SPACED,
+    TIME,
+    FormatCase,
+    Frame,
+    Layout,
+    Malformed,
+    Reference,
+    Sample,
+    W,
+    seconds,
+    spaced,
+)
 from support.format_cases.crysys_trace import read_flagged
 
+REFERENCE = Reference(
+    write=lambda t, i, x, d: (
+        b"Timestamp: %s        ID: %04x    0%d0    DLC: %d    %s" % (seconds(t), i, x, len(d), spaced(d))
+    ),
+    pattern=rb"(?i:Timestamp:)%s+(?P<t>%s)%s+(?i:ID:)%s*(?P<id>%s)%s+(?P<flags>[01]{3})%s+(?i:DLC:)%s*(?P<dlc>\d+)"
+    rb"(?:%s(?:%s*'.*')?|.*)" % (W, TIME, W, W, ID, W, W, W, SPACED, W),
+    read=read_flagged,
+    remote=lambda t, i, x: b"Timestamp: %s        ID: %04x    1%d0    DLC: 4" % (seconds(t), i, x),
+)
+PRINTED = replace(
+    REFERENCE,
+    write=lambda t, i, x, d: REFERENCE.write(t, i, x, d) + (b"             '%s'" % d if d.isalnum() else b""),
+)
 CASE = FormatCase(
     head=b"Timestamp: 1.0        ID: 0350    000    DLC: 0\n",
     samples={
@@ -26,12 +54,9 @@ CASE = FormatCase(
         "cut off": Malformed(b"Timestamp: 1.0   ID: 0350", "ends before"),
         "a flag that is none": Malformed(b"Timestamp: 1.0   ID: 0350    003    DLC: 0", "the format does not have"),
     },
-    reference=Reference(
-        write=lambda t, i, x, d: (
-            b"Timestamp: %s        ID: %04x    0%d0    DLC: %d    %s" % (seconds(t), i, x, len(d), spaced(d))
-        ),
-        pattern=rb"(?i:Timestamp:)%s+(?P<t>%s)%s+(?i:ID:)%s*(?P<id>%s)%s+(?P<flags>[01]{3})%s+(?i:DLC:)%s*(?P<dlc>\d+)"
-        rb"(?:%s(?:%s*'.*')?|.*)" % (W, TIME, W, W, ID, W, W, W, SPACED, W),
-        read=read_flagged,
-    ),
+    reference=REFERENCE,
+    layouts={
+        "of HCRL": Layout(b"", REFERENCE),
+        "of python-can 1": Layout(b"", PRINTED),
+    },
 )

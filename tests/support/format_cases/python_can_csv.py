@@ -2,7 +2,7 @@ import base64
 import binascii
 import re
 
-from support.format_case import ID, TIME, FormatCase, Frame, Malformed, Reference, Sample, possible, seconds
+from support.format_case import ID, TIME, FormatCase, Frame, Layout, Malformed, Reference, Sample, possible, seconds
 
 HEAD = b"timestamp,arbitration_id,extended,remote,error,dlc,data\n"
 
@@ -17,6 +17,13 @@ def read(m: re.Match[bytes]) -> Frame | None:
     return possible(float(m["t"]), m["id"], data.hex().encode(), extended=m["extended"] == b"1")
 
 
+REFERENCE = Reference(
+    write=lambda t, i, x, d: b"%s,0x%x,%d,0,0,%d,%s" % (seconds(t), i, x, len(d), base64.b64encode(d)),
+    pattern=rb"(?P<t>%s),0[xX](?P<id>%s),(?P<extended>[01]),(?P<remote>[01]),(?P<error>[01]),(?P<dlc>\d+),"
+    rb"(?P<data>.*)" % (TIME, ID),
+    read=read,
+    remote=lambda t, i, x: b"%s,0x%x,%d,1,0,4," % (seconds(t), i, x),
+)
 CASE = FormatCase(
     head=HEAD,
     samples={
@@ -30,10 +37,8 @@ CASE = FormatCase(
         )
     },
     malformed={"base64": Malformed(b"1.5,0x32a,0,0,0,2,AS*=", "not whole bytes")},
-    reference=Reference(
-        write=lambda t, i, x, d: b"%s,0x%x,%d,0,0,%d,%s" % (seconds(t), i, x, len(d), base64.b64encode(d)),
-        pattern=rb"(?P<t>%s),0[xX](?P<id>%s),(?P<extended>[01]),(?P<remote>[01]),(?P<error>[01]),(?P<dlc>\d+),"
-        rb"(?P<data>.*)" % (TIME, ID),
-        read=read,
-    ),
+    reference=REFERENCE,
+    layouts={
+        "of CSVWriter": Layout(HEAD, REFERENCE),
+    },
 )

@@ -7,6 +7,7 @@ from support.format_case import (
     TIME,
     FormatCase,
     Frame,
+    Layout,
     Malformed,
     Reference,
     Sample,
@@ -42,6 +43,22 @@ def write(microseconds: int, identifier: int, extended: bool, data: bytes) -> by
     )
 
 
+REFERENCE = Reference(
+    write=write,
+    pattern=rb"(?i:Timestamp:)%s*(?P<t>%s)%s+(?i:ID:)%s*(?P<id>%s)(?P<flags>(?:%s+(?i:[SXERF]|[RT]x|BS|EI))+)%s+"
+    rb"(?i:DLC?:)%s*(?P<dlc>\d+)%s(?:%s*'.*')?%s*(?i:Channel:)(?P<bus>[ -~\t]{1,40})"
+    % (W, TIME, W, W, ID, W, W, W, SPACED, W, W),
+    read=read,
+    remote=lambda t, i, x: (
+        b"Timestamp: %s    ID: %08x    %s Rx     R   DL:  4    Channel: can%d" % (seconds(t), i, b"SX"[x:][:1], t % 3)
+    ),
+)
+WITHOUT_CHANNEL = Reference(
+    write=lambda t, i, x, d: REFERENCE.write(t, i, x, d).split(b"Channel:")[0].rstrip(),
+    pattern=rb"Timestamp: +(?P<t>%s) +ID: +(?P<id>%s)(?P<flags>(?: +(?:[SX]|[RT]x))+) +DL: +(?P<dlc>\d)"
+    rb"%s(?: +'.*')?(?P<bus>)" % (TIME, ID, SPACED),
+    read=read,
+)
 CASE = FormatCase(
     head=HEAD,
     samples={
@@ -81,11 +98,9 @@ CASE = FormatCase(
         "bytes of a remote frame": Malformed(b"Timestamp: 1.0   ID: 123   S R    DL: 1    00    Channel: 0", "1 bytes"),
         "29 bits where the flags say 11": Malformed(b"Timestamp: 1.0   ID: 800   S    DL: 0    Channel: 0", "larger"),
     },
-    reference=Reference(
-        write=write,
-        pattern=rb"(?i:Timestamp:)%s*(?P<t>%s)%s+(?i:ID:)%s*(?P<id>%s)(?P<flags>(?:%s+(?i:[SXERF]|[RT]x|BS|EI))+)%s+"
-        rb"(?i:DLC?:)%s*(?P<dlc>\d+)%s(?:%s*'.*')?%s*(?i:Channel:)(?P<bus>[ -~\t]{1,40})"
-        % (W, TIME, W, W, ID, W, W, W, SPACED, W, W),
-        read=read,
-    ),
+    reference=REFERENCE,
+    layouts={
+        "with channels": Layout(b"", REFERENCE),
+        "without channels": Layout(b"", WITHOUT_CHANNEL),
+    },
 )

@@ -1,7 +1,20 @@
 import re
 
 from graphids.core.captures.formats.line_records import COMMENT, ERROR_FRAME, REMOTE_FRAME
-from support.format_case import HH, TIME, FormatCase, Frame, Malformed, Reference, Sample, W, possible, seconds, spaced
+from support.format_case import (
+    HH,
+    TIME,
+    FormatCase,
+    Frame,
+    Layout,
+    Malformed,
+    Reference,
+    Sample,
+    W,
+    possible,
+    seconds,
+    spaced,
+)
 
 HEADER = b"date Mon Jan 1 00:00:00.000 2024\nbase hex  timestamps absolute\ninternal events logged\n"
 TWO = b"40874.8082 1 122 Rx d 1 E3\n40874.8116 1 123 Rx d 1 44\n"
@@ -27,17 +40,60 @@ def read(m: re.Match[bytes]) -> Frame | None:
 
 def write(microseconds: int, identifier: int, extended: bool, data: bytes) -> bytes:
     time, x = seconds(microseconds), b"x" if extended else b""
+    bus = 1 + microseconds % 2
     if microseconds % 3:
-        return b"   %s 1  %X%s             Rx   d %x %s" % (time, identifier, x, len(data), spaced(data))
+        return b"   %s %d  %X%s             Rx   d %x %s" % (time, bus, identifier, x, len(data), spaced(data))
     after = b"0    0        0        0        0        0        0        0"
-    fields = (time, identifier, x, len(data), len(data), spaced(data), after)
-    return b"   %s CANFD   1 Rx   %8X%s   0 0 %x %2d %s  %s" % fields
+    fields = (time, bus, identifier, x, len(data), len(data), spaced(data), after)
+    return b"   %s CANFD   %d Rx   %8X%s   0 0 %x %2d %s  %s" % fields
+
+
+def read_decimal(m: re.Match[bytes]) -> Frame | None:
+    data = bytes(map(int, m["data"].split()))
+    is_whole = len(data) == int(m["dlc"])
+    identifier = b"%x" % int(m["id"])
+    extended = True if m["x"] else None
+    return (
+        possible(float(m["t"]), identifier, data.hex().encode(), extended=extended, bus=m["bus"]) if is_whole else None
+    )
 
 
 def fd(pattern: bytes) -> bytes:
     return pattern.replace(b" ", W + b"+")
 
 
+REFERENCE = Reference(
+    write=write,
+    pattern=fd(rb"(?P<t>" + TIME + rb") (?:")
+    + fd(rb"(?P<classic>(?P<bus>\d{1,32}) (?P<id>[0-9a-fA-F]+)(?P<x>[xX]?) (?i:[RT]x) (?P<type>[dDrR]))")
+    + rb"(?:(?<=[dD])%s+(?P<dlc>0*[0-9a-fA-F])(?P<data>(?:%s+%s)*)|(?<=[rR])(?:%s+0*[0-9a-fA-F])?)" % (W, W, HH, W)
+    + rb"(?:%s+(?://.*|(?i:Length|BitCount|ID)(?:%s.*)?))?|" % (W, W)
+    + fd(rb"(?i:CANFD) (?P<fd_bus>\d{1,32}) (?i:[RT]x) (?P<fd_id>[0-9a-fA-F]+)(?P<fd_x>[xX]?)(?: [A-Za-z_]\S*)? 0 0 ")
+    + fd(rb"(?P<fd_dlc>0*[0-9a-fA-F]) (?P<size>\d+)(?P<fd_data>(?: ")
+    + HH
+    + fd(rb"){0,8}) [0-9a-fA-F]+ [0-9a-fA-F]+ (?P<flags>[0-9a-fA-F]+)(?: [0-9a-fA-F]+){5})"),
+    read=read,
+    remote=lambda t, i, x: (
+        b"   %s %d  %X%s             Rx   r %s" % (seconds(t), 1 + t % 2, i, b"x" if x else b"", (b"", b"4")[t % 2])
+    ),
+)
+DECIMAL = Reference(
+    write=lambda t, i, x, d: (
+        b"   %s %d  %d%s             Rx   d %d%s"
+        % (seconds(t), 1 + t % 2, i, b"x" if x else b"", len(d), b"".join(b" %3d" % byte for byte in d))
+    ),
+    pattern=rb"(?P<t>%s) +(?P<bus>\d) +(?P<id>\d+)(?P<x>x?) +Rx +d (?P<dlc>\d)(?P<data>(?: +\d+)*)" % TIME,
+    read=read_decimal,
+)
+CANALYZER = b"""date Sat Sep 30 15:06:13.191 2017
+base hex  timestamps absolute
+internal events logged
+// version 9.0.0
+Begin Triggerblock Sat Sep 30 15:06:13.191 2017
+   0.000000 Start of measurement
+   0.015991 CAN 1 Status:chip status error active
+"""
+KVASER = b"date Mon Dec 6 11:21:13 am 2021\nbase hex  timestamps absolute\nno internal events logged\n"
 CASE = FormatCase(
     head=HEADER,
     samples={
@@ -145,18 +201,11 @@ CASE = FormatCase(
         "a CANFD event with two IDs": Malformed(CANFD.replace(b"123", b"123 800x"), "text that the format does not"),
         "a CANFD event that is cut off": Malformed(b"1.0 CANFD 1 Rx 123 0 0", "ends before its last field"),
     },
-    reference=Reference(
-        write=write,
-        pattern=fd(rb"(?P<t>" + TIME + rb") (?:")
-        + fd(rb"(?P<classic>(?P<bus>\d{1,32}) (?P<id>[0-9a-fA-F]+)(?P<x>[xX]?) (?i:[RT]x) (?P<type>[dDrR]))")
-        + rb"(?:(?<=[dD])%s+(?P<dlc>0*[0-9a-fA-F])(?P<data>(?:%s+%s)*)|(?<=[rR])(?:%s+0*[0-9a-fA-F])?)" % (W, W, HH, W)
-        + rb"(?:%s+(?://.*|(?i:Length|BitCount|ID)(?:%s.*)?))?|" % (W, W)
-        + fd(
-            rb"(?i:CANFD) (?P<fd_bus>\d{1,32}) (?i:[RT]x) (?P<fd_id>[0-9a-fA-F]+)(?P<fd_x>[xX]?)(?: [A-Za-z_]\S*)? 0 0 "
-        )
-        + fd(rb"(?P<fd_dlc>0*[0-9a-fA-F]) (?P<size>\d+)(?P<fd_data>(?: ")
-        + HH
-        + fd(rb"){0,8}) [0-9a-fA-F]+ [0-9a-fA-F]+ (?P<flags>[0-9a-fA-F]+)(?: [0-9a-fA-F]+){5})"),
-        read=read,
-    ),
+    reference=REFERENCE,
+    layouts={
+        "of CANalyzer": Layout(CANALYZER, REFERENCE),
+        "decimal": Layout(CANALYZER.replace(b"base hex", b"base dec"), DECIMAL),
+        "of Kvaser": Layout(KVASER, REFERENCE),
+        "without a header": Layout(b"", REFERENCE),
+    },
 )

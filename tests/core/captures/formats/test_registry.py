@@ -34,6 +34,7 @@ def missing(module: str) -> list[str]:
         f"{in_case}: CASE, a FormatCase with a slow reader as its reference": case is not None,
         f"{in_case}: a sample": case is not None and bool(case.samples),
         f"{in_case}: a malformed line": case is not None and bool(case.malformed),
+        f"{in_case}: a layout, with its header lines, for each dialect": case is not None and bool(case.layouts),
     }
     return [piece for piece, is_there in pieces.items() if not is_there]
 
@@ -50,7 +51,7 @@ def test_what_is_missing_of_a_format_is_named_with_its_place() -> None:
         f"{TEXT}.no_such_format",
         "formats/registry.py",
         "docs/data.md",
-        *["tests/support/format_cases/no_such_format.py"] * 3,
+        *["tests/support/format_cases/no_such_format.py"] * 4,
     ]
 
 
