@@ -29,6 +29,8 @@ CANHACKER = b"Time   ID     DLC Data                    Comment\n"
 GVRET = b"Time Stamp,ID,Extended,Bus,LEN,D1,D2\n1000,00000450,false,0,1,00\n"
 HCRL_TEXT = b"Timestamp: 1.0    ID: 0123    000    DLC: 1    00\n"
 PYTHON_CAN = b"timestamp,arbitration_id,extended,remote,error,dlc,data\n1.5,0x32a,0,0,0,1,AA==\n"
+PCAN = b";$FILEVERSION=2.0\n;$STARTTIME=45000\n;$COLUMNS=O,I,L,D\n1.0 0100 0\n"
+PEAK = b"$STARTTIME=45000\nNumber Time (ms) Bus Direction Type ID (hex) Reserved Length D0 D1\n1 0.1 1 Rx DT 0593 - 0\n"
 ASC = b"date Mon Jan 1 00:00:00.000 2024\nbase hex  timestamps absolute\ninternal events logged\n 2.5 1 6F9 Rx d 1 05\n"
 
 
@@ -314,6 +316,18 @@ CASES: dict[str, Case] = {
             ASC + b"base dec\n",
             ASC.replace(b"base hex", b"base oct"),
         )
+    ),
+    "two recordings in one PCAN trace (`$STARTTIME`, `$COLUMNS` or `$FILEVERSION` with two values)": Case(
+        tuple(
+            PCAN + PCAN.replace(*values)
+            for values in ((b"=45000", b"=45001"), (b"O,I,L,D", b"O,I,l,D"), (b"2.0", b"2.1"))
+        )
+    ),
+    "PCAN trace or csv that lost `$STARTTIME` but not its comment `Start time:`": Case(
+        tuple(text.replace(b"$STARTTIME=45000", b"Start time: 2023-03-15") for text in (PCAN, PEAK))
+    ),
+    "row before the header line of PEAK-Converter's csv": Case(
+        (PEAK.replace(b"Number", b"1 0.1 1 Rx DT 0593 - 0\nNumber"),)
     ),
     "Vector BLF that is cut off or damaged": Case(make=lambda path: cut_off(path, ".blf", keep=0.9)),
     "error frame of any of the three types of Vector BLF": Case(make=with_error_frames, counted=3),

@@ -58,7 +58,7 @@ BAD_TIMESTAMP, BAD_ID, ID_TOO_LARGE, BAD_DLC, BAD_PAYLOAD, LENGTH_MISMATCH = ran
 BAD_LABEL, BAD_BUS, BAD_END, CAN_FD, BAD_KIND, MISSING_FIELD = range(-7, -13, -1)
 LINE_TOO_LONG, NUL_BYTE, TIME_TOO_LARGE = range(-13, -16, -1)
 # Of header lines that change what the lines after them mean, which are refused even where bad lines are dropped.
-RELATIVE_TIMES, OTHER_BASE = range(-16, -18, -1)
+RELATIVE_TIMES, OTHER_BASE, OTHER_HEADER = range(-16, -19, -1)
 NUM_COUNTED = BLANK_LINE + 1
 
 

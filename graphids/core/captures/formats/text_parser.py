@@ -33,6 +33,7 @@ _PROBLEMS: dict[int, str] = {
     "so these may be milli-, micro- or nanoseconds",
     lines.RELATIVE_TIMES: "the times are relative, each counted from the frame before",
     lines.OTHER_BASE: "a header line that changes the base of the numbers",
+    lines.OTHER_HEADER: "a header line that was missing before the first frame, or contradicts the one there",
     lines.NUL_BYTE: "NUL bytes, as a crash or a full disk leaves them",
 }
 _EXPECTED_LINE = (
@@ -44,6 +45,7 @@ _NEVER_DROPPED: dict[int, str] = {
     lines.RELATIVE_TIMES: "Expected times that count from one start; {known.absolute_times}.",
     lines.OTHER_BASE: "Expected one base, decimal or hexadecimal, in the whole file; cut a file that was joined from "
     "several before this line, or export the capture again.",
+    lines.OTHER_HEADER: "Expected one recording in a file; cut a file that was joined from several before this line.",
 }
 
 

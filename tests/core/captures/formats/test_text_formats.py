@@ -97,13 +97,6 @@ def test_the_example_in_an_error_message_is_a_line_of_its_format(module: str, ca
     assert len(frames) == len(parse(case.head)) + 1
 
 
-def test_a_pcan_trace_with_a_start_time_has_absolute_timestamps() -> None:
-    frames = parse(b";$FILEVERSION=1.1\n;$STARTTIME=45000.12345678901\n;\n     1)  5.927  Rx  0185  2  00 05\n")
-
-    # 45000.12345678901 days after 1899-12-30 are 1678849066.666570464 s after the unix epoch, in decimal arithmetic.
-    assert frames.timestamp[0] == pytest.approx(1678849066.672497464, abs=5e-7)
-
-
 def test_timestamps_equal_those_of_python() -> None:
     texts = ["1700000000.000023", "0.1", "123456789.012345678", "5e-05", "2.3E-05", "1700000058", "-0.25", "7.10"]
     body = "".join(f"{text},1E5,46,0\n" for text in texts).encode()

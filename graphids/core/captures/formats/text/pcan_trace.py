@@ -28,6 +28,7 @@ from graphids.core.captures.formats.line_records import (
     ERROR_FRAME,
     FRAME,
     MISSING_FIELD,
+    OTHER_HEADER,
     POINT,
     REMOTE_FRAME,
     Row,
@@ -45,6 +46,12 @@ from graphids.core.frames import LogFormatError
 _RTR = ascii_word("rtr")
 _DT, _RR, _FD, _FB, _FE, _BI = map(ascii_word, ("dt", "rr", "fd", "fb", "fe", "bi"))
 _ER, _ERROR, _ST, _EC, _EV, _WARNG = map(ascii_word, ("er", "error", "st", "ec", "ev", "warng"))
+_SETTING_NAMES = tuple(map(ascii_word, ("$fileversion=", "$starttime=", "$columns=")))
+_SETTING_LINE = re.compile(
+    rb"^[ \t]*(;?\$(FILEVERSION|STARTTIME|COLUMNS)=(.*?))[ \t\r]*$", re.MULTILINE | re.IGNORECASE
+)
+_START_COMMENT = re.compile(rb"^[; \t]*Start time:", re.MULTILINE | re.IGNORECASE)
+_SEMICOLON, _DOLLAR, _NEWLINE = map(ord, ";$\n")
 _UNIX_EPOCH_DAYS = 25569  # PCAN counts days from 1899-12-30
 # The columns of a version without a $COLUMNS line, as the letters that such a line has.
 _COLUMNS = {b"1.0": b"NOILD", b"1.1": b"NOdILD", b"1.2": b"NOBdILD", b"1.3": b"NOBdIRLD"}
@@ -54,32 +61,65 @@ class Dialect(NamedTuple):
     """The order of the columns, as the letters of a `$COLUMNS` line, and the start of the recording.
 
     N number, O offset in ms, B bus, I identifier, d direction, T type, R reserved, L or l length, D data.
+    `settings` are the lines of the head that these depend on, which no later line may contradict.
     """
 
     columns: Bytes
     origin_s: float
+    settings: Bytes
 
 
-def dialect_of(columns: bytes, head: bytes) -> Dialect:
-    """Columns in an order that is known, and the start that the head gives, in unix seconds; 0 where it does not."""
-    days = re.search(rb"^;?\$STARTTIME=(\d+(?:\.\d+)?)", head, re.MULTILINE)
+def dialect_of(columns: bytes, head: bytes, *, has_start: bool) -> Dialect:
+    """Columns in an order that is known, and the start that the head gives, in unix seconds; 0 where it does not.
+
+    Raises:
+        LogFormatError: If the head contradicts itself, or lost the line of the start that a tool of the format writes
+            (`has_start`) beside the start as a comment.
+    """
+    settings = read_settings(head)
+    days = re.match(rb"\d+(?:\.\d+)?", settings.get(b"STARTTIME", b""))
+    if has_start and days is None and _START_COMMENT.search(head):
+        raise LogFormatError(
+            "says `Start time:` in a comment but has no line $STARTTIME, which every such file has. Expected the start "
+            "of the recording, `$STARTTIME=<days since 1899-12-30>`; put the line back, or remove the comment too to "
+            "read times since the start."
+        )
     # In float64 a number of days resolves 0.6 microseconds; frames lie closer than the error that would add up to.
-    origin_s = float((Decimal(days[1].decode()) - _UNIX_EPOCH_DAYS) * 86400) if days else 0.0
-    return Dialect(np.frombuffer(columns, dtype=np.uint8), origin_s)
+    origin_s = float((Decimal(days[0].decode()) - _UNIX_EPOCH_DAYS) * 86400) if days else 0.0
+    lines = b"\n".join(line for line, _, _ in _SETTING_LINE.findall(head))
+    return Dialect(np.frombuffer(columns, dtype=np.uint8), origin_s, np.frombuffer(lines, dtype=np.uint8))
+
+
+def read_settings(head: bytes) -> dict[bytes, bytes]:
+    """Values of the lines that settle what the others mean, by their names.
+
+    Raises:
+        LogFormatError: If one has two values.
+    """
+    settings: dict[bytes, bytes] = {}
+    for _, name, value in _SETTING_LINE.findall(head):
+        known = settings.setdefault(name.upper(), value)
+        if known != value:
+            both = b"` and `".join((known, value))[:80].decode("ascii", "backslashreplace")
+            raise LogFormatError(
+                f"gives ${name.decode()} twice, as `{both}`. Expected one recording in a file; cut a file that was "
+                "joined from several."
+            )
+    return settings
 
 
 def _dialect(head: bytes, _match: re.Match[bytes]) -> Dialect:
-    version = re.search(rb"^;\$FILEVERSION=(\S+)", head, re.MULTILINE)
-    columns = re.search(rb"^;\$COLUMNS=(\S+)", head, re.MULTILINE)
-    order = columns[1].replace(b",", b"") if columns else _COLUMNS.get(version[1] if version else b"1.0")
+    settings = read_settings(head)
+    version, columns = settings.get(b"FILEVERSION"), settings.get(b"COLUMNS")
+    order = columns.replace(b",", b"") if columns else _COLUMNS.get(version or b"1.0")
     is_known = order is not None and {*b"OID"} <= {*order} <= {*b"NOTBIdRlLD"} and len({*order}) == len(order)
     if order is None or not is_known:
-        found = version[1][:16].decode("ascii", "backslashreplace") if version else "?"
+        found = version[:16].decode("ascii", "backslashreplace") if version else "?"
         raise LogFormatError(
             f"PCAN trace of version {found} without a usable $COLUMNS line. "
             f"Expected version 1.0 to 2.1, each column once; convert it with PEAK-Converter."
         )
-    return dialect_of(order, head)
+    return dialect_of(order, head, has_start=version not in (None, b"1.0"))
 
 
 @partial(
@@ -98,8 +138,8 @@ def pcan_trace(record: Row, text: Bytes, at: int, end: int, dialect: Dialect, na
 @register_jitable
 def parse_fields(record: Row, text: Bytes, at: int, end: int, dialect: Dialect, names: Names) -> int:
     """Fields between blanks. Up to version 1.3 the direction also says what is not a frame (`Warng`, `Error`)."""
-    if text[at] == ord(";"):
-        return COMMENT
+    if text[at] == _SEMICOLON or text[at] == _DOLLAR:
+        return _header_code(text, at, end, dialect.settings)
     code, dlc = FRAME, 0
     for column in dialect.columns:
         if column == ord("D"):
@@ -137,6 +177,31 @@ def parse_fields(record: Row, text: Bytes, at: int, end: int, dialect: Dialect, 
     if code == REMOTE_FRAME or is_word(text, skip_blanks(text, at, end), end, _RTR):
         return put_remote(record)
     return put_spaced_payload(record, text, at, end, dlc)
+
+
+@register_jitable
+def _header_code(text: Bytes, at: int, end: int, settings: Bytes) -> int:
+    """`COMMENT`, unless a line contradicts the setting of its name, or the head had none."""
+    first = at + (text[at] == _SEMICOLON)
+    for name in _SETTING_NAMES:
+        after = first + name.size
+        if after <= end and is_word(text, first, after, name):
+            return COMMENT if _is_line_of(settings, text, at, end) else OTHER_HEADER
+    return COMMENT if text[at] == _SEMICOLON else BAD_TIMESTAMP
+
+
+@register_jitable
+def _is_line_of(lines: Bytes, text: Bytes, at: int, end: int) -> bool:
+    """Whether `text[at:end]` is one of `lines`."""
+    first = 0
+    while first < lines.size:
+        last = first
+        while last < lines.size and lines[last] != _NEWLINE:
+            last += 1
+        if last - first == end - at and np.all(lines[first:last] == text[at:end]):
+            return True
+        first = last + 1
+    return False
 
 
 @register_jitable

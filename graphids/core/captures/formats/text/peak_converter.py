@@ -1,5 +1,6 @@
 """The csv that PEAK-Converter makes of a trace."""
 
+import re
 from functools import partial
 
 from graphids.core.captures.formats.byte_parsers import Bytes
@@ -7,6 +8,21 @@ from graphids.core.captures.formats.line_records import Row
 from graphids.core.captures.formats.names import Names
 from graphids.core.captures.formats.text.pcan_trace import Dialect, dialect_of, parse_fields
 from graphids.core.captures.formats.text_format import TextFormat, header
+from graphids.core.frames import LogFormatError
+
+_ROW = re.compile(rb"^[ \t]*\d+[ \t]+\d+(?:\.\d+)?[ \t]+\S+[ \t]+[RT]x[ \t].*", re.MULTILINE | re.IGNORECASE)
+
+
+def _dialect(head: bytes, match: re.Match[bytes]) -> Dialect:
+    """The start of the recording, from the lines before the header; a row among them would be lost."""
+    before = head[: head.index(match[0])]
+    if row := _ROW.search(before):
+        found = row[0].strip()[:80].decode("ascii", "backslashreplace")
+        raise LogFormatError(
+            f"has a row before the header line: found `{found}`. Expected `Number Time (ms) ...` before the first row; "
+            "put the lines back into their order, or export the capture again."
+        )
+    return dialect_of(b"NOBdTIRLD", before, has_start=True)
 
 
 @partial(
@@ -15,7 +31,7 @@ from graphids.core.captures.formats.text_format import TextFormat, header
     example="1 0.250 1 Rx DT 01A2 - 4 00 11 22 FF",
     header=header(r"number time \(ms\) bus direction type id \(hex\) reserved length d0( d\d| d\.\.\.)*"),
     leads=False,
-    dialect=lambda head, _match: dialect_of(b"NOBdTIRLD", head),
+    dialect=_dialect,
 )
 def peak_converter(record: Row, text: Bytes, at: int, end: int, dialect: Dialect, names: Names) -> int:
     """The columns of a trace of version 2, in one order."""
