@@ -40,8 +40,8 @@ class TextFormat:
         header: Matches the header line after which data begin.
         line: Matches a data line (or a comment that no other format has), in a format without a header.
         leads: Whether the header has to be the first line that is not blank.
-        dialect: What the first lines settle about the others, from the head of the file and the match of `header` or
-            `line`: a NamedTuple that the line parser reads.
+        dialect: What the first lines settle about the others, from the head of the file (without a byte order mark) and
+            the match of `header` or `line`: a NamedTuple that the line parser reads.
         labels: What the lines of a dialect say about attacks.
         absolute_times: Of a tool that can also write the time since the frame before: what makes it write times that
             count from one start, as an imperative for error messages.
@@ -97,7 +97,7 @@ def recognise_text(head: bytes, formats: Iterable[TextFormat]) -> Recognised | N
             match = (text_format.header or text_format.line).fullmatch(line)  # type: ignore[union-attr]  # one of them
             if match is None or (text_format.header and text_format.leads and not is_first):
                 continue
-            dialect = text_format.dialect(head, match)
+            dialect = text_format.dialect(head[bom:], match)
             if text_format.header:
                 return Recognised(text_format, int(offsets[number + 1]), number + 2, dialect)
             return Recognised(text_format, bom, 1, dialect)

@@ -1,55 +1,22 @@
 """3,000 random frames in every layout of every text format: those that were drawn, and that a slow reader finds."""
 
-import random
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 from graphids.core.captures.read import read_captures, stream_frames
-from support.format_case import Frame, Layout, Reference, layouts, rows
+from support.format_case import Frame, Layout, layouts, rows
+from support.random_frames import drawn
 
 NUM_FRAMES = 3_000
 CHUNK_BYTES = 1 << 14  # so that chunks end within lines
-# Of a day, which is all that some formats have; later ones have more digits than a float64 of seconds resolves.
-START_US = 45_000_000_000
 LAYOUTS = layouts()
-
-
-class Drawn(NamedTuple):
-    """A frame to be written; of a remote one no payload is read back."""
-
-    microseconds: int
-    identifier: int
-    is_extended: bool
-    payload: bytes
-    is_remote: bool
-
-    def line(self, reference: Reference) -> bytes:
-        if self.is_remote and reference.remote:
-            return reference.remote(*self[:3])
-        return reference.write(*self[:4])
-
-
-def drawn(reference: Reference, number: int = NUM_FRAMES) -> list[Drawn]:
-    draw, microseconds, frames = random.Random(10), START_US, []
-    for _ in range(number):
-        microseconds += draw.randrange(1, 2_000)
-        is_extended = draw.random() < 0.5
-        is_remote = reference.remote is not None and draw.random() < 0.1
-        first = 0 if reference.says_width or not is_extended else 0x800
-        identifier = draw.randrange(first, 1 << (29 if is_extended else 11))
-        # Letters and digits alone are what some formats add as text.
-        letters = draw.random() < 0.2
-        payload = bytes(draw.choices(b"AZaz09" if letters else range(256), k=0 if is_remote else draw.randrange(9)))
-        frames.append(Drawn(microseconds, identifier, is_extended, payload, is_remote))
-    return frames
 
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 def test_random_frames_are_those_that_were_drawn_and_that_a_slow_reader_finds(tmp_path: Path, layout: Layout) -> None:
-    frames, path, counts = drawn(layout.reference), tmp_path / "drive", dict[str, int]()
+    frames, path, counts = drawn(layout.reference, NUM_FRAMES), tmp_path / "drive", dict[str, int]()
     lines = [frame.line(layout.reference) for frame in frames]
     path.write_bytes(layout.head + b"\n".join([*lines, b""]))
     slow = [layout.reference.frame(line) for line in lines]

@@ -64,7 +64,7 @@ _ZERO, _ONE = map(ascii_word, "01")
 _A, _Z, _UNDERSCORE = map(ord, "az_")
 # Flags of a CANFD event, hexadecimal in either base: EDL, BRS and ESI, without which the frame is a classic one.
 _FD_FLAGS, _RTR = 0x7000, 0x10
-_BASE_LINE = re.compile(rb"^(?:\xef\xbb\xbf)?[ \t]*base[ \t]+(\w+)", re.MULTILINE | re.IGNORECASE)
+_BASE_LINE = re.compile(rb"^[ \t]*base[ \t]+(\w+)", re.MULTILINE | re.IGNORECASE)
 _FIELDS_AFTER_DATA = 8  # of a CANFD event: duration, length, flags, CRC, four of bit timing
 
 
