@@ -10,6 +10,7 @@ from graphids.core.captures.clock import Clock
 from graphids.core.captures.formats.bridged.bridge import BridgeCounts, BridgedFormat, read_bridged
 from graphids.core.captures.formats.bridged.parquet import ParquetReader, TableFormat, parts_of_table
 from graphids.core.captures.formats.line_records import BLANK_LINE, COMMENT, ERROR_FRAME, REMOTE_FRAME
+from graphids.core.captures.formats.preamble import require_frames_after_header
 from graphids.core.captures.formats.registry import recognise, unknown_format
 from graphids.core.captures.formats.relative_times import require_absolute
 from graphids.core.captures.formats.text_format import HEAD_BYTES, Recognised
@@ -82,6 +83,7 @@ def _file_frames(
         if isinstance(recognised, BridgedFormat):
             parts = _bridged_frames(path, stream, recognised, is_dropping, counts)
         else:
+            require_frames_after_header(path, recognised, head)
             require_absolute(path, recognised, head)
             parts = _text_frames(path, stream, recognised, is_dropping, chunk_bytes, counts)
         for frames in parts:

@@ -326,7 +326,7 @@ CASES: dict[str, Case] = {
     "PCAN trace or csv that lost `$STARTTIME` but not its comment `Start time:`": Case(
         tuple(text.replace(b"$STARTTIME=45000", b"Start time: 2023-03-15") for text in (PCAN, PEAK))
     ),
-    "row before the header line of PEAK-Converter's csv": Case(
+    "frame before the header line, where other lines may come before it (PEAK-Converter)": Case(
         (PEAK.replace(b"Number", b"1 0.1 1 Rx DT 0593 - 0\nNumber"),)
     ),
     "Vector BLF that is cut off or damaged": Case(make=lambda path: cut_off(path, ".blf", keep=0.9)),

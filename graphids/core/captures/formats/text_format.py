@@ -39,7 +39,8 @@ class TextFormat:
         example: A data line, for error messages.
         header: Matches the header line after which data begin.
         line: Matches a data line (or a comment that no other format has), in a format without a header.
-        leads: Whether the header has to be the first line that is not blank.
+        leads: Whether the header has to be the first line that is not blank. Where it need not, prose and settings may
+            come before it, and a frame there is refused.
         dialect: What the first lines settle about the others, from the head of the file (without a byte order mark) and
             the match of `header` or `line`: a NamedTuple that the line parser reads.
         labels: What the lines of a dialect say about attacks.

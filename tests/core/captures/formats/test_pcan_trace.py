@@ -91,11 +91,11 @@ def test_a_trace_of_version_1_0_has_its_start_in_a_comment_alone(tmp_path: Path)
 
 
 @pytest.mark.parametrize("on_bad_line", ["raise", "drop"])
-def test_a_row_before_the_header_of_the_csv_is_refused_because_it_would_be_lost(
+def test_a_frame_before_the_header_of_the_csv_is_refused_because_it_would_be_lost(
     tmp_path: Path, on_bad_line: OnBadLine
 ) -> None:
     first, second = b"1 0.100 1 Rx DT 0593 - 1 00\n", b"2 0.200 1 Rx DT 0594 - 1 00\n"
 
-    message = refusal(tmp_path, first + CSV_HEAD + second, on_bad_line)
+    message = refusal(tmp_path, b"\nOf my car\n" + first + CSV_HEAD + second, on_bad_line)
 
-    assert f"drive.trc: has a row before the header line: found `{first.decode().strip()}`" in message
+    assert f"drive.trc:3: a frame before the header line: found `{first.decode().strip()}`" in message

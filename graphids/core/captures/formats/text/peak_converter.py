@@ -8,21 +8,11 @@ from graphids.core.captures.formats.line_records import Row
 from graphids.core.captures.formats.names import Names
 from graphids.core.captures.formats.text.pcan_trace import Dialect, dialect_of, parse_fields
 from graphids.core.captures.formats.text_format import TextFormat, header
-from graphids.core.frames import LogFormatError
-
-_ROW = re.compile(rb"^[ \t]*\d+[ \t]+\d+(?:\.\d+)?[ \t]+\S+[ \t]+[RT]x[ \t].*", re.MULTILINE | re.IGNORECASE)
 
 
 def _dialect(head: bytes, match: re.Match[bytes]) -> Dialect:
-    """The start of the recording, from the lines before the header; a row among them would be lost."""
-    before = head[: head.index(match[0])]
-    if row := _ROW.search(before):
-        found = row[0].strip()[:80].decode("ascii", "backslashreplace")
-        raise LogFormatError(
-            f"has a row before the header line: found `{found}`. Expected `Number Time (ms) ...` before the first row; "
-            "put the lines back into their order, or export the capture again."
-        )
-    return dialect_of(b"NOBdTIRLD", before, has_start=True)
+    """The start of the recording, from the lines before the header."""
+    return dialect_of(b"NOBdTIRLD", head[: head.index(match[0])], has_start=True)
 
 
 @partial(
