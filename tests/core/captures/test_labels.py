@@ -83,6 +83,10 @@ def test_a_sidecar_labels_frame_by_frame(tmp_path: Path, sidecar: str) -> None:
     [
         ("frame_index,attack\n0,0\n1,1\n", "labels 2 frames but .*drive.log has 3"),
         ("index,label\n0,0\n1,1\n2,0\n", ":1: found `index,label`. Expected the header"),
+        ("0,0\n1,1\n2,0\n", ":1: found `0,0`. Expected the header"),
+        ("0,0\nframe_index,attack\n1,1\n2,0\n", ":1: found `0,0`. Expected the header"),
+        (2 * "frame_index,attack\n" + "0,0\n1,1\n2,0\n", ":2: found `frame_index,attack`"),
+        ("frame_index,attack\n0,0\n1,1\n2,0\nframe_index,attack\n", ":5: found `frame_index,attack`"),
         ("frame_index,attack\n0,0\n2,1\n1,0\n", ":3: found `2,1`"),
         ("frame_index,attack\n0,0\n1,2\n2,0\n", ":3: found `1,2`"),
         ("frame_index,attack\n0,0\n1,1\n1,1\n", ":4: found `1,1`"),

@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,34 @@ def test_a_frame_that_continues_in_the_next_container_is_read_and_statistics_are
 
     assert capture.frames.arbitration_id.tolist() == [0x123, 0x124]
     assert capture.counts["error_frames"] == 0
+
+
+def orders(number: int) -> list[list[int]]:
+    """The numbers below `number` with one dropped, one said again at any place, or two swapped."""
+    whole = list(range(number))
+    dropped = [whole[:i] + whole[i + 1 :] for i in whole]
+    doubled = [[*whole[:place], i, *whole[place:]] for i in whole for place in range(number + 1)]
+    swapped = [[j if n == i else i if n == j else n for n in whole] for i, j in combinations(whole, 2)]
+    return [*dropped, *doubled, *swapped]
+
+
+def test_a_container_dropped_is_an_error_and_one_doubled_or_moved_is_a_time_that_goes_back(tmp_path: Path) -> None:
+    containers = [b"".join(frame(0x100 + i, 10**6 * (9 * i + j)) for j in range(9)) for i in range(4)]
+    size = blf(tmp_path / "a.blf", *containers).stat().st_size
+
+    for order in orders(4):
+        path = blf(tmp_path / "a.blf", *(containers[i] for i in order))
+        raw = bytearray(path.read_bytes())
+        raw[16:24] = struct.pack("<Q", size)
+        path.write_bytes(raw)
+        if len(order) < 4:
+            with pytest.raises(
+                LogFormatError, match=f"damaged or cut off: its header says {size} bytes, found {len(raw)}"
+            ):
+                read_captures(path)
+            continue
+        (capture,) = read_captures(path)
+        assert capture.counts["backward_timestamps"] > 0, order
 
 
 @pytest.mark.parametrize("found", [1, 3])

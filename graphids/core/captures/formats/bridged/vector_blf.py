@@ -18,7 +18,7 @@ from graphids.core.frames import LogFormatError
 
 NAME = "Vector BLF"
 
-_FILE_HEADER = struct.Struct("<4sL64x")
+_FILE_HEADER = struct.Struct("<4sL8xQ48x")  # signature, bytes of the header, bytes of the file
 _OBJECT = struct.Struct("<4sHHLL")  # signature, header size, header version, object size, object type
 _CONTAINER_HEADER = struct.Struct("<H6xL4x")  # compression method, size uncompressed
 _SIGNATURE = b"LOBJ"
@@ -53,7 +53,7 @@ def count_objects(path: Path, stream: BinaryIO) -> Counter[int]:
     Raises:
         LogFormatError: If it was cut off or is damaged, or a container holds more than 16 MiB.
     """
-    _, header_bytes = _FILE_HEADER.unpack(_exactly(path, stream, _FILE_HEADER.size))
+    _, header_bytes, file_bytes = _FILE_HEADER.unpack(_exactly(path, stream, _FILE_HEADER.size))
     _exactly(path, stream, header_bytes - _FILE_HEADER.size)
     tail, offset, counts = b"", header_bytes, Counter[int]()
     while first := stream.read(_OBJECT.size):
@@ -68,6 +68,8 @@ def count_objects(path: Path, stream: BinaryIO) -> Counter[int]:
         offset += size + size % 4
     if _SIGNATURE in tail:
         _damaged(path, "its last object is cut off")
+    if offset < file_bytes:  # a container less; a recorder that did not end leaves the length of the header, or 0
+        _damaged(path, f"its header says {file_bytes} bytes, found {offset}")
     stream.seek(0)
     return counts
 
