@@ -241,15 +241,19 @@ CASES: dict[str, Case] = {
         (b"***BUSMASTER Ver 3.2.0***\n01:02:03:532 Rx 1 0x158 s 0\n", b";$FILEVERSION=1.1\n1)  1000.0  Tx  0100  0\n")
     ),
     "blank line": Case((CANDUMP + b" \t\r\n", b"\n" + CANDUMP, ASC + b"  \n")),
-    "header line again, within the data": Case(
-        (CSV + CSV.split(b"\n")[0] + b"\n", GVRET + GVRET.split(b"\n")[0] + b"\n")
+    "column names again, within the data (csv, CanHacker)": Case(
+        (
+            *(text + text.split(b"\n")[0] + b"\n" for text in (CSV, GVRET, PYTHON_CAN)),
+            CANHACKER + b"0,0 123 0\n" + CANHACKER,
+            PEAK + PEAK.splitlines(keepends=True)[1],
+        )
     ),
     "empty file": Case((b"", b"\n\r\n", gzip.compress(b""))),
     "header only": Case((CSV.split(b"\n")[0] + b"\n", GVRET.split(b"\n")[0], b"***BUSMASTER***\n")),
     "one frame": Case((CANDUMP, CSV, HACKING, GVRET, PYTHON_CAN, ASC)),
     "CRLF line ends": Case(tuple(text.replace(b"\n", b"\r\n") for text in (CANDUMP, CSV, GVRET, PYTHON_CAN, ASC))),
     "CR alone as line end": Case((CSV.replace(b"\n", b"\r"), (CANDUMP * 2).replace(b"\n", b"\r"))),
-    "byte order mark (UTF-8)": Case(tuple(b"\xef\xbb\xbf" + text for text in (CANDUMP, CSV, HACKING, ASC))),
+    "byte order mark (UTF-8)": Case(tuple(b"\xef\xbb\xbf" + text for text in (CANDUMP, CSV, HACKING, ASC, PCAN, PEAK))),
     "UTF-16 text": Case(make=utf16),
     "bytes beyond ASCII in a name": Case(
         (CANDUMP + b"(1.0) c\xe4n0 123#00\n", CANDUMP + "(1.0) cän 123#00\n".encode())

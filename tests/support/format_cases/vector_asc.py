@@ -128,6 +128,16 @@ CASE = FormatCase(
             ],
             counts={REMOTE_FRAME: 1},
         ),
+        "more than 11 bits with and without the x, fewer with it": Sample(
+            b"1.0 1 18FEF100 Rx d 0\n1.1 1 18FEF100x Rx d 0\n1.2 1 800 Rx d 0\n1.3 1 7FF Rx d 0\n1.4 1 7FFx Rx d 0\n",
+            [
+                Frame(1.0, 0x18FEF100, True, "", "1"),
+                Frame(1.1, 0x18FEF100, True, "", "1"),
+                Frame(1.2, 0x800, True, "", "1"),
+                Frame(1.3, 0x7FF, False, "", "1"),
+                Frame(1.4, 0x7FF, True, "", "1"),
+            ],
+        ),
         "before the trigger": Sample(b"-0.5 1 122 Rx d 1 E3\n", [Frame(-0.5, 0x122, False, "e3", "1")]),
         "classic frames as events of CAN FD": Sample(
             CANFD + b"\n1.1 CANFD 2 Tx 123 0 0 0 0 0 0 0 0 0 0 0 0\n"

@@ -80,6 +80,20 @@ def test_a_frame_that_continues_in_the_next_container_is_read_and_statistics_are
     assert capture.counts["error_frames"] == 0
 
 
+def test_an_identifier_beyond_11_bits_is_extended_marked_or_not(tmp_path: Path) -> None:
+    marked = 1 << 31
+    path = blf(tmp_path / "a.blf", frame(0x7FF) + frame(0x7FF | marked) + frame(0x800) + frame(0x800 | marked))
+
+    (capture,) = read_captures(path)
+
+    assert [(row.identifier, row.is_extended) for row in rows(capture.frames)] == [
+        (0x7FF, False),
+        (0x7FF, True),
+        (0x800, True),
+        (0x800, True),
+    ]
+
+
 def orders(number: int) -> list[list[int]]:
     """The numbers below `number` with one dropped, one said again at any place, or two swapped."""
     whole = list(range(number))
