@@ -72,12 +72,13 @@ class Reference:
 class Layout:
     """A way in which a tool writes files: its header lines, b"" where it writes none, and lines of frames.
 
-    `start_s` is what the header adds to the times of the lines.
+    `start_s` is what the header adds to the times of the lines, `step_us` the resolution of these.
     """
 
     head: bytes
     reference: Reference
     start_s: float = 0.0
+    step_us: int = 1
 
 
 @dataclass(frozen=True)

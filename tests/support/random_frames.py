@@ -3,7 +3,7 @@
 import random
 from typing import NamedTuple
 
-from support.format_case import Reference
+from support.format_case import Layout, Reference
 
 # Of a day, which is all that some formats have; later ones have more digits than a float64 of seconds resolves.
 _START_US = 45_000_000_000
@@ -24,11 +24,12 @@ class Drawn(NamedTuple):
         return reference.write(*self[:4])
 
 
-def drawn(reference: Reference, number: int) -> list[Drawn]:
-    """Frames that `reference` can write, a millisecond apart on average."""
+def drawn(layout: Layout, number: int) -> list[Drawn]:
+    """Frames that `layout` can hold, a millisecond apart on average or `step_us`."""
+    reference = layout.reference
     draw, microseconds, frames = random.Random(10), _START_US, []
     for _ in range(number):
-        microseconds += draw.randrange(1, 2_000)
+        microseconds += layout.step_us * draw.randrange(1, max(2, 2_000 // layout.step_us))
         is_extended = draw.random() < 0.5
         is_remote = reference.remote is not None and draw.random() < 0.1
         first = 0 if reference.says_width or not is_extended else 0x800

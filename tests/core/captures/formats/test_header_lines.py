@@ -53,7 +53,7 @@ def read(path: Path, text: bytes) -> tuple[list[Frame], int] | None:
 
 
 def lines_of(layout: Layout, number: int = NUM_FRAMES) -> list[bytes]:
-    return [frame.line(layout.reference) + b"\n" for frame in drawn(layout.reference, number)]
+    return [frame.line(layout.reference) + b"\n" for frame in drawn(layout, number)]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
@@ -93,7 +93,7 @@ def test_times_since_the_frame_before_are_refused_even_where_the_line_that_says_
 ) -> None:
     layout = LAYOUTS[name]
     header = layout.head.replace(*RELATIVE[name]).replace(b"   0.000000 Start of measurement\n", b"")
-    frames = drawn(layout.reference, NUM_FRAMES)
+    frames = drawn(layout, NUM_FRAMES)
     gaps = [after.microseconds - before.microseconds for before, after in pairwise(frames)]
     data = [
         frame._replace(microseconds=gap).line(layout.reference) + b"\n"

@@ -16,7 +16,7 @@ LAYOUTS = layouts()
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 def test_random_frames_are_those_that_were_drawn_and_that_a_slow_reader_finds(tmp_path: Path, layout: Layout) -> None:
-    frames, path, counts = drawn(layout.reference, NUM_FRAMES), tmp_path / "drive", dict[str, int]()
+    frames, path, counts = drawn(layout, NUM_FRAMES), tmp_path / "drive", dict[str, int]()
     lines = [frame.line(layout.reference) for frame in frames]
     path.write_bytes(layout.head + b"\n".join([*lines, b""]))
     slow = [layout.reference.frame(line) for line in lines]
@@ -38,7 +38,7 @@ def test_random_frames_are_those_that_were_drawn_and_that_a_slow_reader_finds(tm
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_random_lines_name_more_than_one_bus_and_kind_where_the_format_has_them(name: str) -> None:
     layout, several = LAYOUTS[name], {"bus": set[str](), "kind": set[str]()}
-    for frame in drawn(layout.reference, 50):
+    for frame in drawn(layout, 50):
         read = layout.reference.frame(frame.line(layout.reference))
         assert isinstance(read, Frame)
         several["bus"].add(read.bus)
