@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from graphids.core.captures.read import stream_frames
+from graphids.core.captures.read import read_captures, stream_frames
 from graphids.core.frames import DataError
 from support.format_case import Frame, Layout, layouts, rows
 from support.random_frames import drawn
@@ -47,6 +47,8 @@ def read(path: Path, text: bytes) -> tuple[list[Frame], int] | None:
     counts: dict[str, int] = {}
     try:
         frames = [r for part in stream_frames(path, on_bad_line="drop", counts=counts) for r in rows(part)]
+        if not frames:
+            read_captures(path, on_bad_line="drop")  # a file without a frame is an error of this door
     except DataError:
         return None
     return frames, counts["bad_lines"]
