@@ -47,9 +47,7 @@ _RTR = ascii_word("rtr")
 _DT, _RR, _FD, _FB, _FE, _BI = map(ascii_word, ("dt", "rr", "fd", "fb", "fe", "bi"))
 _ER, _ERROR, _ST, _EC, _EV, _WARNG = map(ascii_word, ("er", "error", "st", "ec", "ev", "warng"))
 _SETTING_NAMES = tuple(map(ascii_word, ("$fileversion=", "$starttime=", "$columns=")))
-_SETTING_LINE = re.compile(
-    rb"^[ \t]*(;?\$(FILEVERSION|STARTTIME|COLUMNS)=(.*?))[ \t\r]*$", re.MULTILINE | re.IGNORECASE
-)
+_SETTING_LINE = re.compile(rb";?\$(FILEVERSION|STARTTIME|COLUMNS)=(.*)", re.IGNORECASE)
 _START_COMMENT = re.compile(rb"^[; \t]*Start time:", re.MULTILINE | re.IGNORECASE)
 _SEMICOLON, _DOLLAR, _NEWLINE = map(ord, ";$\n")
 _UNIX_EPOCH_DAYS = 25569  # PCAN counts days from 1899-12-30
@@ -69,15 +67,42 @@ class Dialect(NamedTuple):
     settings: Bytes
 
 
-def dialect_of(columns: bytes, head: bytes, *, has_start: bool) -> Dialect:
+class Settings(NamedTuple):
+    """Lines of a head that settle what the rows mean: their values by name, and the lines as they stand there."""
+
+    values: dict[bytes, bytes]
+    lines: list[bytes]
+
+
+def read_settings(head: bytes) -> Settings:
+    """The settings of a head.
+
+    Raises:
+        LogFormatError: If one has two values.
+    """
+    settings = Settings({}, [])
+    for line in [line.strip() for line in head.splitlines() if b"$" in line]:  # a pattern alone takes milliseconds
+        if not (match := _SETTING_LINE.fullmatch(line)):
+            continue
+        settings.lines.append(line)
+        known = settings.values.setdefault(match[1].upper(), match[2])
+        if known != match[2]:
+            both = b"` and `".join((known, match[2]))[:80].decode("ascii", "backslashreplace")
+            raise LogFormatError(
+                f"gives ${match[1].decode()} twice, as `{both}`. Expected one recording in a file; cut a file that was "
+                "joined from several."
+            )
+    return settings
+
+
+def dialect_of(columns: bytes, settings: Settings, head: bytes, *, has_start: bool) -> Dialect:
     """Columns in an order that is known, and the start that the head gives, in unix seconds; 0 where it does not.
 
     Raises:
-        LogFormatError: If the head contradicts itself, or lost the line of the start that a tool of the format writes
-            (`has_start`) beside the start as a comment.
+        LogFormatError: If the head lost the line of the start that a tool of the format writes (`has_start`) beside the
+            start as a comment.
     """
-    settings = read_settings(head)
-    days = re.match(rb"\d+(?:\.\d+)?", settings.get(b"STARTTIME", b""))
+    days = re.match(rb"\d+(?:\.\d+)?", settings.values.get(b"STARTTIME", b""))
     if has_start and days is None and _START_COMMENT.search(head):
         raise LogFormatError(
             "says `Start time:` in a comment but has no line $STARTTIME, which every such file has. Expected the start "
@@ -86,31 +111,13 @@ def dialect_of(columns: bytes, head: bytes, *, has_start: bool) -> Dialect:
         )
     # In float64 a number of days resolves 0.6 microseconds; frames lie closer than the error that would add up to.
     origin_s = float((Decimal(days[0].decode()) - _UNIX_EPOCH_DAYS) * 86400) if days else 0.0
-    lines = b"\n".join(line for line, _, _ in _SETTING_LINE.findall(head))
-    return Dialect(np.frombuffer(columns, dtype=np.uint8), origin_s, np.frombuffer(lines, dtype=np.uint8))
-
-
-def read_settings(head: bytes) -> dict[bytes, bytes]:
-    """Values of the lines that settle what the others mean, by their names.
-
-    Raises:
-        LogFormatError: If one has two values.
-    """
-    settings: dict[bytes, bytes] = {}
-    for _, name, value in _SETTING_LINE.findall(head):
-        known = settings.setdefault(name.upper(), value)
-        if known != value:
-            both = b"` and `".join((known, value))[:80].decode("ascii", "backslashreplace")
-            raise LogFormatError(
-                f"gives ${name.decode()} twice, as `{both}`. Expected one recording in a file; cut a file that was "
-                "joined from several."
-            )
-    return settings
+    order, lines = (np.frombuffer(text, dtype=np.uint8) for text in (columns, b"\n".join(settings.lines)))
+    return Dialect(order, origin_s, lines)
 
 
 def _dialect(head: bytes, _match: re.Match[bytes]) -> Dialect:
     settings = read_settings(head)
-    version, columns = settings.get(b"FILEVERSION"), settings.get(b"COLUMNS")
+    version, columns = settings.values.get(b"FILEVERSION"), settings.values.get(b"COLUMNS")
     order = columns.replace(b",", b"") if columns else _COLUMNS.get(version or b"1.0")
     is_known = order is not None and {*b"OID"} <= {*order} <= {*b"NOTBIdRlLD"} and len({*order}) == len(order)
     if order is None or not is_known:
@@ -119,7 +126,7 @@ def _dialect(head: bytes, _match: re.Match[bytes]) -> Dialect:
             f"PCAN trace of version {found} without a usable $COLUMNS line. "
             f"Expected version 1.0 to 2.1, each column once; convert it with PEAK-Converter."
         )
-    return dialect_of(order, head, has_start=version not in (None, b"1.0"))
+    return dialect_of(order, settings, head, has_start=version not in (None, b"1.0"))
 
 
 @partial(

@@ -6,13 +6,14 @@ from functools import partial
 from graphids.core.captures.formats.byte_parsers import Bytes
 from graphids.core.captures.formats.line_records import Row
 from graphids.core.captures.formats.names import Names
-from graphids.core.captures.formats.text.pcan_trace import Dialect, dialect_of, parse_fields
+from graphids.core.captures.formats.text.pcan_trace import Dialect, dialect_of, parse_fields, read_settings
 from graphids.core.captures.formats.text_format import TextFormat, header
 
 
 def _dialect(head: bytes, match: re.Match[bytes]) -> Dialect:
     """The start of the recording, from the lines before the header."""
-    return dialect_of(b"NOBdTIRLD", head[: head.index(match[0])], has_start=True)
+    before = head[: head.index(match[0])]
+    return dialect_of(b"NOBdTIRLD", read_settings(before), before, has_start=True)
 
 
 @partial(
