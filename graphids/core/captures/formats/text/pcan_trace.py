@@ -49,7 +49,8 @@ _ER, _ERROR, _ST, _EC, _EV, _WARNG = map(ascii_word, ("er", "error", "st", "ec",
 _SETTING_NAMES = tuple(map(ascii_word, ("$fileversion=", "$starttime=", "$columns=")))
 _SETTING_LINE = re.compile(rb";?\$(FILEVERSION|STARTTIME|COLUMNS)=(.*)", re.IGNORECASE)
 _START_COMMENT = re.compile(rb"^[; \t]*Start time:", re.MULTILINE | re.IGNORECASE)
-_SEMICOLON, _DOLLAR, _NEWLINE = map(ord, ";$\n")
+_SEMICOLON, _DOLLAR = map(ord, ";$")
+_PRIME = 2_147_483_647
 _UNIX_EPOCH_DAYS = 25569  # PCAN counts days from 1899-12-30
 # The columns of a version without a $COLUMNS line, as the letters that such a line has.
 _COLUMNS = {b"1.0": b"NOILD", b"1.1": b"NOdILD", b"1.2": b"NOBdILD", b"1.3": b"NOBdIRLD"}
@@ -59,33 +60,26 @@ class Dialect(NamedTuple):
     """The order of the columns, as the letters of a `$COLUMNS` line, and the start of the recording.
 
     N number, O offset in ms, B bus, I identifier, d direction, T type, R reserved, L or l length, D data.
-    `settings` are the lines of the head that these depend on, which no later line may contradict.
+    `settings` are digests of the values in the head that these depend on, which no later line may contradict: version,
+    start, columns; 0 where there is none.
     """
 
     columns: Bytes
     origin_s: float
-    settings: Bytes
+    settings: tuple[int, int, int]
 
 
-class Settings(NamedTuple):
-    """Lines of a head that settle what the rows mean: their values by name, and the lines as they stand there."""
-
-    values: dict[bytes, bytes]
-    lines: list[bytes]
-
-
-def read_settings(head: bytes) -> Settings:
-    """The settings of a head.
+def read_settings(head: bytes) -> dict[bytes, bytes]:
+    """Values, by their names, of the lines of a head that settle what the rows mean.
 
     Raises:
         LogFormatError: If one has two values.
     """
-    settings = Settings({}, [])
+    settings: dict[bytes, bytes] = {}
     for line in [line.strip() for line in head.splitlines() if b"$" in line]:  # a pattern alone takes milliseconds
         if not (match := _SETTING_LINE.fullmatch(line)):
             continue
-        settings.lines.append(line)
-        known = settings.values.setdefault(match[1].upper(), match[2])
+        known = settings.setdefault(match[1].lower(), match[2])
         if known != match[2]:
             both = b"` and `".join((known, match[2]))[:80].decode("ascii", "backslashreplace")
             raise LogFormatError(
@@ -95,14 +89,14 @@ def read_settings(head: bytes) -> Settings:
     return settings
 
 
-def dialect_of(columns: bytes, settings: Settings, head: bytes, *, has_start: bool) -> Dialect:
+def dialect_of(columns: bytes, settings: dict[bytes, bytes], head: bytes, *, has_start: bool) -> Dialect:
     """Columns in an order that is known, and the start that the head gives, in unix seconds; 0 where it does not.
 
     Raises:
         LogFormatError: If the head lost the line of the start that a tool of the format writes (`has_start`) beside the
             start as a comment.
     """
-    days = re.match(rb"\d+(?:\.\d+)?", settings.values.get(b"STARTTIME", b""))
+    days = re.match(rb"\d+(?:\.\d+)?", settings.get(b"starttime", b""))
     if has_start and days is None and _START_COMMENT.search(head):
         raise LogFormatError(
             "says `Start time:` in a comment but has no line $STARTTIME, which every such file has. Expected the start "
@@ -111,13 +105,14 @@ def dialect_of(columns: bytes, settings: Settings, head: bytes, *, has_start: bo
         )
     # In float64 a number of days resolves 0.6 microseconds; frames lie closer than the error that would add up to.
     origin_s = float((Decimal(days[0].decode()) - _UNIX_EPOCH_DAYS) * 86400) if days else 0.0
-    order, lines = (np.frombuffer(text, dtype=np.uint8) for text in (columns, b"\n".join(settings.lines)))
-    return Dialect(order, origin_s, lines)
+    values = [settings.get(name) for name in (b"fileversion", b"starttime", b"columns")]
+    version, start, order = (0 if value is None else _digest(value, 0, len(value)) for value in values)
+    return Dialect(np.frombuffer(columns, dtype=np.uint8), origin_s, (version, start, order))
 
 
 def _dialect(head: bytes, _match: re.Match[bytes]) -> Dialect:
     settings = read_settings(head)
-    version, columns = settings.values.get(b"FILEVERSION"), settings.values.get(b"COLUMNS")
+    version, columns = settings.get(b"fileversion"), settings.get(b"columns")
     order = columns.replace(b",", b"") if columns else _COLUMNS.get(version or b"1.0")
     is_known = order is not None and {*b"OID"} <= {*order} <= {*b"NOTBIdRlLD"} and len({*order}) == len(order)
     if order is None or not is_known:
@@ -187,28 +182,23 @@ def parse_fields(record: Row, text: Bytes, at: int, end: int, dialect: Dialect, 
 
 
 @register_jitable
-def _header_code(text: Bytes, at: int, end: int, settings: Bytes) -> int:
+def _header_code(text: Bytes, at: int, end: int, settings: tuple[int, int, int]) -> int:
     """`COMMENT`, unless a line contradicts the setting of its name, or the head had none."""
     first = at + (text[at] == _SEMICOLON)
-    for name in _SETTING_NAMES:
-        after = first + name.size
-        if after <= end and is_word(text, first, after, name):
-            return COMMENT if _is_line_of(settings, text, at, end) else OTHER_HEADER
+    for number in range(len(_SETTING_NAMES)):
+        after = first + _SETTING_NAMES[number].size
+        if after <= end and is_word(text, first, after, _SETTING_NAMES[number]):
+            return COMMENT if _digest(text, after, end) == settings[number] else OTHER_HEADER
     return COMMENT if text[at] == _SEMICOLON else BAD_TIMESTAMP
 
 
 @register_jitable
-def _is_line_of(lines: Bytes, text: Bytes, at: int, end: int) -> bool:
-    """Whether `text[at:end]` is one of `lines`."""
-    first = 0
-    while first < lines.size:
-        last = first
-        while last < lines.size and lines[last] != _NEWLINE:
-            last += 1
-        if last - first == end - at and np.all(lines[first:last] == text[at:end]):
-            return True
-        first = last + 1
-    return False
+def _digest(text: Bytes | bytes, at: int, end: int) -> int:
+    """A number above 0 that tells `text[at:end]` from other values; an array in the dialect costs 7 % of throughput."""
+    digest = 1
+    for column in range(at, end):
+        digest = (256 * digest + text[column]) % _PRIME + 1
+    return digest
 
 
 @register_jitable
