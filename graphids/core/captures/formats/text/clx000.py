@@ -30,7 +30,7 @@ from graphids.core.captures.formats.line_records import (
 )
 from graphids.core.captures.formats.names import Names
 from graphids.core.captures.formats.text_format import TextFormat, header
-from graphids.core.frames import MAX_PAYLOAD_BYTES
+from graphids.core.frames import MAX_PAYLOAD_BYTES, LogFormatError
 
 # The fields of a time: year, month, day, hour, minute, second, millisecond.
 _NUM_DIGITS = (4, 2, 2, 2, 2, 2, 3)
@@ -65,13 +65,20 @@ class Dialect(NamedTuple):
 def _dialect(head: bytes, match: re.Match[bytes]) -> Dialect:
     date, date_and_time = _separator(head, b"Date", b""), _separator(head, b"Time and date", b"T")
     time, before_ms = _separator(head, b"Time", b""), _separator(head, b"Time separator ms", b"")
+    before, _, rows = head.partition(match[0])
+    first_field, created = _first_field(rows, match["separator"]), _created(before)
+    if first_field > 0 and created is None and before.lstrip().startswith(b"#"):
+        raise LogFormatError(
+            "CLX000 log whose times leave out the year, and whose header lost the line `# Time:`, which gives it. "
+            "Expected `# Time: 20170101T022232`; put the line back, or convert the log with CSS Electronics' tools."
+        )
     return Dialect(
         separator=match["separator"][0],
         has_lost=match["lost"] is not None,
         has_type=match["type"] is not None,
         has_length=match["length"] is not None,
-        first_field=_first_field(head.partition(match[0])[2], match["separator"]),
-        created=_created(head),
+        first_field=first_field,
+        created=created or _SMALLEST,
         after_field=(date, date, date_and_time, time, time, before_ms),
     )
 
@@ -83,11 +90,14 @@ def _separator(head: bytes, name: bytes, default: bytes) -> int:
     return ord((found[1] if found else default) or b"\0")
 
 
-def _created(head: bytes) -> tuple[int, int, int, int, int, int, int]:
+def _created(head: bytes) -> tuple[int, int, int, int, int, int, int] | None:
+    """When the file was made; None where no line says so."""
     found = re.search(rb"^#[ \t]*Time:[ \t]*(\d{4})(\d\d)(\d\d)\D?(\d\d)(\d\d)(\d\d)\b", head, re.MULTILINE)
     fields = tuple(map(int, found.groups())) if found else ()
     is_date = all(low <= n < high for n, low, high in zip(fields, _SMALLEST, _BEYOND, strict=False))
-    year, month, day, hour, minute, second = fields if fields and is_date else _SMALLEST[:_MS]
+    if not fields or not is_date:
+        return None
+    year, month, day, hour, minute, second = fields
     return year, month, day, hour, minute, second, 0
 
 
