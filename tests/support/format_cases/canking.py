@@ -2,7 +2,20 @@ import re
 
 from graphids.core.captures.formats.line_records import COMMENT, ERROR_FRAME
 from graphids.core.captures.formats.text_format import HEAD_BYTES
-from support.format_case import HH, ID, TIME, FormatCase, Frame, Malformed, Reference, Sample, W, possible, seconds
+from support.format_case import (
+    HH,
+    ID,
+    TIME,
+    FormatCase,
+    Frame,
+    Layout,
+    Malformed,
+    Reference,
+    Sample,
+    W,
+    possible,
+    seconds,
+)
 
 COLUMNS = b"Chn Identifier Flg   DLC  D0...1...2...3...4...5...6..D7       Time     Dir\n"
 # The first frame settles that all numbers are hexadecimal.
@@ -31,6 +44,12 @@ def write(t: int, i: int, x: bool, d: bytes) -> bytes:
     )
 
 
+REFERENCE = Reference(
+    write=write,
+    pattern=rb"(?P<bus>\d{1,32})%s+(?P<id>%s)%s+(?:(?P<x>[xX])%s+)?(?P<dlc>\d+)(?P<data>(?:%s+%s)*)%s+(?P<t>%s)%s+[RrTt]"
+    % (W, ID, W, W, W, HH, W, TIME, W),
+    read=read,
+)
 CASE = FormatCase(
     head=HEAD,
     samples={
@@ -65,10 +84,8 @@ CASE = FormatCase(
         "no channel": Malformed(b"can0    00000123         1  00    1676.0 R", "no bus name"),
         "cut off in the ID": Malformed(b"0    ", "ends before its last field"),
     },
-    reference=Reference(
-        write=write,
-        pattern=rb"(?P<bus>\d{1,32})%s+(?P<id>%s)%s+(?:(?P<x>[xX])%s+)?(?P<dlc>\d+)(?P<data>(?:%s+%s)*)%s+(?P<t>%s)%s+[RrTt]"
-        % (W, ID, W, W, W, HH, W, TIME, W),
-        read=read,
-    ),
+    reference=REFERENCE,
+    layouts={
+        "hexadecimal": Layout(COLUMNS, REFERENCE),
+    },
 )

@@ -1,7 +1,8 @@
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from support.format_case import HH, ID, FormatCase, Frame, Malformed, Reference, Sample, possible
+from support.format_case import HH, ID, FormatCase, Frame, Layout, Malformed, Reference, Sample, possible
 
 COLUMNS = b"Timestamp;Type;ID;Data\n"
 START = datetime(2017, 1, 1, tzinfo=UTC)
@@ -34,6 +35,39 @@ def write(t: int, i: int, x: bool, d: bytes) -> bytes:
     return b"%s;%d;%x;%s" % (stamp, x + 8 * (t % 2), i, d.hex().encode())
 
 
+REFERENCE = Reference(
+    write=write,
+    pattern=rb"(?P<d>\d\d)T(?P<h>\d\d)(?P<m>\d\d)(?P<s>\d\d)(?P<ms>\d{3});(?P<type>[0189]);(?P<id>%s);"
+    rb"(?P<data>(?:%s)*)" % (ID, HH),
+    read=read,
+)
+
+
+def since_2017(m: re.Match[bytes]) -> Frame | None:
+    """Time as the line says it, in the month that the header gives."""
+    frame = read(m)
+    return frame and frame._replace(time=round(frame.time - EPOCH, 3))
+
+
+def write_dated(t: int, i: int, x: bool, d: bytes) -> bytes:
+    """With every column, and a date of 1970."""
+    stamp = datetime.fromtimestamp(t // 1000 / 1000, UTC).strftime("%Y/%m/%d %H:%M:%S").encode()
+    return b"%s.%03d;0;%d;%x;%d;%s" % (stamp, t // 1000 % 1000, x, i, len(d), d.hex().encode())
+
+
+def read_dated(m: re.Match[bytes]) -> Frame | None:
+    time = datetime.strptime(m["t"].decode() + "+0000", "%Y/%m/%d %H:%M:%S.%f%z").timestamp()
+    is_whole = len(m["data"]) == 2 * int(m["length"])
+    return possible(time, m["id"], m["data"], extended=m["type"] == b"1") if is_whole else None
+
+
+SINCE_2017 = replace(REFERENCE, read=since_2017)
+EVERY_COLUMN = b"Timestamp;Lost;Type;ID;Length;Data\n"
+DATED = Reference(
+    write_dated,
+    rb"(?P<t>[\d/]{10} [\d:]{8}\.\d{3});0;(?P<type>[01]);(?P<id>%s);(?P<length>\d);(?P<data>(?:%s)*)" % (ID, HH),
+    read_dated,
+)
 CASE = FormatCase(
     head=HEAD,
     samples={
@@ -91,10 +125,9 @@ CASE = FormatCase(
             preamble() + b"Timestamp;Lost;Type;ID;Length;Data\n",
         ),
     },
-    reference=Reference(
-        write=write,
-        pattern=rb"(?P<d>\d\d)T(?P<h>\d\d)(?P<m>\d\d)(?P<s>\d\d)(?P<ms>\d{3});(?P<type>[0189]);(?P<id>%s);"
-        rb"(?P<data>(?:%s)*)" % (ID, HH),
-        read=read,
-    ),
+    reference=REFERENCE,
+    layouts={
+        "the default": Layout(HEAD, SINCE_2017, EPOCH, 1000),
+        "whole dates": Layout(preamble(b":", b".", b"/", b" ") + EVERY_COLUMN, DATED, 0.0, 1000),
+    },
 )

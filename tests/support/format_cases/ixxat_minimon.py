@@ -1,7 +1,7 @@
 import re
 
 from graphids.core.captures.formats.line_records import ERROR_FRAME, REMOTE_FRAME
-from support.format_case import HH, ID, FormatCase, Frame, Malformed, Reference, Sample, W, possible, spaced
+from support.format_case import HH, ID, FormatCase, Frame, Layout, Malformed, Reference, Sample, W, possible, spaced
 
 COLUMNS = b'"Time","Identifier (hex)","Format","Flags","Data (hex)"\n'
 HEAD = (
@@ -25,6 +25,13 @@ def write(t: int, i: int, x: bool, d: bytes) -> bytes:
     return b'"%s","%X","%s","","%s"' % (time, i, b"Ext" if x else b"Std", spaced(d).upper())
 
 
+REFERENCE = Reference(
+    write=write,
+    pattern=rb'(?P<q>"?)(?P<h>\d+):(?P<m>\d+):(?P<s>\d+)\.(?P<f>\d{3,9})(?P=q),"?(?P<id>%s)"?,'
+    rb'"?(?P<width>(?i:std|ext))"?,(?:"?(?P<rtr>(?i:rtr))"?,.*|(?:"")?,'
+    rb'"?(?P<data>(?:%s*%s(?:%s+%s)*)?)%s*"?)' % (ID, W, HH, W, HH, W),
+    read=read,
+)
 CASE = FormatCase(
     head=HEAD,
     samples={
@@ -60,11 +67,8 @@ CASE = FormatCase(
         "cut off after a byte": Malformed(b'"00:00:01.500","184","Std","","00 11', "ends before its last field"),
         "cut off in the ID": Malformed(b'"00:00:01.500","18', "ends before its last field"),
     },
-    reference=Reference(
-        write=write,
-        pattern=rb'(?P<q>"?)(?P<h>\d+):(?P<m>\d+):(?P<s>\d+)\.(?P<f>\d{3,9})(?P=q),"?(?P<id>%s)"?,'
-        rb'"?(?P<width>(?i:std|ext))"?,(?:"?(?P<rtr>(?i:rtr))"?,.*|(?:"")?,'
-        rb'"?(?P<data>(?:%s*%s(?:%s+%s)*)?)%s*"?)' % (ID, W, HH, W, HH, W),
-        read=read,
-    ),
+    reference=REFERENCE,
+    layouts={
+        "of MiniMon": Layout(HEAD, REFERENCE),
+    },
 )

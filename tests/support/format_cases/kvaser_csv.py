@@ -2,7 +2,7 @@ import re
 
 from graphids.core.captures.formats.line_records import COMMENT, ERROR_FRAME, REMOTE_FRAME
 from graphids.core.captures.formats.text_format import HEAD_BYTES
-from support.format_case import TIME, FormatCase, Frame, Malformed, Reference, Sample, possible, seconds
+from support.format_case import TIME, FormatCase, Frame, Layout, Malformed, Reference, Sample, possible, seconds
 
 COLUMNS = b"Time,Channel,id,Flags,DLC,Data0,Data1,Data2,Data3,Data4,Data5,Data6,Data7,Counter\n"
 
@@ -44,6 +44,29 @@ def write(t: int, i: int, x: bool, d: bytes) -> bytes:
     return b"%s,%d,%x,%d,%d,%s,%d" % fields
 
 
+REFERENCE = Reference(
+    write=write,
+    pattern=rb"(?P<t>%s),(?P<bus>[ -+\--~]{1,32}),(?:0x)?(?P<id>[0-9a-fA-F]+),(?P<flags>\d+),(?P<dlc>\d+)"
+    rb"(?P<data>(?:,(?:[0-9a-fA-F]{2})?){0,8})(?:,.*)?" % TIME,
+    read=read,
+)
+
+
+def write_decimal(t: int, i: int, x: bool, d: bytes) -> bytes:
+    data = [b"%d" % byte for byte in d] + [b""] * (8 - len(d))
+    return b"%s,%d,%d,%d,%d,%s,%d" % (seconds(t), t % 4 + 1, i, 4 if x else 2, len(d), b",".join(data), t % 1000)
+
+
+def read_decimal(m: re.Match[bytes]) -> Frame | None:
+    data = bytes(int(field) for field in m["data"].split(b",")[1:] if field)
+    return possible(float(m["t"]), b"%x" % int(m["id"]), data.hex().encode(), extended=m["flags"] == b"4", bus=m["bus"])
+
+
+IN_DECIMAL = Reference(
+    write_decimal,
+    rb"(?P<t>%s),(?P<bus>\d),(?P<id>\d+),(?P<flags>[24]),\d(?P<data>(?:,\d*){8}),\d+" % TIME,
+    read_decimal,
+)
 CASE = FormatCase(
     head=HEAD,
     samples={
@@ -110,10 +133,9 @@ CASE = FormatCase(
         "cut off in the ID": Malformed(b"1.5,1,1a", "ends before its last field"),
         "cut off in the bytes": Malformed(b"1.5,1,1a2,2,3,00,01", "ends before its last field"),
     },
-    reference=Reference(
-        write=write,
-        pattern=rb"(?P<t>%s),(?P<bus>[ -+\--~]{1,32}),(?:0x)?(?P<id>[0-9a-fA-F]+),(?P<flags>\d+),(?P<dlc>\d+)"
-        rb"(?P<data>(?:,(?:[0-9a-fA-F]{2})?){0,8})(?:,.*)?" % TIME,
-        read=read,
-    ),
+    reference=REFERENCE,
+    layouts={
+        "hexadecimal": Layout(HEAD, REFERENCE),
+        "decimal": Layout(DECIMAL, IN_DECIMAL),
+    },
 )

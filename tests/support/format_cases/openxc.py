@@ -2,7 +2,7 @@ import json
 import re
 
 from graphids.core.captures.formats.line_records import COMMENT
-from support.format_case import FormatCase, Frame, Malformed, Reference, Sample, possible, seconds
+from support.format_case import FormatCase, Frame, Layout, Malformed, Reference, Sample, possible, seconds
 
 HEAD = b'{"metadata": {"version": "v3.0", "vehicle": {"make": "Ford"}}}\n'
 FIRST = b'{"timestamp": 0.5, "bus": 1, "id": 1, "data": "0x00"}\n'
@@ -28,10 +28,11 @@ def read(m: re.Match[bytes]) -> Frame | None:
 def write(t: int, i: int, x: bool, d: bytes) -> bytes:
     """With the width of the ID stated, or left to its value."""
     width = b', "frame_format": "%s"' % (b"extended" if x else b"standard") if t % 2 else b""
-    fields = (seconds(t), t % 3 + 1, i | 0x800 * x, width, d.hex().encode())
+    fields = (seconds(t), t % 3 + 1, i, width, d.hex().encode())
     return b'{"timestamp": %s, "bus": %d, "id": %d%s, "data": "0x%s"}' % fields
 
 
+REFERENCE = Reference(write=write, pattern=rb"\{.*\}", read=read, says_width=False)
 CASE = FormatCase(
     head=FIRST,
     samples={
@@ -78,5 +79,8 @@ CASE = FormatCase(
         ),
         "cut off in a signal": Malformed(b'{"timestamp": 1.5, "name": "engine_spe', "ends before its last field"),
     },
-    reference=Reference(write=write, pattern=rb"\{.*\}", read=read),
+    reference=REFERENCE,
+    layouts={
+        "after metadata": Layout(HEAD, REFERENCE),
+    },
 )

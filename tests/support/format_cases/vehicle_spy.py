@@ -2,7 +2,7 @@ import csv
 import re
 
 from graphids.core.captures.formats.line_records import COMMENT, ERROR_FRAME, REMOTE_FRAME
-from support.format_case import FormatCase, Frame, Malformed, Reference, Sample, possible, seconds
+from support.format_case import FormatCase, Frame, Layout, Malformed, Reference, Sample, possible, seconds
 
 BEGIN = b"Line,Abs Time(Sec),Rel Time (Sec),Status,Er,Tx,Description,Network,Node,"
 COLUMNS = BEGIN + b"Arb ID,Remote,Xtd,B1,B2,B3,B4,B5,B6,B7,B8,Value,Trigger,Signals\n"
@@ -31,10 +31,12 @@ def read(m: re.Match[bytes]) -> Frame | None:
 
 def write(t: int, i: int, x: bool, d: bytes) -> bytes:
     data = [b"%02X" % byte for byte in d] + [b""] * (8 - len(d))
-    fields = (t, seconds(t), i, i, b"T" if x else b"F", b",".join(data))
-    return b"%d,%s,0.001,67371008,F,F,HS CAN $%X,HS CAN,,%X,F,%s,%s,,," % fields
+    network = (b"HS CAN", b"MS CAN")[t % 2]
+    fields = (t, seconds(t), network, i, network, i, b"T" if x else b"F", b",".join(data))
+    return b"%d,%s,0.001,67371008,F,F,%s $%X,%s,,%X,F,%s,%s,,," % fields
 
 
+REFERENCE = Reference(write=write, pattern=rb"[^\n\0]*", read=read)
 CASE = FormatCase(
     head=HEAD,
     samples={
@@ -74,5 +76,8 @@ CASE = FormatCase(
         "cut off after a byte": Malformed(b"1,1.5,0,0,F,F,,HS CAN,,1A2,F,F,00,11", "ends before its last field"),
         "cut off in the names": Malformed(b"1,1.5,0,0,F,F,HS", "ends before its last field"),
     },
-    reference=Reference(write=write, pattern=rb"[^\n\0]*", read=read),
+    reference=REFERENCE,
+    layouts={
+        "of Vehicle Spy": Layout(HEAD, REFERENCE),
+    },
 )
