@@ -14,6 +14,7 @@ from typing import Any
 
 from graphids._fs import IntegrityError, adopt
 from graphids.commands.parser import build_parser
+from graphids.commands.quick_start import load_numba
 from graphids.exit_codes import EXIT_NOT_VERIFIED, EXIT_REFUSED
 from graphids.failure import record_failure, without_passwords
 from graphids.options import (
@@ -254,6 +255,8 @@ def _adopt(arguments: argparse.Namespace) -> None:
 
 def _inspect(arguments: argparse.Namespace) -> None:
     _require_capture(arguments.capture, "one capture file, or the folder of a Parquet table")
+    if arguments.model is None:
+        load_numba()
     from graphids.commands.inspect import KnownIds, inspect_capture
 
     known = None
@@ -266,6 +269,7 @@ def _inspect(arguments: argparse.Namespace) -> None:
 
 def _convert(arguments: argparse.Namespace) -> None:
     _require_capture(arguments.capture, "one capture file, or the folder of a Parquet table")
+    load_numba()
     from graphids.commands.convert import convert
 
     convert(arguments.capture, arguments.output, on_bad_line=arguments.on_bad_line)
