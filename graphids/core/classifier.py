@@ -123,8 +123,7 @@ class WindowClassifier:
         """Score one capture that arrives in chunks, one result per chunk, in memory bounded by the chunk.
 
         The windows are those of `score` on the whole capture, because the frames that a later window needs are
-        carried over for each bus. `unscored_frames` counts the frames that still wait for the rest of their window, or
-        wait in vain because the clock jumped; `bus_coverage` counts all chunks so far.
+        carried over for each bus. `unscored_frames` and `bus_coverage` count all chunks so far.
 
         Raises:
             ValueError: As `score`; settings are checked before the first chunk is read.
@@ -139,7 +138,7 @@ class WindowClassifier:
                 [
                     replace(
                         self._score_bus(part.frames, part.channel, settings),
-                        unscored_frames={part.channel: part.waiting + part.cut_off},
+                        unscored_frames={part.channel: part.left_over},
                     )
                     for part in parts
                 ]

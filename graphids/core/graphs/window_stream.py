@@ -22,15 +22,14 @@ class Stretch:
         channel: Name of the bus.
         frames: Without labels.
         starts: First frame of every full window, int64 [G]; none lies across a jump of the clock.
-        waiting: Frames at the end that wait for the rest of their window; the bus's next stretch begins with them.
-        cut_off: Frames of the bus so far that waited when the clock jumped, and so are in no window yet to come.
+        left_over: Frames of the bus so far that no window holds: those after its last window, and those that a jump of
+            the clock cut off. As `dropped_tails` of the same frames.
     """
 
     channel: str
     frames: Frames
     starts: NDArray[np.int64]
-    waiting: int
-    cut_off: int
+    left_over: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,28 +63,40 @@ class _Bus:
     waiting: Frames | None = None
     to_skip: int = 0  # with stride > window_size the next start can lie in a chunk yet to come
     last_s: float = np.nan
-    cut_off: int = 0
+    after_window: int = 0  # frames of the unbroken run so far after its last window
+    cut_off: int = 0  # such frames of the runs before
 
     def stretch(self, frames: Frames, window_size: int, stride: int) -> Stretch:
         """The stretch of a chunk's frames, of which there is at least one."""
+        carried = 0 if self.waiting is None else len(self.waiting)
         if is_clock_jump(frames.timestamp[:1] - self.last_s).item():
             self.to_skip = 0
+            if not carried:  # else the frames carried over are the first run
+                self._end_run()
         self.last_s = float(frames.timestamp[-1])
         frames = concat([self.waiting, frames]) if self.waiting is not None else frames
-        first = unbroken_runs(frames.timestamp)[0]
-        skipped = min(self.to_skip, first.stop)
-        self.to_skip = self.to_skip - skipped if first.stop == len(frames) else 0
-        frames = frames.take(slice(skipped, None))
+        runs = unbroken_runs(frames.timestamp)
+        skipped = min(self.to_skip, runs[0].stop)
+        self.to_skip = self.to_skip - skipped if len(runs) == 1 else 0
         starts, next_start = [], 0
-        for run in unbroken_runs(frames.timestamp):
-            self.cut_off += max(run.start - next_start, 0)  # of the run before
-            in_run = window_starts(run.stop - run.start, window_size, stride)
-            starts.append(run.start + np.asarray(in_run, dtype=np.int64))
-            next_start = run.start + len(in_run) * stride
+        for number, run in enumerate(runs):
+            if number:
+                self._end_run()
+            begin = run.start if number else skipped
+            in_run = window_starts(run.stop - begin, window_size, stride)
+            starts.append(begin + np.asarray(in_run, dtype=np.int64))
+            next_start = begin + len(in_run) * stride
+            self.after_window += run.stop - max(run.start, carried)
+            if in_run:
+                self.after_window = run.stop - (begin + in_run[-1] + window_size)
         self.to_skip += max(next_start - len(frames), 0)
         # A slice would keep the whole chunk alive.
         self.waiting = frames.take(np.arange(min(next_start, len(frames)), len(frames)))
-        return Stretch(self.channel, frames, np.concatenate(starts), len(self.waiting), self.cut_off)
+        left_over = self.cut_off + self.after_window
+        return Stretch(self.channel, frames.take(slice(skipped, None)), np.concatenate(starts) - skipped, left_over)
+
+    def _end_run(self) -> None:
+        self.cut_off, self.after_window = self.cut_off + self.after_window, 0
 
 
 def find_window(

@@ -8,6 +8,7 @@ import pytest
 
 from graphids.core.frames import DataError, Frames
 from graphids.core.graphs.window_stream import find_window, stretches
+from graphids.core.graphs.windows import dropped_tails
 
 WINDOW, STRIDE = 4, 2
 
@@ -87,7 +88,22 @@ def test_frames_that_a_jump_of_the_clock_cuts_off_are_counted_for_good() -> None
 
     parts = [part for chunk in stretches(in_chunks(frames, 2), WINDOW, WINDOW) for part in chunk]
 
-    assert [(part.waiting, part.cut_off) for part in parts] == [(2, 0), (0, 0), (1, 1), (3, 1), (1, 1)]
+    assert [part.left_over for part in parts] == [2, 0, 2, 4, 2]
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4, 7])
+@pytest.mark.parametrize("size", [1, 3, 10, 100])
+@pytest.mark.parametrize("jumps", [[], [20], [4, 18, 19, 20, 33]])
+def test_frames_that_no_window_holds_are_those_of_the_whole_at_the_end_of_every_chunk(
+    size: int, stride: int, jumps: list[int]
+) -> None:
+    frames = two_buses(82).take(np.arange(0, 82, 2))  # of can0
+    frames = replace(frames, timestamp=np.arange(41) * 0.01 - np.searchsorted(jumps, np.arange(41), side="right"))
+
+    parts = [part for chunk in stretches(in_chunks(frames, size), WINDOW, stride) for part in chunk]
+
+    ends = [min(size * number, 41) for number in range(1, len(parts) + 1)]
+    assert [part.left_over for part in parts] == [dropped_tails(frames.timestamp[:end], WINDOW, stride) for end in ends]
 
 
 def test_no_chunk_is_read_beyond_the_window() -> None:
