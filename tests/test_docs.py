@@ -5,6 +5,7 @@ from importlib import import_module
 from operator import attrgetter
 
 from graphids.core.graphs.features import EDGE_FEATURES, NODE_FEATURES
+from graphids.exit_codes import EXIT_CODES
 from support.paths import ROOT
 
 DATA = (ROOT / "docs" / "data.md").read_text()
@@ -17,6 +18,15 @@ def test_every_feature_is_documented_with_its_unit() -> None:
             assert f"| `byte_0_{statistic}` ... `byte_7_{statistic}` | {column.unit} |" in DATA
         else:
             assert f"| `{column.name}` | {column.unit} | {column.meaning} |" in DATA
+
+
+def test_every_exit_code_is_documented_as_the_help_has_it() -> None:
+    text = (ROOT / "docs" / "parameters.md").read_text().replace("`", "")
+    table = text.partition("| exit code | |")[2]
+
+    assert re.findall(r"^\| (\d+) \| (.*) \|$", table, re.MULTILINE) == [
+        (str(code), meaning) for code, meaning in EXIT_CODES.items()
+    ]
 
 
 def test_every_function_that_the_walkthrough_names_exists() -> None:

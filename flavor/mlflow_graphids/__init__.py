@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mlflow_graphids.artifacts import IncompatibleModelError
     from mlflow_graphids.environment import get_default_conda_env, get_default_pip_requirements
     from mlflow_graphids.loading import _load_pyfunc, load_model
+    from mlflow_graphids.pyfunc_wrapper import NotCoveredWarning
     from mlflow_graphids.saving import log_model, save_model
     from mlflow_graphids.serving.scoring_app import ServerLimits
     from mlflow_graphids.serving.server import serve
@@ -22,6 +23,7 @@ __all__ = [
     "FLAVOR_NAME",
     "IncompatibleModelError",
     "IntegrityError",
+    "NotCoveredWarning",
     "ServerLimits",
     "VerificationReport",
     "_load_pyfunc",
@@ -40,6 +42,7 @@ _MODULES = {
     "mlflow_graphids.artifacts": ("IncompatibleModelError",),
     "mlflow_graphids.environment": ("get_default_conda_env", "get_default_pip_requirements"),
     "mlflow_graphids.loading": ("_load_pyfunc", "load_model"),
+    "mlflow_graphids.pyfunc_wrapper": ("NotCoveredWarning",),
     "mlflow_graphids.saving": ("log_model", "save_model"),
     "mlflow_graphids.serving.scoring_app": ("ServerLimits",),
     "mlflow_graphids.serving.server": ("serve",),

@@ -64,6 +64,9 @@ def default_signature() -> ModelSignature:
                 ColSpec(DataType.string, "channel"),
                 ColSpec(DataType.double, "coverage"),
                 ColSpec(DataType.double, "id_coverage"),
+                ColSpec(DataType.double, "bus_coverage"),
+                ColSpec(DataType.double, "bus_id_coverage"),
+                ColSpec(DataType.boolean, "is_covered"),
             ]
         ),
         params=ParamSchema(
@@ -114,7 +117,11 @@ def frames_from_table(table: pd.DataFrame, *, integer_ids: bool = True) -> Frame
 
 
 def table_from_scores(scores: WindowScores) -> pd.DataFrame:
-    """One row per window; `arbitration_ids` is one string, separated by spaces, so that it survives csv and JSON."""
+    """One row per window, with the coverage of its own frames and of all frames of its bus.
+
+    `arbitration_ids` is one string, separated by spaces, so that it survives csv and JSON.
+    """
+    buses = [scores.bus_coverage[bus] for bus in scores.channel.tolist()]
     return pd.DataFrame(
         {
             "start_s": scores.start_s,
@@ -126,6 +133,9 @@ def table_from_scores(scores: WindowScores) -> pd.DataFrame:
             "channel": scores.channel.astype(object),
             "coverage": scores.coverage,
             "id_coverage": scores.id_coverage,
+            "bus_coverage": np.array([bus.share for bus in buses], np.float64),
+            "bus_id_coverage": np.array([bus.id_share for bus in buses], np.float64),
+            "is_covered": np.array([bus.is_enough for bus in buses], np.bool_),
         }
     )
 

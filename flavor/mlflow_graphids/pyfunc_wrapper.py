@@ -1,6 +1,7 @@
 """The model as its users see it: a DataFrame of raw frames in, one row per window out."""
 
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
@@ -23,6 +24,10 @@ _RANGES: dict[str, tuple[Any, int, float, str]] = {
     "top_k": (Integral, 0, _HIGHEST, "a whole number of at least 0: arbitration IDs per alert"),
 }
 PARAMETERS = tuple(_RANGES)
+
+
+class NotCoveredWarning(UserWarning):
+    """The model knows too few of a bus's frames to judge it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -109,16 +114,18 @@ class VerifiedClassifier(WindowClassifier):
             params: Optional `threshold`, `stride` and `top_k`; None means the model's own.
 
         Returns:
-            One row per window: `start_s`, `end_s`, `score`, `alert`, `kind`, `arbitration_ids`, `channel`, and
-            `coverage` and `id_coverage`: the shares of the window's frames and of its distinct IDs that the model
-            knows. Where it knows little, neither an alert nor its absence means anything.
+            One row per window: `start_s`, `end_s`, `score`, `alert`, `kind`, `arbitration_ids`, `channel`; `coverage`
+            and `id_coverage`, the shares of the window's frames and of its distinct IDs that the model knows;
+            `bus_coverage` and `bus_id_coverage`, the same of all frames on its bus; and `is_covered`, whether that is
+            enough to judge the bus. If it is not, neither an alert nor its absence means anything, and a
+            `NotCoveredWarning` says so.
 
         Raises:
             DataError: A ValueError: if a value is missing or not what its column holds, times cannot be seconds in
                 recorded order (see `Clock`), a parameter is unknown or out of range, a bus has fewer frames than
                 a window (no row would look like no attack), or a score would not be finite.
         """
-        return table_from_scores(score_table(self, model_input, params))
+        return _answer(score_table(self, model_input, params))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +140,18 @@ class ServedClassifier:
 
     def predict(self, model_input: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """As `VerifiedClassifier.predict`, but an integer as `arbitration_id` is a ValueError."""
-        return table_from_scores(score_table(self.model, model_input, params, integer_ids=False))
+        return _answer(score_table(self.model, model_input, params, integer_ids=False))
 
     def get_raw_model(self) -> VerifiedClassifier:
         """The model itself; the name is MLflow's."""
         return self.model
+
+
+def _answer(scores: WindowScores) -> pd.DataFrame:
+    for bus, known in scores.bus_coverage.items():
+        if problem := known.problem():
+            warnings.warn(f"Not covered{f', bus {bus!r}' if bus else ''}: {problem}.", NotCoveredWarning, stacklevel=3)
+    return table_from_scores(scores)
 
 
 def score_table(

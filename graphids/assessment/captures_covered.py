@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -19,13 +20,21 @@ class CapturesCovered:
 
     Attributes:
         whole: Over all captures; an ID that two captures hold counts once.
-        not_covered: Names of the captures that the model cannot judge.
-        captures: Number of captures.
+        by_capture: Of each capture, by its name.
     """
 
     whole: Coverage
-    not_covered: tuple[str, ...]
-    captures: int
+    by_capture: dict[str, Coverage]
+
+    @property
+    def not_covered(self) -> tuple[str, ...]:
+        """Names of the captures that the model cannot judge."""
+        return tuple(name for name, known in self.by_capture.items() if not known.is_enough)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All shares, verdicts and counts, as fields of JSON."""
+        captures = [{"capture": name, **known.to_dict()} for name, known in self.by_capture.items()]
+        return {**self.whole.to_dict(), "is_covered": not self.not_covered, "captures": captures}
 
     def metrics(self) -> dict[str, float]:
         """Both shares, for the run."""
@@ -38,9 +47,9 @@ class CapturesCovered:
         more = len(self.not_covered) - _NAMED
         names = ", ".join(self.not_covered[:_NAMED]) + (f" and {more} more" if more > 0 else "")
         return (
-            f"Not covered: {len(self.not_covered)} of {counted(self.captures, 'capture')} ({names}), where the model "
-            f"knows less than {MIN_COVERAGE:.0%} of the frames that no attack injected; over all captures it knows "
-            f"{self.whole.words()}, and on such traffic neither an alert nor its absence means anything."
+            f"Not covered: {len(self.not_covered)} of {counted(len(self.by_capture), 'capture')} ({names}), where the "
+            f"model knows less than {MIN_COVERAGE:.0%} of the frames that no attack injected; over all captures it "
+            f"knows {self.whole.words()}, and on such traffic neither an alert nor its absence means anything."
         )
 
 
@@ -50,14 +59,11 @@ def captures_covered(captures: Sequence[Capture], preprocessing: Preprocessing) 
     The labels say which frames an attack injected, and those are left out: a flood of unknown IDs does not make the
     vehicle another one.
     """
-    keys = [_own_frames(capture).node_key() for capture in captures]
-    not_covered = [
-        capture.name
-        for capture, own in zip(captures, keys, strict=True)
-        if not coverage_of(own, preprocessing.vocabulary).is_enough
-    ]
-    whole = coverage_of(np.concatenate(keys), preprocessing.vocabulary)
-    return CapturesCovered(whole, tuple(not_covered), len(captures))
+    keys = {capture.name: _own_frames(capture).node_key() for capture in captures}
+    return CapturesCovered(
+        whole=coverage_of(np.concatenate(list(keys.values())), preprocessing.vocabulary),
+        by_capture={name: coverage_of(own, preprocessing.vocabulary) for name, own in keys.items()},
+    )
 
 
 def _own_frames(capture: Capture) -> Frames:

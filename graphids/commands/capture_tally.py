@@ -1,9 +1,10 @@
 """What `predict` counts of a capture while its chunks pass by, and says of it in the end."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from graphids.core.classifier import WindowScores
-from graphids.core.data.coverage import MIN_COVERAGE, Coverage
+from graphids.core.data.coverage import Coverage
 
 # What makes scores less certain, or drops frames.
 _REMARKABLE = ("bad_lines", "error_frames", "unterminated_last_line", "backward_timestamps", "clock_jumps")
@@ -21,8 +22,8 @@ class CaptureTally:
     counts: dict[str, int] = field(default_factory=dict)  # what the reader found besides frames
 
     @property
-    def waiting(self) -> int:
-        """Frames, over all buses, that still wait for the rest of their window, or waited when the clock jumped."""
+    def left_over(self) -> int:
+        """Frames, over all buses, that no window holds: after the last one, or before a jump of the clock."""
         return sum(self.unscored.values())
 
     def add(self, scores: WindowScores) -> None:
@@ -39,11 +40,22 @@ class CaptureTally:
     def warnings(self) -> list[str]:
         """A sentence for each bus that the model cannot judge."""
         return [
-            f"{name}: not covered: the model knows {known.words()}, and has to know {MIN_COVERAGE:.0%} of the frames "
-            "to judge them: they are another vehicle's, or unknown IDs flood the bus, and neither an alert nor its "
-            "absence means anything; train a model on this vehicle, or pass --allow-uncovered for exit code 0."
+            f"{name}: not covered: {known.problem()}; train a model on this vehicle, or pass --allow-uncovered for "
+            "exit code 0."
             for name, known in self.not_covered().items()
         ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every count, as fields of JSON."""
+        return {
+            "capture": self.name,
+            "windows": self.windows,
+            "alerts": self.alerts,
+            "frames_in_no_window": self.left_over,
+            "is_covered": not self.not_covered(),
+            "buses": [{"channel": bus, **known.to_dict()} for bus, known in self.coverage.items()],
+            "counts": self.counts,
+        }
 
     def sentence(self) -> str:
         """Windows, alerts, frames in no window, unknown IDs of each bus, and what makes the scores less certain."""
@@ -53,7 +65,7 @@ class CaptureTally:
             for bus, known in self.coverage.items()
         )
         return (
-            f"{self.windows} windows, {self.alerts} alerts; {self.waiting} frames made no window; "
+            f"{self.windows} windows, {self.alerts} alerts; {self.left_over} frames in no window; "
             f"{unknown}{self._remarks()}"
         )
 

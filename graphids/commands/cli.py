@@ -208,6 +208,7 @@ def _predict(arguments: argparse.Namespace) -> None:
         threshold=arguments.threshold,
         on_bad_line=arguments.on_bad_line,
         reader=model.capture_reader,
+        summary=arguments.summary,
     )
     code = verdict.exit_code(allow_uncovered=arguments.allow_uncovered, fail_on_alert=arguments.fail_on_alert)
     if code:

@@ -34,7 +34,7 @@ def evaluate(
     """Measure a model on captures that it may never have seen, at its own threshold; log and print the metrics.
 
     Captures that the model does not cover (`captures_covered`) are measured all the same: the summary, the metrics
-    `test/coverage` and `test/id_coverage` and the tag `graphids.not_covered` say so.
+    `test/coverage` and `test/id_coverage` and the tag `graphids.not_covered` say so, `coverage.json` of each capture.
 
     Args:
         classifier: A verified model.
@@ -74,6 +74,7 @@ def evaluate(
             outbox.log_input_model(model_id)
         metrics = {**measured.metrics, **covered.metrics()}
         outbox.log_dict(metrics, "assessment.json")
+        outbox.log_dict(covered.to_dict(), "coverage.json")
         outbox.log_metrics({f"test/{k}": v for k, v in metrics.items()}, model_id=model_id, dataset=dataset)
         log_evaluation_report(outbox, measured, scored, classifier.preprocessing.classes)
         note = covered.note()

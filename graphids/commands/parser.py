@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from graphids import __version__
+from graphids.exit_codes import exit_code_table
 from graphids.options import (
     AUTO,
     DEFAULT_ROOT_DIR,
@@ -20,7 +21,12 @@ _Command = Callable[[str, str], argparse.ArgumentParser]
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser; its namespace has `command`, the values, and `option_names`, the options of the command."""
-    parser = OneLineParser(prog="graphids", description="Intrusion detection on a vehicle's CAN bus.")
+    parser = OneLineParser(
+        prog="graphids",
+        description="Intrusion detection on a vehicle's CAN bus.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=exit_code_table(),
+    )
     parser.add_argument("--version", action="version", version=f"graphids {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -73,13 +79,15 @@ def _add_finished_runs(command: _Command) -> None:
 
 def _add_captures(command: _Command) -> None:
     predict = command("predict", "score captures of any size; alerts as JSON lines or csv")
+    predict.formatter_class, predict.epilog = argparse.RawDescriptionHelpFormatter, exit_code_table()
     _add_scored_capture(predict, "a capture file, a folder or a glob of them, or - for standard input")
     predict.add_argument("--format", choices=("jsonl", "csv"), default="jsonl", help="default %(default)s")
     predict.add_argument("--output", type=Path, help="file to write; default standard output")
+    predict.add_argument("--summary", type=Path, help="JSON file for windows, alerts and coverage of each capture")
     predict.add_argument("--all", action="store_true", help="write every window, not only alerts")
     predict.add_argument("--fail-on-alert", action="store_true", help="exit code 5 if at least one window alerts")
     predict.add_argument(
-        "--allow-uncovered", action="store_true", help="exit code 0 though the model knows too few IDs to judge a bus"
+        "--allow-uncovered", action="store_true", help="no exit code 4 where the model knows too few IDs to judge a bus"
     )
 
     explain = command("explain", "draw one window of a capture: its graph and what drove its score")

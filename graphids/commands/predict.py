@@ -4,13 +4,13 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from graphids.commands.capture_sources import CaptureSource, capture_sources
 from graphids.commands.capture_tally import CaptureTally
-from graphids.commands.scored_rows import RowWriter, opened_rows, rows_of
+from graphids.commands.scored_rows import RowWriter, opened_rows, opened_summary, rows_of
 from graphids.core.captures.clock import Clock
 from graphids.core.captures.parts import files_of
 from graphids.core.captures.read import OnBadLine, stream_frames
@@ -23,7 +23,7 @@ _CHUNK_BYTES = 1 << 22
 
 
 class Verdict(NamedTuple):
-    """What `predict` has to say beside its rows.
+    """What a script has to know beside the rows.
 
     Attributes:
         alerts: Windows that alert.
@@ -61,6 +61,7 @@ def predict(
     threshold: float | None,
     on_bad_line: OnBadLine = "raise",
     reader: Callable[[Path], Frames] | None = None,
+    summary: Path | None = None,
 ) -> Verdict:
     """Score captures chunk by chunk; the last lines on standard error count windows, alerts and unknown IDs.
 
@@ -80,47 +81,65 @@ def predict(
         on_bad_line: As in `read_captures`.
         reader: Reads whole captures instead, for formats that `read_captures` does not know; their timestamps are
             checked like those of any other file.
+        summary: JSON file, replaced as `output` is: what the last lines say, with the coverage of every bus.
 
     Raises:
         LogFormatError: If a capture cannot be read.
-        DataError: If a capture has fewer frames than one window, `output` is a folder or a capture itself, or the
-            threshold is not between 0 and 1.
+        DataError: If a capture has fewer frames than one window, `output` or `summary` is a folder, a capture itself or
+            the other, or the threshold is not between 0 and 1.
         OSError: If a file cannot be read or written.
     """
     tallies: list[CaptureTally] = []
     with capture_sources(capture) as sources:
         for source in sources:
             check_request(source.path, output, threshold)
+            check_request(source.path, summary, threshold)
+        if summary is not None and output is not None and summary.resolve() == output.resolve():
+            raise DataError(f"{summary}: is to hold the rows and the summary; name two files.")
         request = _Request(threshold, alerts_only, on_bad_line, reader, names_captures=len(sources) > 1)
         try:
             with (
+                opened_summary(summary) as write_summary,
                 opened_rows(output, output_format, names_captures=request.names_captures) as write,
                 _bar(sources) as bar,
             ):
                 for source in sources:
                     tallies.append(CaptureTally(source.name))
                     _score(classifier, source, request, tallies[-1], write, bar)
+                write_summary(summary_of(tallies))
         except BrokenPipeError:
             if output is not None:
                 raise
-            return Verdict(sum(tally.alerts for tally in tallies))
+            return _verdict(tallies)
+    _print_last_lines(tallies)
     return _verdict(tallies)
 
 
+def summary_of(tallies: Sequence[CaptureTally]) -> dict[str, Any]:
+    """Sums over all captures, and the counts and the coverage of each."""
+    return {
+        "windows": sum(tally.windows for tally in tallies),
+        "alerts": sum(tally.alerts for tally in tallies),
+        "is_covered": not any(tally.not_covered() for tally in tallies),
+        "captures": [tally.to_dict() for tally in tallies],
+    }
+
+
 def _verdict(tallies: Sequence[CaptureTally]) -> Verdict:
-    """Print the last lines."""
-    verdict = Verdict(
+    return Verdict(
         alerts=sum(tally.alerts for tally in tallies),
         not_covered=tuple(name for tally in tallies for name in tally.not_covered()),
     )
+
+
+def _print_last_lines(tallies: Sequence[CaptureTally]) -> None:
     for tally in tallies:
         print(f"{tally.name}: {tally.sentence()}", file=sys.stderr)
     if len(tallies) > 1:
-        windows = sum(tally.windows for tally in tallies)
-        print(f"{len(tallies)} captures: {windows} windows, {verdict.alerts} alerts", file=sys.stderr)
+        total = summary_of(tallies)
+        print(f"{len(tallies)} captures: {total['windows']} windows, {total['alerts']} alerts", file=sys.stderr)
     for warning in (warning for tally in tallies for warning in tally.warnings()):
         print(f"graphids predict: {warning}", file=sys.stderr)
-    return verdict
 
 
 def _score(
@@ -146,7 +165,7 @@ def _score(
         tally.add(scores)
     if not tally.windows:
         raise DataError(
-            f"{source.path}: {tally.waiting} frames make no window of {classifier.preprocessing.window_size}; "
+            f"{source.path}: {tally.left_over} frames make no window of {classifier.preprocessing.window_size}; "
             "expected at least one window of frames on a bus."
         )
 

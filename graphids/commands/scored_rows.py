@@ -1,4 +1,4 @@
-"""Rows of scored windows: their fields, as JSON lines or csv, to standard output or to a file that they replace."""
+"""Rows of scored windows, as JSON lines or csv, and their summary: to standard output, or to files they replace."""
 
 import contextlib
 import csv
@@ -91,6 +91,25 @@ def opened_rows(output: Path | None, output_format: str, *, names_captures: bool
                     print(json.dumps(row), file=stream)
                 else:
                     table.writerow({**row, "arbitration_ids": " ".join(cast("list[str]", row["arbitration_ids"]))})
+
+        yield write
+
+
+@contextmanager
+def opened_summary(path: Path | None) -> Iterator[Callable[[dict[str, object]], None]]:
+    """A writer of one JSON object to a file that is replaced as that of `opened_rows` is; None writes nothing.
+
+    Raises:
+        OSError: As `opened_rows`.
+    """
+    if path is None:
+        yield lambda _content: None
+        return
+    with _opened(path) as stream:
+
+        def write(content: dict[str, object]) -> None:
+            with _naming(path):
+                print(json.dumps(content, indent=2), file=stream)
 
         yield write
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pytest
 import torch
@@ -89,6 +90,10 @@ def test_captures_that_the_model_cannot_judge_are_noted_in_summary_metrics_and_t
         assert (f"Not covered: {strange} of {len(captures)} captures ({captures[0].name}, " in words) == bool(strange)
     assert (run.data.metrics["test/coverage"] < 0.99) == bool(strange)
     assert (run.data.metrics["test/id_coverage"] == 1.0) == (not strange)
+    whole = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/coverage.json")
+    assert whole["is_covered"] == (not strange)
+    assert [known["capture"] for known in whole["captures"] if not known["is_covered"]] == [c.name for c in moved]
+    assert sum(known["frames"] for known in whole["captures"]) == whole["frames"]
 
 
 def test_frames_that_an_attack_injected_do_not_make_the_vehicle_another_one(

@@ -217,6 +217,50 @@ def test_a_share_per_window_is_that_of_its_own_frames(
     assert [row["id_coverage"] for row in rows] == [2 / 3, 0.5, 0.0]
 
 
+def test_a_summary_tells_a_clean_capture_from_one_that_the_model_cannot_judge(
+    classifier: WindowClassifier, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drives, summary = tmp_path / "drives", tmp_path / "summary.json"
+    drives.mkdir()
+    text = candump_text(three_ids(NUM_FRAMES, seed=1))
+    (drives / "a.log").write_bytes(text)
+    (drives / "b.log").write_bytes(re.sub(rb" [0-9A-F]+#", b" 7A5#", text) + b"(9.0) can0 123#R\n")
+    summary.write_text("of yesterday")
+
+    predict(classifier, drives, **{**DEFAULTS, "alerts_only": True, "threshold": 1.0}, summary=summary)
+
+    assert capsys.readouterr().out == ""  # neither has an alert
+    whole = json.loads(summary.read_text())
+    own, other = whole["captures"]
+    assert (whole["windows"], whole["alerts"], whole["is_covered"]) == (2 * NUM_WINDOWS, 0, False)
+    assert (own["capture"], own["windows"], own["is_covered"]) == (str(drives / "a.log"), NUM_WINDOWS, True)
+    assert own["buses"] == [
+        {"channel": "can0", "coverage": 1.0, "id_coverage": 1.0, "is_covered": True}
+        | {"frames": NUM_FRAMES, "known_frames": NUM_FRAMES, "ids": 3, "known_ids": 3}
+    ]
+    assert (other["frames_in_no_window"], other["is_covered"], other["counts"]["remote_frames"]) == (1, False, 1)
+    assert [(bus["coverage"], bus["known_ids"], bus["ids"]) for bus in other["buses"]] == [(0.0, 0, 2)]
+
+
+def test_a_summary_is_written_once_all_is_scored_and_refused_before_where_it_cannot_be(
+    classifier: WindowClassifier, capture: Path, tmp_path: Path
+) -> None:
+    summary, rows = tmp_path / "summary.json", tmp_path / "rows.jsonl"
+    summary.write_text("of yesterday")
+
+    for place, words in ((capture, "is the capture itself"), (tmp_path, "is a folder"), (rows, "name two files")):
+        with pytest.raises(DataError, match=words):
+            predict(classifier, capture, **{**DEFAULTS, "output": rows}, summary=place)
+    with pytest.raises(FileNotFoundError, match="does not exist; create it"):
+        predict(classifier, capture, **DEFAULTS, summary=tmp_path / "none" / "summary.json")
+    capture.write_bytes(capture.read_bytes() + b"no line\n")
+    with pytest.raises(LogFormatError):
+        predict(classifier, capture, **DEFAULTS, summary=summary)
+
+    assert summary.read_text() == "of yesterday"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["drive.log", "summary.json"]
+
+
 @pytest.mark.parametrize(
     ("alerts", "not_covered", "allowed", "failing", "code"),
     [

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from graphids.core.frames import DataError
+from mlflow_graphids import NotCoveredWarning
 from mlflow_graphids.pyfunc_wrapper import VerifiedClassifier
 
 
@@ -98,3 +99,34 @@ def test_more_ids_than_a_window_has_are_all_that_it_has(model: VerifiedClassifie
     everything = model.predict(table, {"top_k": 2**70, "threshold": 0.0})
 
     pd.testing.assert_frame_equal(everything, model.predict(table, {"top_k": 4, "threshold": 0.0}))
+
+
+def test_a_bus_that_the_model_cannot_judge_is_marked_in_every_row_and_warned_of(
+    model: VerifiedClassifier, pyfunc: Any, table: pd.DataFrame
+) -> None:
+    """Of can1 the model knows a third of the frames, and all of those of its first window."""
+    other = table.assign(channel="can1")
+    is_strange = np.arange(len(table)) >= len(table) // 3
+    other["arbitration_id"] = other["arbitration_id"].mask(is_strange, "7A5")
+    both = pd.concat([table.assign(channel="can0"), other])
+    share = 1 - is_strange.mean()
+
+    for predict in (model.predict, pyfunc.predict):
+        with pytest.warns(NotCoveredWarning, match=r"Not covered, bus 'can1': the model knows \d\d\.\d% of the frames"):
+            rows = predict(both)
+        judged = rows.groupby("channel")[["is_covered", "bus_coverage"]].agg(["min", "max"])
+        assert judged.to_numpy().tolist() == [[True, True, 1.0, 1.0], [False, False, *[pytest.approx(share)] * 2]]
+        assert rows[rows["channel"] == "can1"]["coverage"].iloc[0] == 1.0
+
+
+def test_rows_have_the_columns_and_types_of_the_signature(
+    pyfunc: Any, table: pd.DataFrame, recwarn: pytest.WarningsRecorder
+) -> None:
+    rows = pyfunc.predict(table)
+
+    types = {"double": "f", "boolean": "b", "string": "O"}
+    schema = pyfunc.metadata.get_output_schema()
+    assert {name: dtype.kind for name, dtype in rows.dtypes.items()} == {
+        c.name: types[c.type.name] for c in schema.inputs
+    }
+    assert not [warning for warning in recwarn if issubclass(warning.category, NotCoveredWarning)]

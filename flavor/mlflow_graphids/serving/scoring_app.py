@@ -17,7 +17,6 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from graphids.core.data.coverage import Coverage
 from graphids.core.frames import DataError
 from graphids.options import OptionError
 from mlflow_graphids.frames_schema import table_from_scores
@@ -163,19 +162,10 @@ def _score(model: VerifiedClassifier, parse: Callable[[bytes], request_body.Requ
     scores = score_table(model, table, params, integer_ids=False)
     content = {
         "predictions": table_from_scores(scores).to_dict(orient="records"),
-        "coverage": [_bus_coverage(bus, coverage) for bus, coverage in scores.bus_coverage.items()],
+        "coverage": [{"channel": bus, **known.to_dict()} for bus, known in scores.bus_coverage.items()],
     }
     is_covered = all(coverage.is_enough for coverage in scores.bus_coverage.values())
     return Reply(json.dumps(content, allow_nan=False).encode(), is_covered)
-
-
-def _bus_coverage(bus: str, coverage: Coverage) -> dict[str, Any]:
-    return {
-        "channel": bus,
-        "coverage": coverage.share,
-        "id_coverage": coverage.id_share,
-        "is_covered": coverage.is_enough,
-    }
 
 
 def _require_few_windows(model: VerifiedClassifier, table: pd.DataFrame, params: Mapping[str, Any]) -> None:

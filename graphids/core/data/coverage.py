@@ -1,7 +1,8 @@
 """Coverage: how much of a capture carries arbitration IDs that a model knows, which is what it can judge."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +56,24 @@ class Coverage:
         '2.5% of the frames and 2 of 70 arbitration IDs'
         """
         return f"{self.share:.1%} of the frames and {self.known_ids} of {self.ids} arbitration IDs"
+
+    def problem(self) -> str:
+        """Why the model cannot judge the frames, "" where it can."""
+        if self.is_enough:
+            return ""
+        return (
+            f"the model knows {self.words()}, and has to know {MIN_COVERAGE:.0%} of the frames to judge them: they are "
+            "another vehicle's, or unknown IDs flood the bus, and neither an alert nor its absence means anything"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Shares, verdict and counts, as every answer in JSON has them."""
+        return {
+            "coverage": self.share,
+            "id_coverage": self.id_share,
+            "is_covered": self.is_enough,
+            **asdict(self),
+        }
 
 
 def coverage_of(node_key: NDArray[np.uint32], vocabulary: NDArray[np.uint32]) -> Coverage:

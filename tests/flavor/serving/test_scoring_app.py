@@ -74,13 +74,16 @@ def test_an_answer_says_which_bus_the_model_cannot_judge_and_gives_its_scores_al
     covered, mixed = ask(url, split_body(table)), ask(url, split_body(both))
 
     assert (covered.headers["graphids-covered"], mixed.headers["graphids-covered"]) == ("true", "false")
+    ids = table["arbitration_id"].nunique()
     known, unknown = (
-        {"channel": bus, "coverage": share, "id_coverage": share, "is_covered": bool(share)}
-        for bus, share in (("can0", 1.0), ("can1", 0.0))
+        {"coverage": share, "id_coverage": share, "is_covered": bool(share)}
+        | {"frames": len(table), "known_frames": share * len(table), "ids": number, "known_ids": share * number}
+        for share, number in ((1.0, ids), (0.0, 1))
     )
-    assert json.loads(covered.text)["coverage"] == [{**known, "channel": ""}]
-    assert json.loads(mixed.text)["coverage"] == [known, unknown]
-    assert mixed.scores.groupby("channel")["coverage"].mean().to_dict() == {"can0": 1.0, "can1": 0.0}
+    assert json.loads(covered.text)["coverage"] == [{"channel": "", **known}]
+    assert json.loads(mixed.text)["coverage"] == [{"channel": "can0", **known}, {"channel": "can1", **unknown}]
+    for column in ("coverage", "bus_coverage", "bus_id_coverage", "is_covered"):
+        assert mixed.scores.groupby("channel")[column].mean().to_dict() == {"can0": 1.0, "can1": 0.0}
 
 
 def test_ping_health_and_version_are_those_of_mlflow(url: str) -> None:
