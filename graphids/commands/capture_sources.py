@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO, cast
 
 from graphids.core.captures.read import find_captures
 from graphids.core.frames import DataError
@@ -33,7 +33,7 @@ def capture_sources(capture: Path) -> Iterator[list[CaptureSource]]:
         capture: A file, a folder or a glob as in `find_captures`, or `-` for standard input.
 
     Raises:
-        DataError: If a link leads nowhere.
+        DataError: If a link leads nowhere, or standard input is closed.
         FileNotFoundError: If a folder holds no capture, or a glob matches none.
         OSError: If standard input cannot be copied; it names the folder of temporary files.
     """
@@ -52,6 +52,9 @@ def capture_sources(capture: Path) -> Iterator[list[CaptureSource]]:
 
 
 def _copy_standard_input(path: Path) -> None:
+    # Python's stub has no None, which is what a process that starts without standard input (`<&-`) finds.
+    if cast("TextIO | None", sys.stdin) is None:
+        raise DataError("-: standard input is closed. Expected a capture from a pipe or a file, as in zcat FILE |")
     try:
         with path.open("wb") as copy:
             shutil.copyfileobj(sys.stdin.buffer, copy, 1 << 20)

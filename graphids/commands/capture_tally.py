@@ -40,8 +40,8 @@ class CaptureTally:
     def warnings(self) -> list[str]:
         """A sentence for each bus that the model cannot judge."""
         return [
-            f"{name}: not covered: {known.problem()}; train a model on this vehicle, or pass --allow-uncovered for "
-            "exit code 0."
+            f"{name}: not covered: {known.problem()}; train a model on this vehicle, or pass --allow-uncovered to "
+            "go on without exit code 4."
             for name, known in self.not_covered().items()
         ]
 

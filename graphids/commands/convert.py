@@ -13,6 +13,7 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from graphids._fs import publish_new
+from graphids.commands.termination import orderly_termination
 from graphids.core.captures.index_file import index_entry
 from graphids.core.captures.labels import Sidecar, read_sidecar
 from graphids.core.captures.read import OnBadLine, stream_frames
@@ -79,7 +80,7 @@ def convert(source: Path, target: Path, *, on_bad_line: OnBadLine = "raise") -> 
     output, is_compressed = _output_for(target)
     entry, sidecar = index_entry(source), read_sidecar(source)
     met = Conversion()
-    with publish_new(target) as raw, _maybe_gzip(raw, is_compressed) as stream:
+    with orderly_termination(), publish_new(target) as raw, _maybe_gzip(raw, is_compressed) as stream:
         parts = _tallied(_labelled(source, sidecar, on_bad_line, met), met)
         first = next(parts, None)
         if first is None:

@@ -11,6 +11,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from graphids.commands.capture_sources import CaptureSource, capture_sources
 from graphids.commands.capture_tally import CaptureTally
 from graphids.commands.scored_rows import RowWriter, opened_rows, opened_summary, rows_of
+from graphids.commands.termination import orderly_termination
 from graphids.core.captures.clock import Clock
 from graphids.core.captures.parts import files_of
 from graphids.core.captures.read import OnBadLine, stream_frames
@@ -90,7 +91,7 @@ def predict(
         OSError: If a file cannot be read or written.
     """
     tallies: list[CaptureTally] = []
-    with capture_sources(capture) as sources:
+    with orderly_termination(), capture_sources(capture) as sources:
         for source in sources:
             check_request(source.path, output, threshold)
             check_request(source.path, summary, threshold)

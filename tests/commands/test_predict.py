@@ -499,6 +499,15 @@ def test_a_capture_on_standard_input_gives_the_rows_of_the_file_and_its_copy_is_
     assert [path.name for path in tmp_path.iterdir()] == ["drive.log"]
 
 
+def test_standard_input_that_is_closed_is_refused(
+    classifier: WindowClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", None)  # as Python has it after `<&-`
+
+    with pytest.raises(DataError, match=r"standard input is closed\. Expected a capture from a pipe or a file"):
+        predict(classifier, Path("-"), **DEFAULTS)
+
+
 def test_a_bad_line_of_standard_input_is_named_as_such_and_leaves_no_copy(
     classifier: WindowClassifier, capture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
