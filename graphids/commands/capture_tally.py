@@ -5,6 +5,7 @@ from typing import Any
 
 from graphids.core.classifier import WindowScores
 from graphids.core.data.coverage import Coverage
+from graphids.wording import counted
 
 # What makes scores less certain, or drops frames.
 _REMARKABLE = ("bad_lines", "error_frames", "unterminated_last_line", "backward_timestamps", "clock_jumps")
@@ -65,7 +66,8 @@ class CaptureTally:
             for bus, known in self.coverage.items()
         )
         return (
-            f"{self.windows} windows, {self.alerts} alerts; {self.left_over} frames in no window; "
+            f"{counted(self.windows, 'window')}, {counted(self.alerts, 'alert')}; "
+            f"{counted(self.left_over, 'frame')} in no window; "
             f"{unknown}{self._remarks()}"
         )
 
