@@ -61,6 +61,14 @@ _TEXT: tuple[tuple[bytes, str], ...] = (
         "what an slcan (LAWICEL) adapter sends. Attach the adapter by slcand, and record by candump -l",
     ),
     (
+        rb"[^\n]*\x1b\[[0-9;]*m",
+        "in the colours of a terminal, as candump -c prints. Record again without colours (candump -l)",
+    ),
+    (
+        rb"\([^)\n]*\)\s+\S+\s+(?:[RT]X\s+[-B]\s+[-E]\s+)?[0-9a-f]+\s+\[\d+\]\s+[01]{8}\s",
+        "what candump -i prints, bits in place of bytes. Record again without -i (candump -l)",
+    ),
+    (
         rb"VERSION\s+\"[^\"\n]*\"\s*\n[\s\S]*?\b(?:NS_|BS_|BU_)\s*:",
         "a DBC, which describes messages and holds no frames. Give the recording; graphids needs no DBC",
     ),

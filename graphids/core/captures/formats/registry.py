@@ -33,7 +33,7 @@ from graphids.core.captures.formats.text.python_can_csv import python_can_csv
 from graphids.core.captures.formats.text.python_can_text import python_can_text
 from graphids.core.captures.formats.text.vector_asc import vector_asc
 from graphids.core.captures.formats.text.vehicle_spy import vehicle_spy
-from graphids.core.captures.formats.text_format import Recognised, TextFormat, recognise_text
+from graphids.core.captures.formats.text_format import Recognised, TextFormat, quoted, recognise_text
 from graphids.core.frames import LogFormatError
 
 TEXT_FORMATS: tuple[TextFormat, ...] = (
@@ -81,7 +81,7 @@ def recognise(head: bytes) -> Recognised | BridgedFormat | TableFormat | None:
 def unknown_format(path: Path, head: bytes) -> LogFormatError:
     """The error for a file that no format recognises."""
     known = ", ".join(FORMAT_NAMES)
-    first = head.split(b"\n", 1)[0].strip()[:120].decode("ascii", "backslashreplace")
+    first = quoted(head.split(b"\n", 1)[0].strip())
     if not head.strip():
         return LogFormatError(f"{path}: the file is empty. Expected a capture in one of the formats {known}.")
     if refused := refused_binary(head):

@@ -68,6 +68,12 @@ def header(names: str) -> re.Pattern[bytes]:
     return re.compile(names.encode(), re.IGNORECASE)
 
 
+def quoted(line: bytes) -> str:
+    """The beginning of a line as a message shows it: printable ASCII, so that nothing in it moves a terminal."""
+    shown = "".join(chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}" for byte in line[:120])
+    return shown.replace(r"\x09", r"\t") + ("..." if len(line) > 120 else "")
+
+
 @dataclass(frozen=True, slots=True)
 class Recognised:
     """A text format found in a file: where its data begin (offset and line number), and its dialect."""

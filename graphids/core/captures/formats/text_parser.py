@@ -11,7 +11,7 @@ from graphids.core.captures.formats import line_records as lines
 from graphids.core.captures.formats.line_loop import MAX_LINE_BYTES, ParseLines, line_loop
 from graphids.core.captures.formats.line_records import NUM_COUNTED, ROW
 from graphids.core.captures.formats.names import NAME_BYTES, Names, names_in, names_table
-from graphids.core.captures.formats.text_format import Labels, Recognised
+from graphids.core.captures.formats.text_format import Labels, Recognised, quoted
 from graphids.core.frames import MAX_PAYLOAD_BYTES, MAX_TIMESTAMP_S, NORMAL, UNNAMED_KIND, Frames, LogFormatError
 
 ROWS = 1 << 16  # rows that are filled before they become columns: 2 MiB, which stays in the cache
@@ -136,6 +136,5 @@ class TextParser:
         if after > len(text):
             problem += "; the file ends within this line, so the recording may have been cut off"
         where = f"{self.path}:{self.line_number - 1}"
-        shown = found[:120].decode("ascii", "backslashreplace") + ("..." if len(found) > 120 else "")
         remedy = _NEVER_DROPPED.get(code, _EXPECTED_LINE).format(known=self.recognised.format)
-        return LogFormatError(f"{where}: {problem}: found `{shown}`. {remedy}")
+        return LogFormatError(f"{where}: {problem}: found `{quoted(found)}`. {remedy}")

@@ -73,6 +73,22 @@ TEXTS = {
     ),
     "OpenXC without times": (b'{"bus": 1, "id": 1234, "value": "0x12345678"}\n', "without timestamps. Record a trace"),
     "slcan": (b"t1A2200FF\rt1A3200FE\r", r"slcan \(LAWICEL\) .*candump -l"),
+    "candump in colours": (
+        b"\x1b[33m (1700000000.000250)  can0  1A2   [2]  00 FF\x1b[0m\n",
+        r"colours of a terminal.*candump -l",
+    ),
+    "candump with coloured buses": (
+        b" (1700000000.000250)  \x1b[33mcan0\x1b[0m  1A2   [2]  00 FF\n",
+        r"colours of a terminal.*candump -l",
+    ),
+    "candump in bits": (
+        b" (1700000000.000250)  can0  1A2   [2]  00000000 11111111\n",
+        r"candump -i prints, bits in place of bytes",
+    ),
+    "candump in bits, of one byte": (
+        b" (1700000000.000250)  can0  RX - -  1A2   [1]  00000000\n",
+        r"candump -i prints",
+    ),
     "a DBC": (b'VERSION ""\n\nNS_ :\n\tNS_DESC_\n\nBS_:\n', "a DBC, which describes messages and holds no frames"),
     "Git LFS": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n", "git lfs pull"),
     "a web page": (b"\n<!DOCTYPE html>\n<html>\n", "a web page or XML. Download the recording again"),
@@ -111,6 +127,7 @@ def test_a_text_that_is_not_read_is_quoted_named_and_given_a_way_around(
         read_captures(tmp_path / "drive.log")
 
     assert str(error.value).endswith(".")
+    assert str(error.value).isprintable(), "nothing of the file may move a terminal"
 
 
 @pytest.mark.parametrize(("content", "message"), BINARIES.values(), ids=BINARIES)

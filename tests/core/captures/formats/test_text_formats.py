@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from graphids.core.captures.formats.registry import recognise
-from graphids.core.captures.formats.text_format import Recognised, TextFormat, header
+from graphids.core.captures.formats.text_format import Recognised, TextFormat, header, quoted
 from graphids.core.captures.formats.text_parser import TextParser
 from graphids.core.frames import NORMAL, Frames, GrowingFrames, LogFormatError
 from support.format_case import FormatCase, Frame, Malformed, Sample, rows, text_cases
@@ -62,7 +62,7 @@ def test_a_malformed_line_is_an_error_that_names_file_line_and_what_was_found(he
     with pytest.raises(LogFormatError, match=rf"drive\.log:{line_number}: .*(?:{bad.message})") as error:
         frames_of(found, text)
 
-    assert f"found `{bad.line.decode()}`" in str(error.value)
+    assert f"found `{quoted(bad.line)}`" in str(error.value)
     assert "on_bad_line='drop'" in str(error.value)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from graphids.core.captures.formats.line_records import COMMENT, ERROR_FRAME, FRAME, REMOTE_FRAME
 from graphids.core.captures.formats.registry import recognise
-from graphids.core.captures.formats.text_format import HEAD_BYTES, Recognised
+from graphids.core.captures.formats.text_format import HEAD_BYTES, Recognised, quoted
 from graphids.core.captures.formats.text_parser import TextParser
 from graphids.core.captures.read import read_captures
 from graphids.core.frames import LogFormatError
@@ -83,7 +83,7 @@ def test_a_base_line_that_leaves_the_numbers_or_times_open_is_never_dropped(
     text = b"base hex\n" + frame * frames_before + line + b"\n" + frame
 
     where = rf"drive\.asc:{frames_before + 2}"
-    with pytest.raises(LogFormatError, match=rf"{where}: .*{problem}.*: found `{line.decode()}`"):
+    with pytest.raises(LogFormatError, match=rf"{where}: .*{problem}.*: found `{re.escape(quoted(line))}`"):
         list(parser(text, drop=drop).parse(text))
 
 

@@ -72,7 +72,12 @@ _ERROR_CLASSES = tuple(
     TextFormat,
     name="candump screen output",
     example="(000.000250)  can0  000001A2   [4]  00 11 22 FF",
-    line=re.compile(CANDUMP_TIME + rb"\s+\S+\s+([RT]X\s+[-B]\s+[-E]\s+)?[0-9a-fA-F]+\s+(\[\d+\]|\{[0-9A-F]\}).*"),
+    # Neither in colours (`-c`) nor in bits (`-i`): `refused` says what to do about those.
+    line=re.compile(
+        rb"(?!.*\x1b)"
+        + CANDUMP_TIME
+        + rb"\s+\S+\s+([RT]X\s+[-B]\s+[-E]\s+)?[0-9a-fA-F]+\s+(\[\d+\](?!\s+[01]{8}(\s|$))|\{[0-9A-F]\}).*"
+    ),
     absolute_times=ABSOLUTE_TIMES,
 )
 def candump_screen(record: Row, text: Bytes, at: int, end: int, _dialect: object, names: Names) -> int:
