@@ -358,13 +358,13 @@ def test_retau_without_a_tau_takes_the_one_that_validation_prefers(store: Store,
     assert newest.data.metrics["val_after_tau/macro_f1"] >= newest.data.metrics["val_before_tau/macro_f1"]
 
 
-def test_evaluate_measures_a_logged_model_on_other_captures(store: Store, model_uri: str, tmp_path: Path) -> None:
+def test_evaluate_measures_a_logged_model_on_other_captures(here: Store, model_uri: str, tmp_path: Path) -> None:
+    """That `mlflow run -e evaluate` is this command, with these options, is in tests/commands/test_cli.py."""
     write_dataset(tmp_path / "drives", seed=6, captures_per_kind=1)
 
-    answer = store.mlflow_run(f"model_uri={model_uri}", f"data={tmp_path / 'drives'}", entry_point="evaluate")
+    main(["evaluate", "--model", model_uri, "--data", str(tmp_path / "drives")])
 
-    assert answer.returncode == 0, answer.stderr[-3000:]
-    newest = store.runs()[0]
+    newest = here.runs()[0]
     assert newest.data.metrics["test/spoof/auroc"] > 0.9
     assert newest.data.tags["graphids.evaluated_model"] == model_uri
 
