@@ -22,6 +22,15 @@ from support.tiny_model import three_ids, tiny_classifier
 ROWS: dict[str, Any] = {"output_format": "jsonl", "alerts_only": False, "threshold": None}
 
 
+@pytest.fixture(autouse=True)
+def defaults() -> Iterator[None]:
+    """As a shell starts a program; pytest itself may run under nohup, which ignores SIGHUP."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def send(number: int) -> None:
     assert signal.getsignal(number) is not signal.SIG_DFL, "it would end pytest"
     signal.raise_signal(number)
@@ -77,12 +86,10 @@ def test_what_was_not_written_to_its_end_is_removed_and_what_was_there_stays(
 def test_a_signal_that_is_ignored_stays_ignored() -> None:
     """As under nohup."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with orderly_termination():
-            send(signal.SIGHUP)
-        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    with orderly_termination():
+        send(signal.SIGHUP)
+
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
 def test_a_thread_changes_no_handler() -> None:
