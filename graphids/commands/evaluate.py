@@ -8,6 +8,7 @@ from graphids._mlflow.tracked_run import STORE_ERRORS, tracked_run
 from graphids.assessment.assess import measure
 from graphids.assessment.captures_covered import captures_covered
 from graphids.assessment.scored_split import score_split
+from graphids.commands.processes import settle_rank
 from graphids.commands.publication import close_with, links_of
 from graphids.commands.run_folder import DATASET_TAG
 from graphids.core.callbacks import NOT_WATCHED_TAGS
@@ -43,6 +44,7 @@ def evaluate(
         on_bad_line: As in `read_captures`.
         model_id: LoggedModel that the metrics belong to.
     """
+    settle_rank()
     with tracked_run() as outbox:
         # Before anything can fail: a failed run needs a name too.
         name = f"{SIMULATED}-unseen" if data == SIMULATED else Path(data).name

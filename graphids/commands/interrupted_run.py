@@ -17,6 +17,7 @@ from graphids._fs import IntegrityError, atomic_load, settle
 from graphids._mlflow.run_outbox import open_queue
 from graphids._mlflow.tracked_run import STORE_ERRORS, no_run
 from graphids.commands.config import parse_config
+from graphids.commands.processes import settle_rank
 from graphids.commands.run_folder import CHECKPOINTS, CONFIG, DATASET_TAG, FOLDER_TAG, PLAN, locked
 from graphids.core.callbacks import tau_norm_record
 from graphids.failure import ERROR_TAG, impatient_requests, record_failure, without_passwords
@@ -127,6 +128,8 @@ def _record_what_is_resumed(run_id: str, surrounding: str | None) -> None:
 
 def _found(run_id: str, folder: Path | None) -> InterruptedRun:
     folder = _folder(_active(run_id), folder)
+    config = _config(run_id, folder)
+    settle_rank(None if PLAN in config else config)
     # The other ranks start while rank 0 holds the folder, and nothing may be settled while a process saves there.
     is_first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
     with locked(folder) if folder.is_dir() and is_first else nullcontext():
@@ -138,7 +141,6 @@ def _found(run_id: str, folder: Path | None) -> InterruptedRun:
                 f"RUN_ID: run {run_id} is FINISHED, expected one that was interrupted (RUNNING, KILLED or FAILED). "
                 "To repeat it, pass its config.json to `graphids train --config`."
             )
-        config = _config(run_id, folder)
         checkpoint = find_checkpoint(folder / CHECKPOINTS)
     if PLAN in config:
         rank_zero_info(f"Sweep {run_id} resumes with the runs that are not finished.")

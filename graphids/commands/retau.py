@@ -15,6 +15,7 @@ from graphids._mlflow.dataset_profile import dataset_profile
 from graphids._mlflow.run_description import tag_run
 from graphids._mlflow.tracked_run import tracked_run
 from graphids.assessment.tau_sweep import best_tau
+from graphids.commands.processes import settle_rank
 from graphids.commands.publication import LoggedData, NormalizedNetwork, publish
 from graphids.commands.run_folder import CONFIG, DATASET_TAG
 from graphids.core.callbacks import NOT_WATCHED_TAGS, TauNormRecord, head_key
@@ -35,6 +36,7 @@ def retau(
         OptionError: If the run is unknown or has not logged exactly one model.
         IntegrityError: If its model does not verify, or its captures have changed since.
     """
+    settle_rank()
     with tracked_run() as outbox:
         # Before anything can fail: a failed run needs a name too.
         outbox.name_run(f"tau={_shown(tau)} retau of {source_run_id[:8]}")

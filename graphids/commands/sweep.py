@@ -12,6 +12,7 @@ from graphids.assessment.tau_study import TauStudy
 from graphids.commands.child_runs import ChildRuns, Launch, Outcome, launch
 from graphids.commands.config import root_dir_of
 from graphids.commands.interrupted_run import InterruptedRun, attach_to
+from graphids.commands.processes import settle_rank
 from graphids.commands.publication import close_with
 from graphids.commands.run_folder import CONFIG, FOLDER_TAG, PLAN, run_folder
 from graphids.commands.wiring import wire
@@ -84,6 +85,7 @@ def resume_sweep(run: InterruptedRun, *, launch: Launch = launch) -> None:
 def _run(plan: SweepPlan, config: Mapping[str, Any], root_dir: Path, launch: Launch) -> None:
     root_dir = root_dir.resolve()
     config = {**config, "trainer": {**config["trainer"], "default_root_dir": str(root_dir)}, PLAN: plan.as_dict()}
+    settle_rank()
     with tracked_run(root_dir) as outbox, run_folder(config, outbox.run_id) as folder:
         outbox.name_run(plan.name)
         outbox.set_tags({**NOT_WATCHED_TAGS, FOLDER_TAG: folder})

@@ -9,6 +9,7 @@ from graphids._mlflow.tracked_run import Terminated, tracked_run
 from graphids._mlflow.training_callback import MLflowTrainingCallback
 from graphids.commands.config import root_dir_of
 from graphids.commands.interrupted_run import InterruptedRun, attach_to
+from graphids.commands.processes import settle_rank
 from graphids.commands.publication import Fit, LoggedData, NormalizedNetwork, publish
 from graphids.commands.run_folder import CONFIG, FOLDER_TAG, run_folder
 from graphids.commands.wiring import wire
@@ -27,6 +28,7 @@ def train(config: Mapping[str, Any], overrides: Sequence[str], *, resume_from: I
         OptionError: If the configuration is invalid, or another process is at work on this run.
         IntegrityError: If the captures are not those that the run was trained on.
     """
+    settle_rank(config, overrides)
     with tracked_run(root_dir_of(config, overrides)) as outbox, ExitStack() as held:
         wiring = wire(config, overrides, outbox.run_id)
         checkpoint = None
