@@ -5,6 +5,7 @@ import json
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from graphids.core.models.detector import Detector
 from graphids.outbox import durable_queue, sender
 from graphids.outbox.sender import UnreachableError
 from graphids.report import pictures as report
+from support.damage import flip_bit
 from support.resumed_run import ALWAYS, Interruption, Result, TinyRuns, at_step, send
 from support.tracking_server import FaultyProxy
 
@@ -151,6 +153,75 @@ def test_a_run_is_resumed_in_the_folder_that_it_was_moved_to(runs: TinyRuns) -> 
     paths = [state["best_model_path"] for state in last["callbacks"].values() if "best_model_path" in state]
     assert [Path(path).parent for path in paths] == [elsewhere / run_id / "checkpoints"]
     assert [step for step, _ in runs.ask(lambda client: _points(client, run_id, "train/loss"))] == [0, 1, 2]
+
+
+SLURM = {
+    "SLURM_NTASKS": "1",
+    "SLURM_PROCID": "0",
+    "SLURM_LOCALID": "0",
+    "SLURM_NODEID": "0",
+    "SLURM_JOB_ID": "7",
+    "SLURM_JOB_NAME": "train",
+}
+
+
+@pytest.fixture
+def _on_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in SLURM.items():
+        monkeypatch.setenv(name, value)
+
+
+def kill_after_requeue(step: int) -> Callable[[], None]:
+    """SIGUSR1 in `step`, which is still taken, and the kill two steps later."""
+    steps = iter(range(1000))
+
+    def act() -> None:
+        number = next(steps)
+        if number == step:
+            send(signal.SIGUSR1)()
+        elif number == step + 2:
+            SIGKILL()
+
+    return act
+
+
+def resumed_steps(runs: TinyRuns, run_id: str) -> int:
+    """Resume to the end; returns how many steps that took."""
+    steps = runs.folder / "steps"
+    steps.unlink(missing_ok=True)
+
+    def count() -> None:
+        with steps.open("a") as file:
+            file.write(".")
+
+    assert runs.resume(run_id, at_step(ALWAYS, count)) == 0, runs.log()
+    return len(steps.read_text())
+
+
+@pytest.mark.usefixtures("_on_slurm")
+@pytest.mark.parametrize("step", [5, MID_EPOCH])
+def test_a_job_that_slurm_requeues_goes_on_from_what_was_saved_for_that(
+    runs: TinyRuns, uninterrupted: Result, step: int
+) -> None:
+    run_id, code = runs.train(at_step(ALWAYS, kill_after_requeue(step)))
+    assert code == -9, runs.log()
+    assert (runs.checkpoints(run_id) / "hpc_ckpt_1.ckpt").exists()
+
+    assert resumed_steps(runs, run_id) == 3 * 14 - (step + 1)
+
+    assert runs.result(run_id) == uninterrupted
+    assert list(runs.checkpoints(run_id).glob("hpc*")) == []
+
+
+@pytest.mark.usefixtures("_on_slurm")
+def test_what_was_saved_for_a_requeue_and_does_not_verify_is_not_resumed_from(
+    runs: TinyRuns, uninterrupted: Result
+) -> None:
+    run_id, _ = runs.train(at_step(ALWAYS, kill_after_requeue(5)))
+    flip_bit(runs.checkpoints(run_id) / "hpc_ckpt_1.ckpt", offset=5000)
+
+    assert resumed_steps(runs, run_id) == 3 * 14
+    assert runs.result(run_id) == uninterrupted
 
 
 def _points(client: Any, run_id: str, key: str) -> list[tuple[int, float]]:

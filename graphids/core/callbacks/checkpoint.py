@@ -15,6 +15,8 @@ from graphids._fs import atomic_link, atomic_load, atomic_save, make_folder, rem
 
 # `s3://bucket`, and what `Path` and Lightning's `realpath` make of it: `s3:/bucket`, `/runs/s3:/bucket`.
 _URL = re.compile(r"(?:^|/)[A-Za-z][A-Za-z0-9+.-]+:{1,2}/")
+FOLDER = "checkpoints"  # Lightning's own name in `trainer.default_root_dir`
+REQUEUE_CHECKPOINTS = "hpc_ckpt_*.ckpt"  # Lightning's own names
 
 
 class DigestCheckpointIO(CheckpointIO):
@@ -24,6 +26,10 @@ class DigestCheckpointIO(CheckpointIO):
     empty checkpoint. Best, last, exception, manual and resumed checkpoints all pass through it. Two paths of Lightning
     do not: `save_last="link"`, which `Sha256ModelCheckpoint` makes safe, and `LightningModule.load_from_checkpoint`,
     which `Detector` overrides.
+
+    What Lightning saves when SLURM is about to requeue a job, `hpc_ckpt_1.ckpt` in the trainer's root folder, goes to
+    the folder of the other checkpoints: Lightning takes any file beside it for another one, the sidecar for number
+    1256, and would resume from a number that it found rather than from a checkpoint that verifies.
 
     Use it as `Trainer(plugins=[DigestCheckpointIO()])`. Lightning calls it on rank 0 for writes, on every rank for
     reads.
@@ -52,6 +58,8 @@ class DigestCheckpointIO(CheckpointIO):
                     f"DigestCheckpointIO takes no storage_options, found {storage_options!r}. Leave them out."
                 )
             local = _local(path)
+            if local.match(REQUEUE_CHECKPOINTS):
+                local = local.parent / FOLDER / local.name
             make_folder(local.parent)
             atomic_save(checkpoint, local)
         except Exception as error:

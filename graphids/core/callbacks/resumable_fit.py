@@ -12,11 +12,13 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
+from lightning.pytorch.trainer.connectors.signal_connector import _HandlersCompose
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from graphids._fs import remove
+from graphids.core.callbacks.checkpoint import FOLDER, REQUEUE_CHECKPOINTS
 
 INTERRUPTED = "interrupted.ckpt"
 _FIT = "fit_loop"
@@ -41,10 +43,12 @@ class ResumableFit(Callback):
       are not finite, or before the first step. A save that fails is reported and leaves the first error the one that
       is raised.
     - Ctrl-C waits for the end of the step, a second one does not; SIGTERM, which Lightning keeps to the end of a step,
-      also ends a validation.
+      also ends a validation. What Lightning saves when SLURM is about to requeue the job (SIGUSR1) waits for the start
+      of a step too, of one that is not the epoch's last.
     - `on_load_checkpoint`, `on_fit_start`, `on_train_start`: paths of best and last checkpoint follow a run folder that
       was moved, a fit that had stopped early stays stopped, the training loader continues at its batch.
-    - `on_fit_end` removes `interrupted.ckpt`: best and last checkpoint are further along.
+    - `on_fit_end` removes `interrupted.ckpt` and what was saved for a requeue: best and last checkpoint are further
+      along.
 
     Nothing persists in `state_dict`. Rank 0 writes without waiting for the others, one of which may have failed. Means
     of metrics over an epoch are the module's responsibility. Not repeated after an interruption: gradients accumulated
@@ -64,6 +68,8 @@ class ResumableFit(Callback):
         self._had_stopped = False
         self._stop_requested = False
         self._sigint_before: Any = None
+        self._requeue: _HandlersCompose | None = None  # Lightning's own handler
+        self._requeue_requested = False
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Adapt the state of the other callbacks to where and how the fit resumes."""
@@ -92,6 +98,7 @@ class ResumableFit(Callback):
             set_position(trainer.current_epoch, batches)
             iter(fit_loop._data_fetcher)  # type: ignore[arg-type]
         self._install_sigint()
+        self._defer_requeue(trainer)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Drop the copy of the state: the previous epoch is complete."""
@@ -101,6 +108,10 @@ class ResumableFit(Callback):
         """Seed the step, so that it depends only on weights, optimizer and position."""
         self._begun = True
         self._stop_if_requested(trainer)
+        is_last_batch = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        if self._requeue_requested and self._requeue is not None and not is_last_batch:
+            self._requeue_requested = False
+            self._requeue(signal.SIGUSR1, None)  # type: ignore[arg-type]
         place = (self.seed, trainer.current_epoch, batch_idx, trainer.global_rank)
         seed = int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])
         if pl_module.device.type == "cpu":
@@ -109,7 +120,7 @@ class ResumableFit(Callback):
             torch.default_generator.manual_seed(seed)
         else:
             torch.manual_seed(seed)
-        if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch and trainer.is_global_zero:
+        if is_last_batch and trainer.is_global_zero:
             self._held = deepcopy(_state(trainer))
 
     def on_before_optimizer_step(self, *_: Any) -> None:
@@ -154,9 +165,10 @@ class ResumableFit(Callback):
         self._restore_sigint()
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Remove the checkpoint of an interruption that the fit has overcome."""
+        """Remove the checkpoints of interruptions that the fit has overcome."""
         if trainer.is_global_zero:
-            remove(_path(trainer))
+            for path in (_path(trainer), *(Path(trainer.default_root_dir) / FOLDER).glob(REQUEUE_CHECKPOINTS)):
+                remove(path)
 
     def _stop_if_requested(self, trainer: Trainer) -> None:
         if self._stop_requested:
@@ -176,6 +188,20 @@ class ResumableFit(Callback):
         self._restore_sigint()
         rank_zero_info("\nCtrl-C: stopping at the end of this step; press it again to stop at once.")
 
+    def _defer_requeue(self, trainer: Trainer) -> None:
+        """Have Lightning's handler run between steps: within one, weights are half-way and their step is uncounted.
+
+        Several processes would not reach the same step.
+        """
+        handler = signal.getsignal(signal.SIGUSR1)
+        is_main = threading.current_thread() is threading.main_thread()
+        if is_main and trainer.world_size == 1 and isinstance(handler, _HandlersCompose):
+            self._requeue, self._requeue_requested = handler, False
+            signal.signal(signal.SIGUSR1, self._on_sigusr1)  # Lightning restores what was there before the fit
+
+    def _on_sigusr1(self, _number: int, _frame: FrameType | None) -> None:
+        self._requeue_requested = True
+
     def _restore_sigint(self) -> None:
         if self._sigint_before is not None:
             signal.signal(signal.SIGINT, self._sigint_before)
@@ -185,7 +211,7 @@ class ResumableFit(Callback):
 def _path(trainer: Trainer) -> Path:
     """Path of the interruption's checkpoint, in the folder of the other checkpoints."""
     folder = getattr(trainer.checkpoint_callback, "dirpath", None)
-    return Path(folder or Path(trainer.default_root_dir) / "checkpoints") / INTERRUPTED
+    return Path(folder or Path(trainer.default_root_dir) / FOLDER) / INTERRUPTED
 
 
 def _state(trainer: Trainer) -> dict[str, Any]:
