@@ -1,14 +1,21 @@
 """Locks between processes: on a folder of checkpoints, and on a file that exists to be locked.
 
-They are advisory and end with the process, however it ends. Standard library only.
+They are advisory and end with the process, however it ends. A filesystem that has none lets everyone through. Standard
+library only.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
+import sys
 from collections.abc import Iterator
 
 from graphids._fs.files import explained
+
+# What `flock` answers on network and FUSE filesystems that cannot lock, or whose lock service is away.
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
+_warned: set[int] = set()
 
 
 @contextlib.contextmanager
@@ -51,18 +58,39 @@ def try_lock(path: str | os.PathLike[str], *, inherit: bool = False) -> int | No
         inherit: Whether programs that this process starts hold the lock too, until the last of them has ended.
 
     Returns:
-        Descriptor that holds the lock until it is closed; None if another process holds it.
+        Descriptor that holds the lock until it is closed; None if another process holds it. On a filesystem without
+        locks it holds none, which is said once on standard error.
 
     Raises:
-        OSError: If the file cannot be opened, or its filesystem has no locks.
+        OSError: If the file cannot be opened or locked; the error names it.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BaseException as error:
+        with explained(path, "locking it"):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
         os.close(descriptor)
-        if isinstance(error, BlockingIOError):
-            return None
+        return None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            os.close(descriptor)
+            raise
+        _warn_of_no_locks(path, descriptor)
+    except BaseException:
+        os.close(descriptor)
         raise
     os.set_inheritable(descriptor, inherit)
     return descriptor
+
+
+def _warn_of_no_locks(path: str | os.PathLike[str], descriptor: int) -> None:
+    device = os.fstat(descriptor).st_dev
+    if device in _warned:
+        return
+    _warned.add(device)
+    folder = os.path.dirname(os.path.abspath(path))
+    print(
+        f"graphids: {folder}: its filesystem has no locks, so that nothing keeps a second process from the same run; "
+        "start only one, or choose a folder on another filesystem.",
+        file=sys.stderr,
+    )

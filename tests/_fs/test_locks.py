@@ -1,15 +1,19 @@
 """Locks that end with the processes that hold them."""
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from graphids._fs import locks
 from graphids._fs.locks import folder_held, try_lock
+from support.resumed_run import ALWAYS, Interruption, TinyRuns
 
 
 def test_a_locked_file_is_locked_until_it_is_closed(tmp_path: Path) -> None:
@@ -63,3 +67,42 @@ def test_a_folder_is_held_by_one_alone_or_by_several_together(tmp_path: Path) ->
 
     with folder_held(tmp_path, alone=True) as alone:
         assert alone
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_filesystem_without_locks_lets_everyone_through_and_says_so_once(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(locks, "_warned", set())
+    monkeypatch.setattr(fcntl, "flock", failing(number))
+
+    descriptors = [try_lock(tmp_path / name) for name in ("lock", "lock", "other")]
+
+    assert capsys.readouterr().err.count(f"graphids: {tmp_path}: its filesystem has no locks") == 1
+    for descriptor in descriptors:
+        assert descriptor is not None
+        os.close(descriptor)
+
+
+def test_a_disk_that_fails_is_an_error_that_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fcntl, "flock", failing(errno.EIO))
+
+    with pytest.raises(OSError, match=f"{tmp_path / 'lock'}"):
+        try_lock(tmp_path / "lock")
+
+
+def test_a_training_in_a_folder_without_locks_is_finished(tmp_path: Path) -> None:
+    runs = TinyRuns(tmp_path, max_epochs=1)
+
+    run_id, code = runs.train(Interruption(fcntl, "flock", ALWAYS, failing(errno.ENOLCK)))
+
+    assert code == 0, runs.log()
+    assert runs.log().count("its filesystem has no locks") == 1
+    assert runs.ask(lambda client: client.get_run(run_id).info.status) == "FINISHED"
+
+
+def failing(number: int) -> Callable[..., None]:
+    def flock(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return flock
