@@ -3,6 +3,8 @@
 The writer waits for it only at the end, and not for long if the receiver is unreachable.
 """
 
+import functools
+import sys
 import threading
 import time
 from collections import deque
@@ -18,6 +20,7 @@ PATIENCE_S = 8.0
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 10.0
 _STOP_S = 1.0
+_at_work: set["Sender"] = set()
 
 
 class UnreachableError(Exception):
@@ -33,7 +36,8 @@ class Sender:
         settled: Called in the thread after each delivery, with the entry and either None or the refusal.
         outage: Called in the thread when an outage begins, with its reason, and with an empty string when it is over.
         on_exit: Called in the thread when it ends: nothing is being delivered any more.
-        patience_s: How long `flush` waits for a delivery that neither succeeds nor fails, plus a second per megabyte.
+        patience_s: How long `flush` waits for a delivery that neither succeeds nor fails, nor sends another HTTP
+            request, plus a second per megabyte.
     """
 
     def __init__(
@@ -51,7 +55,8 @@ class Sender:
         self._queue: deque[Entry] = deque()
         self._stopping = False
         self._pause_s = 0.0  # above 0 during an outage
-        self._stalled_s = 0.0  # spent in `flush` since the last delivery
+        self._stalled_s = 0.0  # spent in `flush` since the last delivery or request
+        _listen_to_requests()
         self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
         self._thread.start()
 
@@ -67,7 +72,7 @@ class Sender:
             return tuple(self._queue)
 
     def flush(self) -> bool:
-        """Wait while deliveries succeed; returns whether no entry is left.
+        """Wait while deliveries succeed and requests are answered, however slowly; returns whether no entry is left.
 
         During an outage it waits `PATIENCE_S` in total until one succeeds again: a second call during the same outage
         returns at once.
@@ -110,6 +115,7 @@ class Sender:
 
     def _try(self, entry: Entry) -> None:
         refusal: Exception | None = None
+        _at_work.add(self)
         try:
             self._deliver(entry)
         except UnreachableError as error:
@@ -117,6 +123,8 @@ class Sender:
             return
         except Exception as error:  # whatever is wrong with one entry, the next ones are delivered
             refusal = error
+        finally:
+            _at_work.discard(self)
         self._settled(entry, refusal)
         if self._pause_s:
             self._outage("")
@@ -125,6 +133,11 @@ class Sender:
             self._pause_s = self._stalled_s = 0.0
             self._changed.notify_all()
 
+    def _go_on_waiting(self) -> None:
+        with self._changed:
+            if not self._pause_s:
+                self._stalled_s = 0.0
+
     def _pause(self, reason: str) -> None:
         if not self._pause_s:
             self._outage(reason)
@@ -132,3 +145,18 @@ class Sender:
             self._pause_s = min(self._pause_s * 2 or _FIRST_PAUSE_S, _LONGEST_PAUSE_S)
             if not self._stopping:
                 self._changed.wait(self._pause_s)
+
+
+def _note_request(event: str, _arguments: object) -> None:
+    if event == "http.client.send":
+        for sender in tuple(_at_work):
+            sender._go_on_waiting()
+
+
+@functools.cache
+def _listen_to_requests() -> None:
+    """Learn of requests: the next one is sent when the last one was answered.
+
+    A model takes dozens of them, in several threads of MLflow's. Every HTTP client of Python's raises this audit event.
+    """
+    sys.addaudithook(_note_request)

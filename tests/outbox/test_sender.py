@@ -3,8 +3,11 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import requests
 
 from graphids.outbox import sender
 from graphids.outbox.sender import Entry, Sender, UnreachableError
@@ -161,3 +164,56 @@ def test_stopping_in_the_middle_of_a_delivery_says_so_and_the_thread_signs_off_l
     assert not to.gone.is_set()
     to.hang.set()
     assert to.gone.wait(2)
+
+
+@pytest.fixture
+def late_server() -> Iterator[str]:
+    """Answers every request after a quarter of the sender's patience."""
+
+    class Late(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            time.sleep(SHORT_S / 4)
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Late)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("in_a_pool", [False, True], ids=["in its thread", "in a pool of threads"])
+def test_an_entry_of_many_requests_that_are_all_answered_late_is_no_outage(
+    start: Callable[[Receiver], Sender], late_server: str, in_a_pool: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to = Receiver()
+
+    def deliver(_: Entry) -> None:
+        with ThreadPoolExecutor(2) as pool:
+            for answer in (pool.map if in_a_pool else map)(requests.get, [late_server] * 16):
+                assert answer.status_code == 204
+
+    monkeypatch.setattr(to, "deliver", deliver)
+    made = start(to)
+    made.put({"n": 1})
+
+    assert made.flush()
+    assert (to.received, to.outages) == ([1], [])
+
+
+def test_requests_of_others_do_not_prolong_an_outage(start: Callable[[Receiver], Sender], late_server: str) -> None:
+    to = Receiver()
+    to.here.clear()
+    made = start(to)
+    made.put({"n": 1})
+    asking = threading.Thread(target=lambda: [requests.get(late_server, timeout=5) for _ in range(8)])
+    asking.start()
+
+    waited_s = elapsed_s(made.flush)
+
+    asking.join()
+    assert SHORT_S <= waited_s < 3 * SHORT_S
