@@ -12,6 +12,7 @@ from graphids.core.classifier import WindowClassifier
 from graphids.core.data.preprocessing import STATISTICS, Preprocessing
 from graphids.core.graphs.packed import EDGE_FEATURES, NODE_FEATURES, Column
 from graphids.core.models.gat import GAT
+from graphids.core.models.isolation import isolated
 from mlflow_graphids.verification.manifest import MODEL_FILE, WEIGHTS_FILE, version_advice
 from mlflow_graphids.verification.strict import Buffer, parse_json, render_json
 
@@ -23,6 +24,7 @@ STATISTIC = "preprocessing."
 _DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
+@isolated()
 def to_payload(classifier: WindowClassifier) -> dict[str, bytes]:
     """Payload files by path; equal classifiers give equal bytes.
 
@@ -54,6 +56,7 @@ class IncompatibleModelError(ValueError):
     """An undamaged model that needs another version of graphids; the message says what differs and which version."""
 
 
+@isolated()
 def from_payload(payload: Mapping[str, Buffer], *, written_by: str) -> WindowClassifier:
     """Classifier from verified bytes. Its tensors are views of `payload`'s buffers, which must not be written to again.
 
@@ -149,8 +152,8 @@ def _network(architecture: Mapping[str, Any], tensors: Mapping[str, torch.Tensor
     # Without memory and random numbers for weights that are about to be replaced.
     with torch.device("meta"):
         gat = GAT(**architecture)
-    dtypes = {name: tensor.dtype for name, tensor in gat.state_dict().items()}
-    gat.load_state_dict({name: t.to(dtypes.get(name, t.dtype)) for name, t in tensors.items()}, assign=True)
+    # Not in the dtype of the network just made, which is the process's default.
+    gat.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
     return gat
 
 

@@ -17,6 +17,7 @@ from graphids.core.graphs.packed import PackedGraphs, build_graphs
 from graphids.core.graphs.window_stream import split_buses, stretches
 from graphids.core.graphs.windows import dropped_tails
 from graphids.core.models.gat import GAT
+from graphids.core.models.isolation import isolated
 
 # Bounds the memory of a forward pass: at 64 hidden units and 4 heads a layer holds 64 MiB of activations.
 NODES_PER_BATCH = 1 << 16
@@ -159,6 +160,7 @@ class WindowClassifier:
             raise ValueError(f"top_k is {top_k}, expected at least 0 arbitration IDs per alert.")
         return settings
 
+    @isolated()
     def _score_bus(self, bus: Frames, channel: str, settings: "_Settings") -> WindowScores:
         _require_finite_timestamps(bus)
         graphs = build_graphs(bus, self.preprocessing.window_size, settings.stride)
@@ -198,6 +200,7 @@ class WindowClassifier:
         return tuple(ids)
 
 
+@isolated()
 def represent(gat: GAT, graphs: PackedGraphs, preprocessing: Preprocessing) -> torch.Tensor:
     """The head's input for every window, float32 [G, hidden] on the CPU; the network is left in eval mode.
 
@@ -210,6 +213,7 @@ def represent(gat: GAT, graphs: PackedGraphs, preprocessing: Preprocessing) -> t
     return torch.cat(parts)
 
 
+@isolated()
 def classify(gat: GAT, states: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
     """Logits of represented windows, float64 [G, C]: in float32 the scores of clear attacks would all be 1.
 

@@ -28,6 +28,7 @@ from graphids.core.frames import Frames
 from graphids.core.graphs.features import EDGE_FEATURES, NODE_FEATURES, column_names
 from graphids.core.graphs.packed import PackedGraphs, build_graphs, concat_graphs
 from graphids.core.graphs.window_stream import Window, find_window
+from graphids.core.models.isolation import isolated
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +143,7 @@ def explain(
     )
 
 
+@isolated()
 def explain_window(classifier: WindowClassifier, window: Window, *, threshold: float | None = None) -> Explanation:
     """Explain one window, with an alert or without one.
 
