@@ -12,7 +12,14 @@ from support.rooms import between, cycle, imports_of, room_of
 # Lowest first. A module imports from its own room and from lower floors; a room within a room stands on a floor of
 # that room's own.
 FLOORS = (
-    ("graphids._fs", "graphids.exit_codes", "graphids.failure", "graphids.options", "graphids.wording"),
+    (
+        "graphids._fs",
+        "graphids.exit_codes",
+        "graphids.failure",
+        "graphids.options",
+        "graphids.signals",
+        "graphids.wording",
+    ),
     ("graphids.core", "graphids.logged_model", "graphids._mlflow_plugin"),
     ("mlflow_graphids", "graphids.assessment", "graphids.outbox"),
     ("graphids._mlflow", "graphids.plots"),

@@ -23,6 +23,7 @@ from graphids.failure import error_tags, impatient_requests, without_passwords
 from graphids.options import DEFAULT_ROOT_DIR, OptionError
 from graphids.outbox.durable_queue import quiet_store
 from graphids.outbox.outbox import Outbox
+from graphids.signals import set_handler
 
 # What MLflow raises where its server or its database does not answer, or refuses.
 STORE_ERRORS = (MlflowException, OSError, SQLAlchemyError)
@@ -56,7 +57,7 @@ def tracked_run(root_dir: str | Path = DEFAULT_ROOT_DIR, *, run_id: str | None =
         run_id: An earlier run to continue.
 
     Raises:
-        OptionError: If MLflow gives no run, or MLFLOW_RUN_ID names one that is FINISHED.
+        OptionError: If MLflow gives no run, MLFLOW_RUN_ID names one that is FINISHED, or one is active already.
         NotSentError: If the work is done but MLflow does not have everything yet.
     """
     if rank_zero_only.rank:  # type: ignore[attr-defined]
@@ -64,10 +65,11 @@ def tracked_run(root_dir: str | Path = DEFAULT_ROOT_DIR, *, run_id: str | None =
         return
     with impatient_requests(), quiet_store():
         outbox = open_outbox(_start_run(run_id), Path(root_dir))
-        outbox.set_experiment_tags(experiment_tags(outbox.experiment_id))
-        os.environ[_RUN_ID_OF_RANK_ZERO] = outbox.run_id
-        before = signal.signal(signal.SIGTERM, _raise_terminated)
-        try:
+        before = signal.getsignal(signal.SIGTERM)
+        try:  # from here on, whatever happens ends the run
+            set_handler(signal.SIGTERM, _raise_terminated)
+            os.environ[_RUN_ID_OF_RANK_ZERO] = outbox.run_id
+            outbox.set_experiment_tags(experiment_tags(outbox.experiment_id))
             with system_metrics(outbox):
                 yield outbox
             outbox.set_terminated("FINISHED")
@@ -82,11 +84,16 @@ def tracked_run(root_dir: str | Path = DEFAULT_ROOT_DIR, *, run_id: str | None =
                 raise NotSentError
         finally:
             os.environ.pop(_RUN_ID_OF_RANK_ZERO, None)
-            signal.signal(signal.SIGTERM, before)
+            set_handler(signal.SIGTERM, before)
             _leave_active_run()
 
 
 def _start_run(run_id: str | None) -> mlflow.ActiveRun:
+    if (active := mlflow.active_run()) is not None:
+        raise OptionError(
+            f"MLflow run {active.info.run_id} is active in this thread, expected none: this command begins a run of "
+            "its own. End it with mlflow.end_run()."
+        )
     try:
         if run_id is None:
             _require_unfinished(os.environ.get("MLFLOW_RUN_ID"))
@@ -123,7 +130,7 @@ def no_run(error: BaseException) -> OptionError:
 def _end_early(outbox: Outbox, error: BaseException) -> None:
     """End the run after an error; a second error, as from a full disk, must not hide the first."""
     # After Ctrl-C `mlflow run` also sends SIGTERM to this process, which is ending already: it would cut sending short.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    set_handler(signal.SIGTERM, signal.SIG_IGN)
     try:
         if isinstance(error, Exception):
             message = f"{type(error).__name__}: {error}"

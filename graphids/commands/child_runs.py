@@ -27,6 +27,7 @@ from graphids.failure import ERROR_TAG, record_failure
 from graphids.options import DEFAULT_ROOT_DIR
 from graphids.outbox.durable_queue import say
 from graphids.outbox.outbox import find_outboxes
+from graphids.signals import set_handler
 
 _NOT_INHERITED = ("MLFLOW_EXPERIMENT_NAME", "PL_GLOBAL_SEED")
 _RUNNING, _FINISHED = "RUNNING", "FINISHED"
@@ -52,7 +53,7 @@ def launch(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 
 def _end(child: "subprocess.Popen[bytes]") -> None:
     # `mlflow run` follows up on Ctrl-C with a SIGTERM to this process.
-    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    before = set_handler(signal.SIGTERM, signal.SIG_IGN)
     try:
         child.terminate()
         child.wait()
@@ -60,7 +61,7 @@ def _end(child: "subprocess.Popen[bytes]") -> None:
         child.kill()
         child.wait()
     finally:
-        signal.signal(signal.SIGTERM, before)
+        set_handler(signal.SIGTERM, before)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import uvicorn
@@ -55,8 +55,9 @@ def serve(
     Raises:
         IntegrityError: As in `load_model`, and so are its other errors; nothing is served.
         OptionError: Also if nothing can listen on that host and port, the port is not 1 to 65535, or a limit is not
-            above zero.
+            above zero, or if an event loop is running in this thread, as in a notebook.
     """
+    _require_no_event_loop()
     limits = limits or ServerLimits()
     # Bound before the model is loaded, so that a port in use is reported at once; not listening yet, so that no client
     # waits for a model that may be refused.
@@ -140,6 +141,15 @@ def _ended_by_signals(server: uvicorn.Server) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _require_no_event_loop() -> None:
+    with suppress(RuntimeError):
+        asyncio.get_running_loop()
+        raise OptionError(
+            "serve: an event loop is running in this thread, as in a notebook, and a server needs one of its own. Run "
+            "`graphids serve` in a shell, or call serve in a thread: threading.Thread(target=serve, ...).start()."
+        )
 
 
 def _authority(host: str) -> str:
