@@ -91,11 +91,18 @@ def existing_captures(text: str) -> str:
         return text
     if not text:
         raise ValueError
+    if not is_text(text):
+        raise ValueError("its name is not UTF-8, which is all that MLflow stores; rename it")
     path = Path(text).expanduser()
     # Path.glob wants a pattern relative to a folder; a user's may be absolute.
     if path.exists() or (has_magic(text) and any(iglob(str(path), recursive=True))):  # noqa: PTH207
         return text
     raise ValueError(f"{path.absolute()} does not exist")
+
+
+def is_text(value: str) -> bool:
+    """Whether every byte of a command line's argument is UTF-8; Python hands on others as surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 _ACCELERATORS = ("auto", "cpu", "gpu")
@@ -143,7 +150,7 @@ def parse_option(option: Option, text: str, *, typed_as: str | None = None) -> A
     try:
         return option.parse(text)
     except ValueError as error:
-        found = str(error) if str(error).endswith("does not exist") else ""
+        found = str(error) if str(error).endswith(("does not exist", "rename it")) else ""
         detail = f" ({found})" if found else ""
         where = typed_as or f"--{option.name}"
         raise OptionError(f"{where}: given {text!r}{detail}; allowed is {option.allowed}.") from None
@@ -211,5 +218,7 @@ def dotted_overrides(extra: Sequence[str], known: Sequence[str], *, allowed: boo
             value = next(remaining, None)  # type: ignore[assignment]
             if value is None:
                 raise OptionError(f"{name}: no value given; expected {name}=VALUE.")
+        if not is_text(value):
+            raise OptionError(f"{name}: given {value!r}, which is not UTF-8; expected text that MLflow can store.")
         overrides.append(f"{name}={value}")
     return overrides

@@ -58,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _report(command: str, error: Exception, code: int) -> int:
     """Print the error as one line on standard error, and record it in the MLflow run if there is one."""
     message = without_passwords(f"graphids {command}: {' '.join(str(error).split())}{_queried_mlflow(error)}")
+    message = message.encode("utf-8", "backslashreplace").decode()  # an argument need not be UTF-8
     print(message, file=sys.stderr)
     run_id = os.environ.get("MLFLOW_RUN_ID")
     # Once tracked_run is loaded, the run records its own failure; a wrong option is found before that.

@@ -12,10 +12,21 @@ from graphids.options import NAMESPACES, OptionError
 
 
 def render_config(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Evaluate `gat.jsonnet` with the project's parameters as its top-level arguments."""
+    """Evaluate `gat.jsonnet` with the project's parameters as its top-level arguments.
+
+    Raises:
+        OptionError: In one line, if jsonnet refuses them.
+    """
     arguments = {name: json.dumps(value) for name, value in parameters.items()}
     with as_file(files("graphids") / "configs") as folder:
-        rendered: dict[str, Any] = json.loads(_jsonnet.evaluate_file(str(folder / "gat.jsonnet"), tla_codes=arguments))
+        try:
+            text = _jsonnet.evaluate_file(str(folder / "gat.jsonnet"), tla_codes=arguments)
+        except RuntimeError as error:  # all that jsonnet raises, with a trace of its own
+            raise OptionError(
+                f"The options give no configuration: jsonnet says {' '.join(str(error).split())}; expected values that "
+                "JSON can hold, and the files of an unchanged installation."
+            ) from None
+    rendered: dict[str, Any] = json.loads(text)
     return rendered
 
 

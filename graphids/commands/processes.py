@@ -10,6 +10,7 @@ from typing import Any
 import lightning.pytorch as pl
 import yaml
 from lightning.fabric.plugins.environments import LightningEnvironment
+from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities import rank_zero_only
 
 from graphids.options import OptionError
@@ -53,6 +54,24 @@ def settle_rank(config: Mapping[str, Any] | None = None, overrides: Sequence[str
                 os.environ[name] = "0"
 
 
+def require_launched_as_configured(trainer: pl.Trainer) -> None:
+    """Compare the trainer's devices and nodes with what SLURM or torchrun has started, before anything is trained.
+
+    Lightning compares them when it launches, and not at all for a trainer of one process: each of the tasks would train
+    the same.
+
+    Raises:
+        ValueError: If they differ, or the trainer would start processes that cannot share a run.
+    """
+    if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
+        raise ValueError(
+            "--trainer.strategy: given one that copies this process (ddp_spawn, ddp_fork, ddp_notebook), and the "
+            "thread that talks to MLflow cannot be copied; use auto or ddp."
+        )
+    environment = trainer._accelerator_connector.cluster_environment
+    environment.validate_settings(num_devices=trainer.num_devices, num_nodes=trainer.num_nodes)
+
+
 def _trainer(settings: Mapping[str, Any], overrides: Sequence[str]) -> pl.Trainer | None:
     """A trainer with the same processes; None where Lightning makes none, whose reason the run's own wiring gives."""
     world = {name: settings[name] for name in _WORLD if name in settings}
@@ -86,13 +105,15 @@ def _silent_trainer(world: Mapping[str, Any]) -> pl.Trainer | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return pl.Trainer(
+            trainer = pl.Trainer(
                 **world,
                 logger=False,
                 enable_checkpointing=False,
                 enable_progress_bar=False,
                 enable_model_summary=False,
             )
+            require_launched_as_configured(trainer)
+            return trainer
     except Exception:
         return None
     finally:

@@ -17,6 +17,8 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningCLI
 
 from graphids.commands.config import root_dir_of
+from graphids.commands.processes import require_launched_as_configured
+from graphids.core.callbacks.checkpoint import require_digests
 from graphids.core.data.datamodule import CANDataModule
 from graphids.core.models.detector import Detector
 from graphids.options import OptionError
@@ -70,7 +72,10 @@ def wire(config: Mapping[str, Any], overrides: Sequence[str], run_id: str) -> Wi
         warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
         try:
             cli = _CLI([f"--config={source}", *overrides, own_dir])
-        except (ArgumentError, ValueError, MisconfigurationException) as error:
+            require_launched_as_configured(cli.trainer)
+            require_digests(cli.trainer.strategy)
+        # RuntimeError: what Lightning says of SLURM's variables.
+        except (ArgumentError, ValueError, RuntimeError, MisconfigurationException) as error:
             raise OptionError(_one_line(str(error))) from None
     effective = json.loads(cli.parser.dump(cli.config, format="json", skip_unset=False))
     effective.pop("config", None)

@@ -17,6 +17,13 @@ def test_runs_lie_in_the_default_folder_unless_an_override_names_another() -> No
     assert root_dir_of(config, ["--trainer.default_root_dir=a", "--trainer.default_root_dir=b"]) == "b"
 
 
+def test_what_jsonnet_refuses_is_one_line() -> None:
+    with pytest.raises(OptionError, match="jsonnet says") as caught:
+        render_config({**DEFAULTS, "lr": float("inf")})
+
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "text", ["{", "[]", '{"trainer": {}, "model": {}, "data": {}}', '{"model": {"size": "small"}}']
 )

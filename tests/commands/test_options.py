@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from graphids.commands.cli import main
 from graphids.options import OPTIONS, OneLineParser, OptionError, add_options, dotted_overrides, project_parameters
 from support.paths import ROOT
 
@@ -132,3 +133,18 @@ def test_the_documentation_lists_every_option_with_its_default_and_what_is_allow
 
     for option in OPTIONS:
         assert f"| `{option.name}` | {option.default} | {option.allowed} |" in page
+
+
+@pytest.mark.parametrize("words", [["--data", "drive-\udcff.log"], ["--trainer.default_root_dir=runs-\udcff"]])
+def test_an_argument_that_is_not_utf8_is_refused_in_one_line(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("drive-\udcff.log").write_bytes(b"(1.0) can0 123#00\n")
+
+    with pytest.raises(SystemExit) as caught:
+        main(["train", *words])
+
+    assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "not UTF-8" in line

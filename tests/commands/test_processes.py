@@ -1,6 +1,7 @@
 """Who logs is decided by the trainer's processes, not by what a launcher left in the environment."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from graphids.commands.config import render_config
 from graphids.commands.processes import settle_rank
+from graphids.commands.wiring import wire
 from graphids.options import OPTIONS, OptionError
 from support.resumed_run import TinyRuns
 
@@ -43,7 +45,7 @@ def start_with(variables: dict[str, str]) -> None:
         {"LOCAL_RANK": "3"},
         {"SLURM_PROCID": "1"},
         {"SLURM_PROCID": "1", "SLURM_NTASKS": "1", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"},
-        {"RANK": "1", "LOCAL_RANK": "1", **TORCHRUN},
+        {"RANK": "1", "LOCAL_RANK": "1"},
     ],
     ids=" ".join,
 )
@@ -108,6 +110,33 @@ def test_a_process_that_the_trainer_does_not_have_is_refused() -> None:
 
     with pytest.raises(OptionError, match="number 2, but the trainer has 2, numbered from 0"):
         settle_rank(ONE_PROCESS, ["--trainer.devices=2"])
+
+
+@pytest.mark.parametrize(
+    ("variables", "overrides", "message"),
+    [
+        ({"SLURM_PROCID": "1", "SLURM_NTASKS": "2"}, [], "--ntasks=2"),
+        ({"SLURM_PROCID": "1", "SLURM_LOCALID": "1", **SLURM}, [], "HINT: Set `devices=2`"),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "1", "SLURM_NNODES": "2", "SLURM_NODEID": "0"}, [], "`--nodes=2`"),
+        ({"SLURM_NTASKS": "many"}, [], "'many'"),
+        ({"RANK": "1", "LOCAL_RANK": "1", **TORCHRUN}, [], "does not match the world size"),
+        ({"RANK": "0", "LOCAL_RANK": "0", **TORCHRUN}, ["--trainer.devices=3"], "does not match the world size"),
+        ({}, ["--trainer.strategy=ddp_spawn"], "cannot be copied; use auto or ddp"),
+        ({}, ["--trainer.strategy=ddp_fork", "--trainer.devices=2"], "cannot be copied; use auto or ddp"),
+    ],
+)
+def test_a_launcher_that_contradicts_the_trainer_is_refused_in_one_line_and_only_the_first_task_has_a_run(
+    variables: dict[str, str], overrides: list[str], message: str, tmp_path: Path
+) -> None:
+    start_with(variables)
+    imported_as = rank_zero_only.rank  # type: ignore[attr-defined]
+
+    settle_rank(ONE_PROCESS, overrides)
+    with pytest.raises(OptionError, match=re.escape(message)) as caught:
+        wire(ONE_PROCESS, [*overrides, f"--trainer.default_root_dir={tmp_path}"], "run")
+
+    assert "\n" not in str(caught.value)
+    assert rank_zero_only.rank == imported_as  # type: ignore[attr-defined]
 
 
 def test_a_training_with_a_rank_variable_left_over_is_logged(tmp_path: Path) -> None:

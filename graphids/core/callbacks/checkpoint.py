@@ -113,7 +113,7 @@ class Sha256ModelCheckpoint(ModelCheckpoint):
             ValueError: If the trainer writes checkpoints without digests, in several files, or to a URL.
             OSError: If the folder cannot be cleaned up.
         """
-        _require_digests(trainer.strategy)
+        require_digests(trainer.strategy)
         super().setup(trainer, pl_module, stage)
         folder = _local(str(self.dirpath))
         if stage == "fit":
@@ -171,7 +171,12 @@ def _settle_and_report(folder: Path) -> None:
         rank_zero_info(f"Sha256ModelCheckpoint: {folder}: {done}.")
 
 
-def _require_digests(strategy: Strategy) -> None:
+def require_digests(strategy: Strategy) -> None:
+    """Refuse a strategy whose checkpoints would have no digests.
+
+    Raises:
+        ValueError: If it writes through another plugin, in several files, or not through a plugin.
+    """
     checkpoint_io = strategy.checkpoint_io
     if not isinstance(checkpoint_io, DigestCheckpointIO):
         raise ValueError(
