@@ -19,6 +19,7 @@ FLOORS = (
         "graphids.options",
         "graphids.signals",
         "graphids.wording",
+        "graphids.workspace",
     ),
     ("graphids.core", "graphids.logged_model", "graphids._mlflow_plugin"),
     ("mlflow_graphids", "graphids.assessment", "graphids.outbox"),

@@ -7,6 +7,7 @@ from mlflow.utils import name_utils
 
 from graphids.outbox.durable_queue import DurableQueue
 from graphids.outbox.outbox import FOLDER, Outbox
+from graphids.workspace import active_workspace
 
 _LOCK_WAIT_S = 30.0  # for a `graphids sync` that is at work when a run is resumed
 
@@ -14,6 +15,8 @@ _LOCK_WAIT_S = 30.0  # for a `graphids sync` that is at work when a run is resum
 def open_queue(run_id: str, root_dir: Path) -> DurableQueue:
     """A run's entries for the current store, in `<root_dir>/<run id>/outbox`; what was left there is sent first."""
     fields = {"run_id": run_id, "tracking_uri": _absolute(mlflow.get_tracking_uri())}
+    if workspace := active_workspace():
+        fields["workspace"] = workspace
     return DurableQueue(root_dir.absolute() / run_id / FOLDER, fields, wait_s=_LOCK_WAIT_S)
 
 

@@ -10,6 +10,9 @@ import json
 import zlib
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
+
+from graphids.workspace import active_workspace
 
 VIEW_NAME = "Drift and tau"
 VIEW_KEY = "drift-and-tau"
@@ -72,13 +75,19 @@ _AS_TRAINING = "workflowType=machine_learning"
 
 def run_page(experiment_id: str, run_id: str) -> str:
     """A run's address, relative to that of an MLflow server."""
-    return f"#/experiments/{experiment_id}/runs/{run_id}?{_AS_TRAINING}"
+    return f"#/experiments/{experiment_id}/runs/{run_id}?{_query()}"
 
 
 def view_page(experiment_id: str, *, charts: bool = False) -> str:
     """The view's address, relative to that of an MLflow server; its charts or else its table."""
     mode = "&compareRunsMode=CHART" if charts else ""
-    return f"#/experiments/{experiment_id}/runs?viewStateShareKey={VIEW_KEY}{mode}&{_AS_TRAINING}"
+    return f"#/experiments/{experiment_id}/runs?viewStateShareKey={VIEW_KEY}{mode}&{_query()}"
+
+
+def _query() -> str:
+    """What every address ends in; without its workspace, a server of several looks in the default one."""
+    workspace = quote(active_workspace(), safe="")
+    return f"{_AS_TRAINING}&workspace={workspace}" if workspace else _AS_TRAINING
 
 
 def experiment_tags(experiment_id: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ from graphids._fs import IntegrityError
 from graphids.exit_codes import EXIT_NOT_SENT, EXIT_NOT_VERIFIED, EXIT_OK, EXIT_REFUSED
 from graphids.failure import impatient_requests
 from graphids.options import OptionError
-from graphids.outbox.durable_queue import DurableQueue, QueueBusyError, quiet_store
+from graphids.outbox.durable_queue import DurableQueue, OtherWorkspaceError, QueueBusyError, quiet_store
 from graphids.outbox.outbox import find_outboxes
 
 # Unlike in a training, nothing else waits for a request: it may take its time.
@@ -24,7 +24,8 @@ def sync(places: Sequence[str], root_dir: Path) -> int:
 
     Returns:
         EXIT_OK if MLflow has everything; else the first that applies of EXIT_NOT_VERIFIED (an entry is damaged),
-        EXIT_REFUSED (MLflow refused an entry) and EXIT_NOT_SENT (it is unreachable, or another process is sending).
+        EXIT_REFUSED (MLflow refused an entry, or the run is in another workspace) and EXIT_NOT_SENT (it is unreachable,
+        or another process is sending).
 
     Raises:
         OptionError: If a place holds no outbox.
@@ -60,6 +61,9 @@ def _send(folder: Path) -> int:
     except QueueBusyError as error:
         print(error)
         return EXIT_NOT_SENT
+    except OtherWorkspaceError as error:
+        print(error)
+        return EXIT_REFUSED
     except IntegrityError as error:
         print(error)
         return EXIT_NOT_VERIFIED

@@ -23,6 +23,7 @@ from graphids.failure import without_passwords
 from graphids.outbox.delivery import OPTIONAL, Destination, deliver
 from graphids.outbox.journal import Journal
 from graphids.outbox.sender import PATIENCE_S, THREAD_NAME, Entry, Sender
+from graphids.workspace import active_workspace
 
 JOURNAL = "journal.jsonl"
 SENT = "sent.jsonl"
@@ -34,12 +35,16 @@ class QueueBusyError(BlockingIOError):
     """Another process is sending from this folder."""
 
 
+class OtherWorkspaceError(Exception):
+    """The run is in another workspace of MLflow than this process."""
+
+
 class DurableQueue:
     """The entries of one run, kept in a folder and sent in order.
 
     Args:
         folder: Created if it does not exist; one that a killed run left is continued.
-        run: `run_id`, `experiment_id` and `tracking_uri`. None takes them from the journal.
+        run: `run_id`, `tracking_uri` and, unless it is the default one, `workspace`. None takes them from the journal.
         patience_s: As in `Sender`.
         wait_s: How long to wait for another process that is sending from this folder.
 
@@ -53,6 +58,7 @@ class DurableQueue:
 
     Raises:
         QueueBusyError: If another process is sending from the folder.
+        OtherWorkspaceError: If `run` is None and the journal names another workspace than the active one.
         IntegrityError: If `run` is None and no line of the journal says which run it belongs to.
         OSError: If the local disk fails; the error names the file.
     """
@@ -76,6 +82,7 @@ class DurableQueue:
                 raise IntegrityError(
                     f"{folder / JOURNAL}: expected a line that says which run it belongs to, found none."
                 )
+            _require_active_workspace(folder, (run or starts[-1]).get("workspace", ""))
         except BaseException:
             os.close(self._lock)
             raise
@@ -201,6 +208,16 @@ def quiet_store() -> Iterator[None]:
 def say(sentence: str) -> None:
     """One line on standard error, above a progress bar that is being drawn there."""
     tqdm.write(f"graphids: {sentence}", file=sys.stderr)
+
+
+def _require_active_workspace(folder: Path, workspace: str) -> None:
+    if workspace == (active := active_workspace()):
+        return
+    here = f"MLFLOW_WORKSPACE is {active!r}" if active else "MLFLOW_WORKSPACE is not set"
+    remedy = f"set MLFLOW_WORKSPACE={workspace}" if workspace else "unset it"
+    raise OtherWorkspaceError(
+        f"{folder}: its run is in MLflow's workspace {workspace or 'default'!r}, and {here}; {remedy}, then sync again."
+    )
 
 
 def _lock(folder: Path, wait_s: float) -> int:

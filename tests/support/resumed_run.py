@@ -142,6 +142,10 @@ class TinyRuns:
 
         return self._fork(command, interruptions)
 
+    def call(self, work: Callable[[], object]) -> int:
+        """Exit code of a process that does `work` in the runs' folder."""
+        return self._fork(work, ())
+
     def sync(self) -> int:
         """Exit code of `graphids sync`."""
         return self._fork(lambda: main(["sync"]), ())
