@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from mlflow.types.schema import Array
 from numpy.typing import NDArray
 
 from graphids.core.captures.rounded_times import require_fine_steps
@@ -55,12 +56,13 @@ def default_signature() -> ModelSignature:
         ),
         outputs=Schema(
             [
+                ColSpec(DataType.long, "window"),
                 ColSpec(DataType.double, "start_s"),
                 ColSpec(DataType.double, "end_s"),
                 ColSpec(DataType.double, "score"),
                 ColSpec(DataType.boolean, "alert"),
                 ColSpec(DataType.string, "kind"),
-                ColSpec(DataType.string, "arbitration_ids"),
+                ColSpec(Array(DataType.string), "arbitration_ids"),
                 ColSpec(DataType.string, "channel"),
                 ColSpec(DataType.double, "coverage"),
                 ColSpec(DataType.double, "id_coverage"),
@@ -84,7 +86,8 @@ def frames_from_table(table: pd.DataFrame, *, integer_ids: bool = True) -> Frame
 
     Args:
         table: `timestamp` (s), `arbitration_id` (hex such as "1A4" or "0x18FEF100", or integers), `data_field` (hex,
-            two digits per byte, "" for no payload), optionally `channel` (str). An identifier above 0x7FF, or written
+            two digits per byte, "" for no payload), optionally `channel` (str; missing in every row is no column). An
+            identifier above 0x7FF, or written
             with eight digits, has 29 bits. Other columns are ignored.
         integer_ids: False refuses integers as identifiers.
 
@@ -117,19 +120,20 @@ def frames_from_table(table: pd.DataFrame, *, integer_ids: bool = True) -> Frame
 
 
 def table_from_scores(scores: WindowScores) -> pd.DataFrame:
-    """One row per window, with the coverage of its own frames and of all frames of its bus.
+    """One row per window, with its number, as `explain` takes it, and the coverage of its frames and of its bus.
 
-    `arbitration_ids` is one string, separated by spaces, so that it survives csv and JSON.
+    `arbitration_ids` is a list of strings, empty where there is no alert.
     """
     buses = [scores.bus_coverage[bus] for bus in scores.channel.tolist()]
     return pd.DataFrame(
         {
+            "window": np.arange(len(scores)),
             "start_s": scores.start_s,
             "end_s": scores.end_s,
             "score": scores.score,
             "alert": scores.alert,
             "kind": scores.kind.astype(object),
-            "arbitration_ids": np.array([" ".join(ids) for ids in scores.arbitration_ids], dtype=object),
+            "arbitration_ids": pd.Series([list(ids) for ids in scores.arbitration_ids], dtype=object),
             "channel": scores.channel.astype(object),
             "coverage": scores.coverage,
             "id_coverage": scores.id_coverage,
@@ -204,7 +208,8 @@ def _payloads(values: Sequence[Any]) -> tuple[NDArray[np.uint8], NDArray[np.uint
 def _channels(table: pd.DataFrame) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     if "channel" not in table.columns:
         return np.zeros(len(table), np.uint8), ("",)
-    values = table["channel"].tolist()
+    # A client that always sends the column has nothing to say in it where the recording names no bus.
+    values = [""] * len(table) if table["channel"].isna().all() else table["channel"].tolist()
     # Among other names an empty one is a missing value, as csv writes it.
     nameless = all(value == "" for value in values)
     for row, value in enumerate(values):

@@ -114,11 +114,11 @@ class VerifiedClassifier(WindowClassifier):
             params: Optional `threshold`, `stride` and `top_k`; None means the model's own.
 
         Returns:
-            One row per window: `start_s`, `end_s`, `score`, `alert`, `kind`, `arbitration_ids`, `channel`; `coverage`
-            and `id_coverage`, the shares of the window's frames and of its distinct IDs that the model knows;
-            `bus_coverage` and `bus_id_coverage`, the same of all frames on its bus; and `is_covered`, whether that is
-            enough to judge the bus. If it is not, neither an alert nor its absence means anything, and a
-            `NotCoveredWarning` says so.
+            One row per window: its number `window`, `start_s`, `end_s`, `score`, `alert`, `kind`, `arbitration_ids` (a
+            list), `channel`; `coverage` and `id_coverage`, the shares of the window's frames and of its distinct IDs
+            that the model knows; `bus_coverage` and `bus_id_coverage`, the same of all frames on its bus; and
+            `is_covered`, whether that is enough to judge the bus. If it is not, neither an alert nor its absence means
+            anything, and a `NotCoveredWarning` says so.
 
         Raises:
             DataError: A ValueError: if a value is missing or not what its column holds, times cannot be seconds in

@@ -1,5 +1,6 @@
 """Predictions in process and through `mlflow.pyfunc`: no value and no setting turns into a silent "normal"."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,12 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.types.schema import Array
 
 from graphids.core.frames import DataError
 from mlflow_graphids import NotCoveredWarning
 from mlflow_graphids.pyfunc_wrapper import VerifiedClassifier
+from support.scoring_client import ask, running, split_body
 
 
 @pytest.fixture(scope="module")
@@ -124,9 +127,38 @@ def test_rows_have_the_columns_and_types_of_the_signature(
 ) -> None:
     rows = pyfunc.predict(table)
 
-    types = {"double": "f", "boolean": "b", "string": "O"}
+    types = {"double": "f", "boolean": "b", "string": "O", "long": "i"}
     schema = pyfunc.metadata.get_output_schema()
     assert {name: dtype.kind for name, dtype in rows.dtypes.items()} == {
-        c.name: types[c.type.name] for c in schema.inputs
+        c.name: "O" if isinstance(c.type, Array) else types[c.type.name] for c in schema.inputs
     }
     assert not [warning for warning in recwarn if issubclass(warning.category, NotCoveredWarning)]
+
+
+def test_rows_have_their_number_and_a_list_of_ids_at_every_door(
+    model: VerifiedClassifier, pyfunc: Any, table: pd.DataFrame
+) -> None:
+    with running(model) as address:
+        answer = json.loads(ask(address, split_body(table, threshold=0.0)).text)
+    for rows in (model.predict(table, {"threshold": 0.0}), pyfunc.predict(table, params={"threshold": 0.0})):
+        assert rows["window"].tolist() == list(range(len(rows)))
+        assert all(isinstance(ids, list) and ids for ids in rows["arbitration_ids"])
+        assert rows.to_dict(orient="records") == answer["predictions"]
+
+    quiet = model.predict(table, {"threshold": 1.0})
+    assert quiet["arbitration_ids"].tolist() == [[]] * len(quiet)
+
+
+@pytest.mark.parametrize("missing", [None, np.nan], ids=["None", "NaN"])
+def test_a_channel_column_without_a_value_is_no_column_at_every_door(
+    missing: Any, model: VerifiedClassifier, pyfunc: Any, table: pd.DataFrame
+) -> None:
+    expected = model.predict(table)
+    empty = table.assign(channel=pd.Series([missing] * len(table), dtype=object))
+
+    for predict in (model.predict, pyfunc.predict):
+        pd.testing.assert_frame_equal(predict(empty), expected)
+    with running(model) as address:
+        answer = ask(address, split_body(table.assign(channel=None)))
+    assert answer.status == 200, answer.text
+    assert json.loads(answer.text)["predictions"] == expected.to_dict(orient="records")
