@@ -52,7 +52,7 @@ def write_environment(folder: Path, conda_env: Any, pip_requirements: Any, extra
         extra_pip_requirements: See there.
     """
     is_default = conda_env is pip_requirements is extra_pip_requirements is None
-    if is_default and not MLFLOW_LOCK_MODEL_DEPENDENCIES.get():
+    if is_default and not MLFLOW_LOCK_MODEL_DEPENDENCIES.get():  # type: ignore[no-untyped-call]
         # MLflow would take a second to compare these with what is installed, where they come from.
         environment, requirements, constraints = get_default_conda_env(), get_default_pip_requirements(), None
     elif conda_env is None:
