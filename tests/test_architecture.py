@@ -12,7 +12,8 @@ from support.rooms import between, cycle, imports_of, room_of
 # Lowest first. A module imports from its own room and from lower floors; a room within a room stands on a floor of
 # that room's own.
 FLOORS = (
-    ("graphids._fs", "graphids.exit_codes", "graphids.failure", "graphids.options", "graphids.wording"),
+    ("graphids._fs", "graphids.exit_codes", "graphids.options", "graphids.secrets", "graphids.wording"),
+    ("graphids.failure",),
     ("graphids.core", "graphids.logged_model", "graphids._mlflow_plugin"),
     ("mlflow_graphids", "graphids.assessment", "graphids.outbox"),
     ("graphids._mlflow", "graphids.plots"),
@@ -75,8 +76,9 @@ def test_no_modules_import_one_another_in_a_circle() -> None:
 
 
 def test_what_has_to_answer_at_once_imports_nothing_of_ours() -> None:
-    for name in ("_fs.files", "exit_codes", "failure", "options", "wording"):
+    for name in ("_fs.files", "exit_codes", "options", "secrets", "wording"):
         assert IMPORTS[f"graphids.{name}"] == frozenset()
+    assert IMPORTS["graphids.failure"] == {"graphids.secrets"}
 
 
 def test_the_flavor_is_imported_by_the_command_line_alone() -> None:

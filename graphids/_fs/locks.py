@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 
 from graphids._fs.files import explained
+from graphids._fs.private import open_private
 
 
 @contextlib.contextmanager
@@ -54,9 +55,10 @@ def try_lock(path: str | os.PathLike[str], *, inherit: bool = False) -> int | No
         Descriptor that holds the lock until it is closed; None if another process holds it.
 
     Raises:
+        IntegrityError: If it is a link or not a regular file, or somebody else's.
         OSError: If the file cannot be opened, or its filesystem has no locks.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = open_private(path, os.O_RDWR)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BaseException as error:

@@ -19,10 +19,11 @@ from graphids._mlflow.tracked_run import STORE_ERRORS, no_run
 from graphids.commands.config import parse_config
 from graphids.commands.run_folder import CHECKPOINTS, CONFIG, DATASET_TAG, FOLDER_TAG, PLAN, locked
 from graphids.core.callbacks import tau_norm_record
-from graphids.failure import ERROR_TAG, impatient_requests, record_failure, without_passwords
+from graphids.failure import ERROR_TAG, impatient_requests, record_failure
 from graphids.options import DEFAULT_ROOT_DIR, OptionError
 from graphids.outbox.durable_queue import JOURNAL, quiet_store
 from graphids.outbox.outbox import FOLDER
+from graphids.secrets import without_secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,7 @@ def _active(run_id: str) -> Run:
         if not isinstance(error, MlflowException) or error.get_http_status_code() >= 500:  # type: ignore[no-untyped-call]
             raise no_run(error) from None
         raise OptionError(
-            without_passwords(
+            without_secrets(
                 f"RUN_ID: given {run_id!r}; expected a run that was interrupted, in {mlflow.get_tracking_uri()} "
                 f"({error})."
             )

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from graphids._fs import publish_bytes, try_lock
+from graphids._fs import make_private_folder, publish_bytes, try_lock
 from graphids.options import OptionError
+from graphids.secrets import all_without_secrets
 
 CONFIG = "config.json"  # the effective configuration, in the run's folder and among its artifacts
 CHECKPOINTS = "checkpoints"  # Lightning's own name in `trainer.default_root_dir`
@@ -27,9 +28,9 @@ def run_folder(config: Mapping[str, Any], run_id: str) -> Iterator[Path]:
         OptionError: If another process is at work on the run.
     """
     folder = Path(config["trainer"]["default_root_dir"]).resolve() / run_id
-    folder.mkdir(parents=True, exist_ok=True)
+    make_private_folder(folder)
     with locked(folder):
-        publish_bytes(folder / CONFIG, json.dumps(config, indent=2).encode())
+        publish_bytes(folder / CONFIG, json.dumps(all_without_secrets(config), indent=2).encode(), mode=0o600)
         try:
             yield folder
         except BaseException:
