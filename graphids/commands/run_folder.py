@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from graphids._fs import make_private_folder, publish_bytes, try_lock
-from graphids.options import OptionError
+from graphids.options import DEFAULT_ROOT_DIR, OptionError
 from graphids.secrets import all_without_secrets
 
 CONFIG = "config.json"  # the effective configuration, in the run's folder and among its artifacts
@@ -34,8 +35,15 @@ def run_folder(config: Mapping[str, Any], run_id: str) -> Iterator[Path]:
         try:
             yield folder
         except BaseException:
-            print(f"graphids: the run can be resumed: graphids resume {run_id}", file=sys.stderr)
+            print(f"graphids: the run can be resumed: {resume_command(folder)}", file=sys.stderr)
             raise
+
+
+def resume_command(folder: Path) -> str:
+    """What to type to resume the run of a folder."""
+    if folder.parent == Path(DEFAULT_ROOT_DIR).resolve():
+        return f"graphids resume {folder.name}"
+    return f"graphids resume {folder.name} --folder {shlex.quote(str(folder))}"
 
 
 @contextmanager
