@@ -18,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from graphids._mlflow_plugin.project_secrets import patch_recorded
 from graphids.failure import impatient_requests
 from graphids.secrets import without_secrets
 
@@ -146,6 +147,7 @@ def _has_final_status(active_run: Any, projects: ModuleType) -> bool:
 
 def patch_local_backend(backend: ModuleType) -> None:
     """Let `LocalBackend.run` fall back to the running environment; leave MLflow as it is if it has changed."""
+    patch_recorded(backend, _is_ours)
     try:
         original = backend.LocalBackend.run
         if not hasattr(original, "__wrapped__"):
