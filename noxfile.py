@@ -4,6 +4,8 @@ They run in the environment that nox itself is started from, which README's inst
 each task would install torch as often. Only `tests_on` makes one for each Python, and only when it is asked for.
 """
 
+from pathlib import Path
+
 import nox
 
 nox.needs_version = ">=2025.2.9"
@@ -13,6 +15,7 @@ nox.options.error_on_external_run = False
 # A worker more than CI has cores: some tests wait for servers.
 TESTS = ("pytest", "-n", "3", "--dist", "loadfile", "--no-loadscope-reorder")
 SITE = "docs/_build/html"
+SBOM = "dist/sbom.json"
 COVERAGE = ("--cov", "--cov-report=term:skip-covered")
 
 
@@ -48,3 +51,17 @@ def tests_on(session: nox.Session) -> None:
     """The suite on one Python, in an environment of its own: `nox -s tests_on-3.13`."""
     session.install("-c", "constraints.txt", "-e", ".[dev]")
     session.run(*TESTS, *session.posargs)
+
+
+@nox.session
+def supply_chain(session: nox.Session) -> None:
+    """A bill of materials of constraints.txt (CycloneDX, dist/sbom.json), and its known vulnerabilities (pip-audit).
+
+    It asks the package index, so it runs only when it is asked for.
+    """
+    session.install("cyclonedx-bom>=7", "pip-audit>=2.9")
+    Path(SBOM).parent.mkdir(exist_ok=True)
+    described = ("--pyproject", "pyproject.toml", "--output-reproducible", "--of", "JSON", "-o", SBOM)
+    session.run("cyclonedx-py", "requirements", "constraints.txt", *described)
+    session.log(f"Wrote {SBOM}")
+    session.run("pip-audit", "--disable-pip", "--no-deps", "-r", "constraints.txt")

@@ -6,11 +6,12 @@ The pages are Markdown and are read on the repository's host too, so they link a
 
 import os
 import re
-from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
+
+from graphids import __version__
 
 ROOT = Path(__file__).resolve().parent.parent
 # Continuous integration checks the pages and throws them away: nobody sees the notebook's pictures or the source pages.
@@ -18,7 +19,7 @@ IS_READ = "CI" not in os.environ
 
 project = "graphids"
 author = "the graphids authors"
-version = release = version_of("graphids")
+version = release = __version__
 
 extensions = [
     "myst_nb",

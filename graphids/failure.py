@@ -4,10 +4,11 @@ Heavy imports wait until they are needed: a wrong option is answered at once.
 """
 
 import os
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from graphids.secrets import without_secrets
 
 ERROR_TAG = "graphids.error"
 MAX_TAG_CHARACTERS = 5000  # of MLflow
@@ -29,11 +30,6 @@ def impatient_requests(timeout_s: int = _TIMEOUT_S) -> Iterator[None]:
             os.environ.pop(name, None)
 
 
-def without_passwords(text: str) -> str:
-    """The text without the `user:password@` of the URLs in it."""
-    return re.sub(r"://[^/@\s]*@", "://", text)
-
-
 def error_tags(message: str) -> dict[str, str]:
     """Tags that hold the reason; the second is the description at the top of the run's page in the UI."""
     return dict.fromkeys((ERROR_TAG, "mlflow.note.content"), message[:MAX_TAG_CHARACTERS])
@@ -49,6 +45,7 @@ def record_failure(run_id: str, message: str) -> None:
     from mlflow.tracking import MlflowClient
     from sqlalchemy.exc import SQLAlchemyError
 
+    message = without_secrets(message)  # no outbox does it here
     try:
         with impatient_requests():
             client = MlflowClient()
@@ -56,4 +53,4 @@ def record_failure(run_id: str, message: str) -> None:
             for tag, value in error_tags(message).items():
                 client.set_tag(run_id, tag, value)
     except (MlflowException, OSError, SQLAlchemyError) as error:
-        print(f"graphids: the reason could not be recorded in MLflow: {without_passwords(str(error))}", file=sys.stderr)
+        print(f"graphids: the reason could not be recorded in MLflow: {without_secrets(str(error))}", file=sys.stderr)

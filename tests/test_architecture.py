@@ -15,12 +15,13 @@ FLOORS = (
     (
         "graphids._fs",
         "graphids.exit_codes",
-        "graphids.failure",
         "graphids.options",
+        "graphids.secrets",
         "graphids.signals",
         "graphids.wording",
         "graphids.workspace",
     ),
+    ("graphids.failure",),
     ("graphids.core", "graphids.logged_model", "graphids._mlflow_plugin"),
     ("mlflow_graphids", "graphids.assessment", "graphids.outbox"),
     ("graphids._mlflow", "graphids.plots"),
@@ -83,8 +84,9 @@ def test_no_modules_import_one_another_in_a_circle() -> None:
 
 
 def test_what_has_to_answer_at_once_imports_nothing_of_ours() -> None:
-    for name in ("_fs.files", "exit_codes", "failure", "options", "wording"):
+    for name in ("_fs.files", "exit_codes", "options", "secrets", "wording"):
         assert IMPORTS[f"graphids.{name}"] == frozenset()
+    assert IMPORTS["graphids.failure"] == {"graphids.secrets"}
 
 
 def test_the_flavor_is_imported_by_the_command_line_alone() -> None:

@@ -13,9 +13,9 @@ from mlflow.utils.environment import (
     _PythonEnv,
 )
 
-# What scoring imports, without graphids itself: on the package index that name belongs to another project, so an
-# environment that MLflow builds from a model would run a stranger's code. `extra_pip_requirements` can name a wheel of
-# it; the manifest says which version.
+# What scoring imports, without graphids itself, which is on no package index: there its name is another project's, and
+# an environment that MLflow builds from a model would run a stranger's code. `extra_pip_requirements` can name a wheel
+# of it; the manifest says which version.
 REQUIREMENTS = (
     "cloudpickle",
     "mlflow",

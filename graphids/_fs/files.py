@@ -187,6 +187,17 @@ def is_regular(path: str | os.PathLike[str]) -> bool:
     return status is not None and stat.S_ISREG(status.st_mode)
 
 
+def require_regular(path: str | os.PathLike[str]) -> None:
+    """Refuse what is there and is not a regular file; nothing is opened.
+
+    Raises:
+        IntegrityError: If it is a link, a FIFO, a folder or a device.
+    """
+    status = _status(path)
+    if status is not None and not stat.S_ISREG(status.st_mode):
+        raise _not_regular(path, status.st_mode)
+
+
 @contextlib.contextmanager
 def explained(path: str | os.PathLike[str], doing: str, state: str = "") -> Iterator[None]:
     """Let an OSError keep its type and number, but name the path, what was being done and the state that is left."""

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 
 from graphids._fs.files import explained
+from graphids._fs.private import open_private
 
 # What `flock` answers on network and FUSE filesystems that cannot lock, or whose lock service is away.
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
@@ -62,9 +63,10 @@ def try_lock(path: str | os.PathLike[str], *, inherit: bool = False) -> int | No
         locks it holds none, which is said once on standard error.
 
     Raises:
+        IntegrityError: If it is a link or not a regular file, or somebody else's.
         OSError: If the file cannot be opened or locked; the error names it.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = open_private(path, os.O_RDWR)
     try:
         with explained(path, "locking it"):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

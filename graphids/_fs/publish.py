@@ -24,16 +24,16 @@ _OPEN_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _TEMPORARY = re.compile(r"\.graphids-[0-9a-f]{16}\.tmp")
 
 
-def publish_bytes(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
+def publish_bytes(path: str | os.PathLike[str], data: bytes | memoryview, *, mode: int = 0o666) -> None:
     """Write `data` so that `path` holds the whole old or the whole new bytes at every instant, even after a crash.
 
     The temporary file is in the same folder: a rename across filesystems is a copy, and not atomic. A link at `path` is
-    replaced, not followed.
+    replaced, not followed. The umask is taken from `mode`, as for any file.
 
     Raises:
         OSError: Names path, reason and what failed; at most a temporary file is left behind.
     """
-    _publish(Path(path), lambda temporary: _write_new(temporary, data))
+    _publish(Path(path), lambda temporary: _write_new(temporary, data, mode))
 
 
 def publish_link(path: str | os.PathLike[str], source: str | os.PathLike[str]) -> None:
@@ -143,8 +143,8 @@ def _publish(path: Path, make: Callable[[Path], None]) -> None:
     sync_folder(path.parent)
 
 
-def _write_new(path: Path, data: bytes | memoryview) -> None:
-    descriptor = os.open(path, _OPEN_NEW, 0o666)  # the umask decides, as for any file
+def _write_new(path: Path, data: bytes | memoryview, mode: int) -> None:
+    descriptor = os.open(path, _OPEN_NEW, mode)
     try:
         write_durably(descriptor, data)
     finally:

@@ -13,6 +13,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
 
+from graphids import __version__
 from graphids.core.callbacks import NOT_WATCHED_TAGS, TauNormCallback, VRAMDriftCallback
 from graphids.outbox.outbox import Outbox
 
@@ -26,7 +27,7 @@ _MLPROJECT_NAMES = {
     "trainer.max_epochs": "max_epochs",
     "trainer.precision": "precision",
 }
-_VERSIONED = ("graphids", "torch", "torch-geometric", "lightning", "mlflow")
+_VERSIONED = ("torch", "torch-geometric", "lightning", "mlflow")
 
 
 def tag_run(
@@ -47,6 +48,7 @@ def tag_run(
             "graphids.dataset_digest": dataset_digest,
             "graphids.git_commit": _git_commit(),
             "graphids.device": _device_name(device),
+            "graphids.version.graphids": __version__,
             **{f"graphids.version.{name}": version(name) for name in _VERSIONED},
         }
     )

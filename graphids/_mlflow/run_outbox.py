@@ -14,7 +14,7 @@ _LOCK_WAIT_S = 30.0  # for a `graphids sync` that is at work when a run is resum
 
 def open_queue(run_id: str, root_dir: Path) -> DurableQueue:
     """A run's entries for the current store, in `<root_dir>/<run id>/outbox`; what was left there is sent first."""
-    fields = {"run_id": run_id, "tracking_uri": _absolute(mlflow.get_tracking_uri())}
+    fields = {"run_id": run_id, "tracking_uri": store_uri()}
     if workspace := active_workspace():
         fields["workspace"] = workspace
     return DurableQueue(root_dir.absolute() / run_id / FOLDER, fields, wait_s=_LOCK_WAIT_S)
@@ -49,7 +49,8 @@ def _is_random(name: str | None) -> bool:
     return known and number.isdecimal() and len(number) <= 4
 
 
-def _absolute(tracking_uri: str) -> str:
-    """A sqlite URI that means the same file from any working directory."""
+def store_uri() -> str:
+    """The current store; a sqlite file is named so that it is the same one from any working directory."""
+    tracking_uri: str = mlflow.get_tracking_uri()
     scheme, _, path = tracking_uri.partition(":///")
     return f"sqlite:///{Path(path).absolute()}" if scheme == "sqlite" else tracking_uri

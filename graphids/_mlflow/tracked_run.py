@@ -19,10 +19,11 @@ from graphids._mlflow.run_outbox import open_outbox
 from graphids._mlflow.saved_view import experiment_tags
 from graphids._mlflow.system_metrics import system_metrics
 from graphids.exit_codes import EXIT_NOT_SENT, EXIT_TERMINATED
-from graphids.failure import error_tags, impatient_requests, without_passwords
+from graphids.failure import error_tags, impatient_requests
 from graphids.options import DEFAULT_ROOT_DIR, OptionError
 from graphids.outbox.durable_queue import quiet_store
 from graphids.outbox.outbox import Outbox
+from graphids.secrets import without_secrets
 from graphids.signals import set_handler
 
 # What MLflow raises where its server or its database does not answer, or refuses.
@@ -120,7 +121,7 @@ def _require_unfinished(run_id: str | None) -> None:
 def no_run(error: BaseException) -> OptionError:
     """The error where the store gives no run."""
     return OptionError(
-        without_passwords(
+        without_secrets(
             f"MLflow at {mlflow.get_tracking_uri()} gives no run ({error}). Nothing was done. "
             "Expected a store that answers: start it, or name another in MLFLOW_TRACKING_URI."
         )

@@ -18,7 +18,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from graphids.failure import impatient_requests, without_passwords
+from graphids._mlflow_plugin.project_secrets import patch_recorded
+from graphids.failure import impatient_requests
+from graphids.secrets import without_secrets
 
 PROJECT_NAME = "graphids"
 
@@ -127,7 +129,7 @@ def _with_status_guard(set_terminated: Callable[..., Any], projects: ModuleType)
             # The project has said what to do; MLflow's traceback would push it off the screen.
             if not _is_ours(active_run.data.tags.get("mlflow.source.name", "")):
                 raise
-            _logger.warning(_UNREACHABLE, active_run.info.run_id, without_passwords(str(error)))
+            _logger.warning(_UNREACHABLE, active_run.info.run_id, without_secrets(str(error)))
         return None
 
     return set_unless_ended
@@ -145,6 +147,7 @@ def _has_final_status(active_run: Any, projects: ModuleType) -> bool:
 
 def patch_local_backend(backend: ModuleType) -> None:
     """Let `LocalBackend.run` fall back to the running environment; leave MLflow as it is if it has changed."""
+    patch_recorded(backend, _is_ours)
     try:
         original = backend.LocalBackend.run
         if not hasattr(original, "__wrapped__"):

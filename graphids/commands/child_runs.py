@@ -123,7 +123,7 @@ class ChildRuns:
         except STORE_ERRORS as error:
             return Outcome("", f"MLflow created no run for it ({' '.join(str(error).split())})")
         if resumable and (FOLDER_TAG in run.data.tags or (self._root_dir / run_id / CONFIG).exists()):
-            arguments = ["resume", run_id]
+            arguments = self._resume(run_id)
         try:
             code = self._launch(arguments, self._environ(run_id))
         except BaseException:
@@ -170,6 +170,12 @@ class ChildRuns:
             "MLFLOW_EXPERIMENT_ID": self._experiment_id,
             "MLFLOW_RUN_ID": run_id,
         }
+
+    def _resume(self, run_id: str) -> list[str]:
+        """The command that resumes a child; it looks for no folder outside of the default one unless told."""
+        folder = self._root_dir / run_id
+        is_told = folder.is_dir() and self._root_dir != Path(DEFAULT_ROOT_DIR).resolve()
+        return ["resume", run_id, *(("--folder", str(folder)) if is_told else ())]
 
     def _end_if_running(self, run_id: str, status: str, reason: str) -> None:
         """Record the end of a child that could not do so itself: it was killed, or failed before its run began."""

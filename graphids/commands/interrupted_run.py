@@ -1,6 +1,7 @@
 """An interrupted run, found again: its configuration, its checkpoint, and what MLflow has not been told yet."""
 
 import os
+import shlex
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +14,21 @@ from mlflow.entities import LifecycleStage, Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from graphids._fs import IntegrityError, atomic_load, settle
+from graphids._fs import IntegrityError, atomic_load, read_digested, require_own_folder, settle
 from graphids._mlflow.run_outbox import open_queue
 from graphids._mlflow.tracked_run import STORE_ERRORS, no_run
 from graphids.commands.config import parse_config
 from graphids.commands.processes import settle_rank
+from graphids.commands.resumed_config import require_own_names
 from graphids.commands.run_folder import CHECKPOINTS, CONFIG, DATASET_TAG, FOLDER_TAG, PLAN, locked
 from graphids.core.callbacks import tau_norm_record
-from graphids.failure import ERROR_TAG, impatient_requests, record_failure, without_passwords
+from graphids.failure import ERROR_TAG, impatient_requests, record_failure
 from graphids.options import DEFAULT_ROOT_DIR, OptionError
 from graphids.outbox.durable_queue import JOURNAL, quiet_store
 from graphids.outbox.outbox import FOLDER
+from graphids.secrets import without_secrets
+
+_MAX_CONFIG_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,7 @@ def interrupted_run(run_id: str, folder: Path | None = None) -> InterruptedRun:
 
     Args:
         run_id: MLflow run id.
-        folder: The run's folder, if it was moved; None takes the one that the run names.
+        folder: The run's folder, if it was moved or is outside of the folder of runs; None takes the one that it names.
 
     Raises:
         OptionError: If MLflow does not answer or still lacks the run's end; if the run is unknown, deleted, finished or
@@ -74,8 +79,9 @@ def find_checkpoint(folder: Path) -> Path | None:
     is named in a warning and skipped. Among equals, a head as trained is preferred to a tau-normalized one, and the
     last checkpoint to the best: Lightning never removes the checkpoint that a fit was resumed from.
     """
-    if not folder.is_dir():
+    if not os.path.lexists(folder):
         return None
+    require_own_folder(folder)
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         settle(folder)
     progress: dict[Path, tuple[int, int, bool, bool]] = {}
@@ -158,7 +164,7 @@ def _active(run_id: str) -> Run:
         if not isinstance(error, MlflowException) or error.get_http_status_code() >= 500:  # type: ignore[no-untyped-call]
             raise no_run(error) from None
         raise OptionError(
-            without_passwords(
+            without_secrets(
                 f"RUN_ID: given {run_id!r}; expected a run that was interrupted, in {mlflow.get_tracking_uri()} "
                 f"({error})."
             )
@@ -174,7 +180,33 @@ def _folder(run: Run, given: Path | None) -> Path:
         raise OptionError(
             f"--folder: given {str(given)!r}, expected an existing folder named after the run's id, {run_id}."
         )
-    return (given or Path(run.data.tags.get(FOLDER_TAG, Path(DEFAULT_ROOT_DIR) / run_id))).resolve()
+    if given is None:
+        given = _tagged_folder(run)
+    if given.is_dir():
+        require_own_folder(given.resolve())
+    return given.resolve()
+
+
+def _tagged_folder(run: Run) -> Path:
+    """The run's folder in the folder of runs, where its tag says; a tag is no reason to leave that folder.
+
+    Whoever may write to the run sets its tags, and what lies in the folder is loaded, run and sent.
+    """
+    run_id: str = run.info.run_id
+    root = Path(DEFAULT_ROOT_DIR).resolve()
+    own = root / run_id
+    tagged = Path(run.data.tags.get(FOLDER_TAG, own)).resolve()
+    if tagged.name == run_id and tagged.is_relative_to(root):
+        return tagged
+    if own.is_dir() and not own.is_symlink():
+        return own
+    for folder in (own.resolve(), tagged):
+        if folder.is_dir():
+            raise OptionError(
+                f"RUN_ID: the folder of run {run_id} is said to be {folder}, outside of {root}; whoever may write to "
+                f"the run could say so. If it is yours: graphids resume {run_id} --folder {shlex.quote(str(folder))}"
+            )
+    return own
 
 
 def _send_what_is_unsent(run_id: str, folder: Path) -> None:
@@ -197,10 +229,15 @@ def _config(run_id: str, folder: Path) -> dict[str, Any]:
     """From the run's folder, or from its artifacts if the folder is gone."""
     local = folder / CONFIG
     try:
-        text = local.read_text() if local.exists() else mlflow.artifacts.load_text(f"runs:/{run_id}/{CONFIG}")
+        if os.path.lexists(local):
+            text = bytes(read_digested(local, max_bytes=_MAX_CONFIG_BYTES)[0]).decode(errors="replace")
+        else:
+            text = mlflow.artifacts.load_text(f"runs:/{run_id}/{CONFIG}")
     except (OSError, MlflowException) as error:
         raise OptionError(
             f"{local}: the configuration of run {run_id} is neither there nor among its artifacts ({error}). "
             "Name the run's folder with --folder, or train anew."
         ) from None
-    return parse_config(text, str(local))
+    config = parse_config(text, str(local))
+    require_own_names(config, str(local))
+    return config

@@ -58,7 +58,7 @@ def _add_runs(command: _Command) -> None:
 
     resume = command("resume", "resume an interrupted run, as the same MLflow run")
     resume.add_argument("run_id", help="id of the interrupted MLflow run: a training or a sweep")
-    resume.add_argument("--folder", type=Path, help="the run's folder, if it was moved")
+    resume.add_argument("--folder", type=Path, help="the run's folder, if it was moved or is not in graphids_runs")
 
     sync = command("sync", "send what runs could not log while MLflow was unreachable")
     sync.add_argument("places", nargs="*", metavar="FOLDER", help="outbox, folder of a run or of runs, or run id")

@@ -21,6 +21,7 @@ from graphids.report.findings import Findings
 from graphids.report.model_card import DataUsed, model_card
 from graphids.report.pictures import log_training_report
 from graphids.report.summary import ModelLink, RunLinks, headline, training_summary
+from graphids.secrets import without_secrets
 
 MODEL_NAME = "model"
 
@@ -113,7 +114,7 @@ def close_with(outbox: Outbox, headline: str, text: str) -> None:
     """Print the summary, and put it where the run's page in the UI begins: few lines of that show unfolded."""
     outbox.log_text(text, "summary.txt")
     outbox.set_tags({"mlflow.note.content": f"{headline}\n\n```\n{text.strip()}\n```"})
-    print(text, flush=True)
+    print(without_secrets(text), flush=True)
 
 
 def _data_used(module: CANDataModule) -> DataUsed:
@@ -138,7 +139,7 @@ def _log_model(
         "row_norms": before,
     }
     classifier = WindowClassifier(gat.cpu(), preprocessing, findings.assessment.threshold, tau_record)
-    card = model_card(findings, preprocessing, data)
+    card = without_secrets(model_card(findings, preprocessing, data))
     return outbox.log_model(
         lambda folder: save_model(classifier, folder, model_card=card),
         name=MODEL_NAME,

@@ -2,14 +2,16 @@
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from graphids._fs import publish_bytes, try_lock
-from graphids.options import OptionError
+from graphids._fs import make_private_folder, publish_bytes, try_lock
+from graphids.options import DEFAULT_ROOT_DIR, OptionError
+from graphids.secrets import all_without_secrets
 
 CONFIG = "config.json"  # the effective configuration, in the run's folder and among its artifacts
 CHECKPOINTS = "checkpoints"  # Lightning's own name in `trainer.default_root_dir`
@@ -27,14 +29,21 @@ def run_folder(config: Mapping[str, Any], run_id: str) -> Iterator[Path]:
         OptionError: If another process is at work on the run.
     """
     folder = Path(config["trainer"]["default_root_dir"]).resolve() / run_id
-    folder.mkdir(parents=True, exist_ok=True)
+    make_private_folder(folder)
     with locked(folder):
-        publish_bytes(folder / CONFIG, json.dumps(config, indent=2).encode())
+        publish_bytes(folder / CONFIG, json.dumps(all_without_secrets(config), indent=2).encode(), mode=0o600)
         try:
             yield folder
         except BaseException:
-            print(f"graphids: the run can be resumed: graphids resume {run_id}", file=sys.stderr)
+            print(f"graphids: the run can be resumed: {resume_command(folder)}", file=sys.stderr)
             raise
+
+
+def resume_command(folder: Path) -> str:
+    """What to type to resume the run of a folder."""
+    if folder.parent == Path(DEFAULT_ROOT_DIR).resolve():
+        return f"graphids resume {folder.name}"
+    return f"graphids resume {folder.name} --folder {shlex.quote(str(folder))}"
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from graphids.commands.config import root_dir_of
 from graphids.commands.interrupted_run import InterruptedRun, attach_to
 from graphids.commands.processes import settle_rank
 from graphids.commands.publication import close_with
-from graphids.commands.run_folder import CONFIG, FOLDER_TAG, PLAN, run_folder
+from graphids.commands.run_folder import CONFIG, FOLDER_TAG, PLAN, resume_command, run_folder
 from graphids.commands.wiring import wire
 from graphids.core.callbacks import NOT_WATCHED_TAGS
 from graphids.exit_codes import EXIT_FAILED, EXIT_NOT_SENT
@@ -98,7 +98,7 @@ def _run(plan: SweepPlan, config: Mapping[str, Any], root_dir: Path, launch: Lau
         for seed in plan.seeds:
             _run_seed(children, results, seed, root_dir)
         results.read(children)
-        _report(outbox, plan, results)
+        _report(outbox, plan, results, folder)
         if results.problems:
             outbox.set_tags({ERROR_TAG: "; ".join(results.problems)[:MAX_TAG_CHARACTERS]})
             sys.exit(EXIT_NOT_SENT if results.only_unsent else EXIT_FAILED)
@@ -162,7 +162,7 @@ def _run_seed(children: ChildRuns, results: _Results, seed: int, root_dir: Path)
         run(tau, ["retau", f"--run_id={trained.run_id}", f"--tau={tau}"], resumable=False)
 
 
-def _report(outbox: Outbox, plan: SweepPlan, results: _Results) -> None:
+def _report(outbox: Outbox, plan: SweepPlan, results: _Results, folder: Path) -> None:
     # In ascending order, `auto` last, whichever the trainings had.
     taus = sorted(plan.taus, key=lambda tau: math.inf if tau == AUTO else float(tau))
     study = TauStudy(tuple(taus), plan.seeds, results.metrics)
@@ -173,10 +173,10 @@ def _report(outbox: Outbox, plan: SweepPlan, results: _Results) -> None:
         log_picture(outbox, "tau_study", png(draw_study(study)))
     if study.best is not None:
         outbox.set_tags({"graphids.best_tau": study.best})
-    close_with(outbox, study.sentence(), closing_words(plan, study, results.problems, outbox.run_id))
+    close_with(outbox, study.sentence(), closing_words(plan, study, results.problems, folder))
 
 
-def closing_words(plan: SweepPlan, study: TauStudy, problems: Sequence[str], run_id: str) -> str:
+def closing_words(plan: SweepPlan, study: TauStudy, problems: Sequence[str], folder: Path) -> str:
     """The table, the conclusion, and what is missing."""
     total = len(plan.seeds) * len(plan.taus)
     lines = [
@@ -189,8 +189,8 @@ def closing_words(plan: SweepPlan, study: TauStudy, problems: Sequence[str], run
         lines += ["auto chose " + ", ".join(f"{tau:g} (seed {seed})" for seed, tau in by_auto.items())]
     if problems:
         lines += ["\nmissing:", *(f"  {problem}" for problem in problems)]
-        lines += [f"to continue once that is fixed: graphids resume {run_id}"]
-    return "\n".join([*lines, f"\nrun     {run_id}"])
+        lines += [f"to continue once that is fixed: {resume_command(folder)}"]
+    return "\n".join([*lines, f"\nrun     {folder.name}"])
 
 
 def _shared_parameters(plan: SweepPlan) -> dict[str, str]:

@@ -4,10 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from graphids._fs import IntegrityError
+from graphids._mlflow.run_outbox import store_uri
 from graphids.exit_codes import EXIT_NOT_SENT, EXIT_NOT_VERIFIED, EXIT_OK, EXIT_REFUSED
 from graphids.failure import impatient_requests
 from graphids.options import OptionError
-from graphids.outbox.durable_queue import DurableQueue, OtherWorkspaceError, QueueBusyError, quiet_store
+from graphids.outbox.durable_queue import (
+    DurableQueue,
+    OtherStoreError,
+    OtherWorkspaceError,
+    QueueBusyError,
+    quiet_store,
+)
 from graphids.outbox.outbox import find_outboxes
 
 # Unlike in a training, nothing else waits for a request: it may take its time.
@@ -23,9 +30,9 @@ def sync(places: Sequence[str], root_dir: Path) -> int:
         root_dir: Folder of the runs' folders; run ids are looked up in it.
 
     Returns:
-        EXIT_OK if MLflow has everything; else the first that applies of EXIT_NOT_VERIFIED (an entry is damaged),
-        EXIT_REFUSED (MLflow refused an entry, or the run is in another workspace) and EXIT_NOT_SENT (it is unreachable,
-        or another process is sending).
+        EXIT_OK if MLflow has everything; else the first that applies of EXIT_NOT_VERIFIED (an entry is damaged, or the
+        folder cannot be trusted), EXIT_REFUSED (MLflow refused an entry, or another MLflow or workspace is configured)
+        and EXIT_NOT_SENT (it is unreachable, or another process is sending).
 
     Raises:
         OptionError: If a place holds no outbox.
@@ -57,11 +64,11 @@ def _outboxes(places: Sequence[str], root_dir: Path) -> list[Path]:
 
 def _send(folder: Path) -> int:
     try:
-        queue = DurableQueue(folder, patience_s=_PATIENCE_S)
+        queue = DurableQueue(folder, tracking_uri=store_uri(), patience_s=_PATIENCE_S)
     except QueueBusyError as error:
         print(error)
         return EXIT_NOT_SENT
-    except OtherWorkspaceError as error:
+    except (OtherStoreError, OtherWorkspaceError) as error:
         print(error)
         return EXIT_REFUSED
     except IntegrityError as error:

@@ -4,9 +4,7 @@ MLflow's sql stores ignore a metric that they have with the same timestamp, and 
 """
 
 import json
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,9 +16,10 @@ from mlflow.types import ColSpec, Schema
 from sqlalchemy.exc import SQLAlchemyError
 
 from graphids._fs import IntegrityError, digest_bytes
-from graphids.failure import without_passwords
 from graphids.logged_model import log_saved_model
 from graphids.outbox.sender import Entry, UnreachableError
+from graphids.outbox.spool import verified_copy
+from graphids.secrets import without_secrets
 
 PARAMS_PER_REQUEST = 100
 # Experiment tag: sha256 of each tag that a run has set there, to tell them from tags that a person has changed.
@@ -96,7 +95,7 @@ def _may_pass(error: MlflowException) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    return without_passwords(" ".join(str(error).split()))
+    return without_secrets(" ".join(str(error).split()))
 
 
 def _params(entry: Entry, to: Destination) -> None:
@@ -163,12 +162,12 @@ def _model_input(entry: Entry, to: Destination) -> None:
 
 
 def _artifact(entry: Entry, to: Destination) -> None:
-    with _verified_copy(to.spool, {entry["name"]: entry["sha256"]}) as folder:
+    with verified_copy(to.spool, {entry["name"]: entry["sha256"]}) as folder:
         to.client.log_artifacts(to.run_id, str(folder))
 
 
 def _model(entry: Entry, to: Destination) -> None:
-    with _verified_copy(to.spool, entry["files"]) as folder:
+    with verified_copy(to.spool, entry["files"]) as folder:
         to.model_ids[entry["digest"]] = log_saved_model(
             to.client,
             to.run_id,
@@ -230,31 +229,6 @@ _DELIVERIES: dict[str, Callable[[Entry, Destination], None]] = {
     "model": _model,
     "end": _end,
 }
-
-
-@contextmanager
-def _verified_copy(spool: Path, files: dict[str, str]) -> Iterator[Path]:
-    """The spooled files under their own names, with the very bytes that were hashed when they were kept.
-
-    MLflow takes paths, not bytes; nothing of ours writes to the copy that it reads.
-    """
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for path, digest in files.items():
-            data = _read_spooled(spool / digest)
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).write_bytes(data)
-        yield folder
-
-
-def _read_spooled(path: Path) -> bytes:
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise IntegrityError(f"{path}: expected a file that an entry of the outbox refers to, found none.") from None
-    if (found := digest_bytes(data)) != path.name:
-        raise IntegrityError(f"{path}: expected sha256 {path.name}, found {found}; it was changed after it was kept.")
-    return data
 
 
 def dataset_fields(name: str, digest: str, source: str, profile: Any) -> dict[str, str]:

@@ -6,11 +6,12 @@ and `lock`, which the sending process holds. The folder is removed once everythi
 
 import logging
 import os
-import shutil
+import re
+import shlex
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -18,17 +19,26 @@ from typing import Any
 from mlflow import MlflowClient
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from graphids._fs import IntegrityError, digest_bytes, publish_bytes, try_lock
-from graphids.failure import without_passwords
+from graphids._fs import (
+    IntegrityError,
+    delete,
+    digest_bytes,
+    is_temporary,
+    make_private_folder,
+    publish_bytes,
+    try_lock,
+)
 from graphids.outbox.delivery import OPTIONAL, Destination, deliver
 from graphids.outbox.journal import Journal
 from graphids.outbox.sender import PATIENCE_S, THREAD_NAME, Entry, Sender
+from graphids.outbox.spool import DIGEST, SPOOL
+from graphids.secrets import all_without_secrets, without_secrets
 from graphids.workspace import active_workspace
 
 JOURNAL = "journal.jsonl"
 SENT = "sent.jsonl"
-SPOOL = "spool"
 LOCK = "lock"
+_RUN_ID = re.compile(r"[a-zA-Z0-9][\w-]{0,255}", re.ASCII)  # MLflow's own rule
 
 
 class QueueBusyError(BlockingIOError):
@@ -39,17 +49,23 @@ class OtherWorkspaceError(Exception):
     """The run is in another workspace of MLflow than this process."""
 
 
+class OtherStoreError(ValueError):
+    """The entries were kept for another store than the one that is configured."""
+
+
 class DurableQueue:
     """The entries of one run, kept in a folder and sent in order.
 
     Args:
         folder: Created if it does not exist; one that a killed run left is continued.
         run: `run_id`, `tracking_uri` and, unless it is the default one, `workspace`. None takes them from the journal.
+        tracking_uri: The store to send to where `run` is None. The journal must name the same one: whoever wrote it
+            could name any, and would get the user's token.
         patience_s: As in `Sender`.
         wait_s: How long to wait for another process that is sending from this folder.
 
     Attributes:
-        run: As given, or as recorded in the journal.
+        run: As given, or as recorded in the journal, with the credentials of `tracking_uri`.
         continued: Whether the journal had entries before.
         damage: One sentence per line of the journal that cannot be sent.
         refusals: MLflow's refusals, by the number of the entry.
@@ -58,8 +74,10 @@ class DurableQueue:
 
     Raises:
         QueueBusyError: If another process is sending from the folder.
+        OtherStoreError: If the journal names another store than `tracking_uri`.
         OtherWorkspaceError: If `run` is None and the journal names another workspace than the active one.
-        IntegrityError: If `run` is None and no line of the journal says which run it belongs to.
+        IntegrityError: If `run` is None and no line of the journal says which run it belongs to, or if something in the
+            folder is a link or somebody else's.
         OSError: If the local disk fails; the error names the file.
     """
 
@@ -68,6 +86,7 @@ class DurableQueue:
         folder: Path,
         run: Mapping[str, str] | None = None,
         *,
+        tracking_uri: str = "",
         patience_s: float = PATIENCE_S,
         wait_s: float = 0.0,
     ) -> None:
@@ -77,21 +96,16 @@ class DurableQueue:
         try:
             self._journal, self._sent = Journal(folder / JOURNAL), Journal(folder / SENT)
             kept, acknowledged = self._journal.read.entries, self._sent.read.entries
-            starts = [entry for entry in kept if entry["op"] == "run"]
-            if run is None and not starts:
-                raise IntegrityError(
-                    f"{folder / JOURNAL}: expected a line that says which run it belongs to, found none."
-                )
-            _require_active_workspace(folder, (run or starts[-1]).get("workspace", ""))
+            self.run = dict(run) if run is not None else self._recorded_run(kept, tracking_uri)
+            _require_active_workspace(folder, self.run.get("workspace", ""))
         except BaseException:
             os.close(self._lock)
             raise
-        self.run = dict(run or starts[-1])
         self.continued = bool(kept)
         self.damage = self._journal.read.damage
         self.refusals: dict[int, Exception] = {}
         self.num_sent = 0
-        self.model_ids = {entry["digest"]: entry["model_id"] for entry in acknowledged if "digest" in entry}
+        self.model_ids = {e["digest"]: e["model_id"] for e in acknowledged if e.keys() >= {"digest", "model_id"}}
         for sentence in filter(None, (self._journal.dropped, *self.damage)):
             say(sentence)
         done = {entry["n"] for entry in acknowledged}
@@ -101,9 +115,9 @@ class DurableQueue:
             self.append("run", **run)
 
     def append(self, op: str, **fields: Any) -> None:
-        """Keep an entry and queue it for sending; returns once it is durable. Any thread may call it."""
+        """Keep an entry, without secrets, and queue it; returns once it is durable. Any thread may call it."""
         with self._appending:
-            entry = {"n": self._last + 1, "op": op, "at_ms": int(time.time() * 1000), **fields}
+            entry = {"n": self._last + 1, "op": op, "at_ms": int(time.time() * 1000), **all_without_secrets(fields)}
             self._journal.append(entry)
             self._last += 1
             self._sender.put(entry)
@@ -111,7 +125,7 @@ class DurableQueue:
     def keep(self, data: bytes) -> str:
         """Keep the content of a file that an entry will refer to; returns its sha256."""
         digest = digest_bytes(data)
-        publish_bytes(self.folder / SPOOL / digest, data)
+        publish_bytes(self.folder / SPOOL / digest, data, mode=0o600)
         return digest
 
     def waiting(self) -> tuple[Entry, ...]:
@@ -132,11 +146,40 @@ class DurableQueue:
         if not self._sender.stop() or not all_sent:
             self._report_unsent()
             return False
-        shutil.rmtree(self.folder)
-        for parent in (self.folder.parent, self.folder.parent.parent):
-            with suppress(OSError):
-                parent.rmdir()  # unless the run keeps something else there
+        self._remove()
         return True
+
+    def _recorded_run(self, kept: Sequence[Entry], tracking_uri: str) -> dict[str, str]:
+        """The run that the journal belongs to, if it is one of the store `tracking_uri`."""
+        journal = self.folder / JOURNAL
+        start = next((entry for entry in reversed(kept) if entry.get("op") == "run"), {})
+        run_id, recorded = (str(start.get(field, "")) for field in ("run_id", "tracking_uri"))
+        if not _RUN_ID.fullmatch(run_id):
+            raise IntegrityError(f"{journal}: expected a line that says which run it belongs to, found none.")
+        store = without_secrets(recorded).rstrip("/")
+        if store != (configured := without_secrets(tracking_uri).rstrip("/")):
+            raise OtherStoreError(
+                f"{journal}: kept for MLflow at {store!r}, but {configured} is configured; nothing was sent. If that "
+                f"store is meant, name it: MLFLOW_TRACKING_URI={shlex.quote(store)} graphids sync "
+                f"{shlex.quote(str(self.folder))}"
+            )
+        workspace = {"workspace": start["workspace"]} if "workspace" in start else {}
+        return {"run_id": run_id, "tracking_uri": tracking_uri, **workspace}
+
+    def _remove(self) -> None:
+        """Remove what this class has made, and the folders that are then empty.
+
+        The journal first: without it there is no outbox, and nothing is sent again.
+        """
+        for name in (JOURNAL, SENT):
+            delete(self.folder / name)
+        for path in (self.folder / SPOOL).iterdir():
+            if DIGEST.fullmatch(path.name) or is_temporary(path.name):
+                delete(path)
+        delete(self.folder / LOCK)
+        for folder in (self.folder / SPOOL, self.folder, self.folder.parent, self.folder.parent.parent):
+            with suppress(OSError):
+                folder.rmdir()  # unless something else is kept there
 
     def _start(self, entries: list[Entry], patience_s: float) -> None:
         client = MlflowClient(self.run["tracking_uri"])
@@ -152,11 +195,11 @@ class DurableQueue:
             self._sender.put(entry)
 
     def _settle(self, entry: Entry, refusal: Exception | None) -> None:
-        number, op = entry["n"], entry["op"]
+        number, op = entry["n"], str(entry.get("op"))
         if refusal is not None:
             if op not in OPTIONAL:
                 self.refusals[number] = refusal
-            reason = without_passwords(" ".join(str(refusal).split()))
+            reason = " ".join(str(refusal).split())
             say(f"{self.folder / JOURNAL}: entry {number} ({op}) was refused by MLflow: {reason}")
             if op not in OPTIONAL:
                 return
@@ -176,7 +219,7 @@ class DurableQueue:
             say("MLflow is reachable again")
 
     def _report_unsent(self) -> None:
-        left = [entry["op"] for entry in self.waiting()]
+        left = [entry.get("op") for entry in self.waiting()]
         count = len(left) + len(self.refusals) + len(self.damage)
         model = ", the model among them," if "model" in left else ""
         say(
@@ -207,7 +250,7 @@ def quiet_store() -> Iterator[None]:
 
 def say(sentence: str) -> None:
     """One line on standard error, above a progress bar that is being drawn there."""
-    tqdm.write(f"graphids: {sentence}", file=sys.stderr)
+    tqdm.write(without_secrets(f"graphids: {sentence}"), file=sys.stderr)
 
 
 def _require_active_workspace(folder: Path, workspace: str) -> None:
@@ -225,7 +268,8 @@ def _lock(folder: Path, wait_s: float) -> int:
     path = folder / LOCK
     until = time.monotonic() + wait_s
     while True:
-        (folder / SPOOL).mkdir(parents=True, exist_ok=True)
+        for private in (folder.parent, folder, folder / SPOOL):
+            make_private_folder(private)
         descriptor = try_lock(path)
         if descriptor is None:
             if time.monotonic() >= until:

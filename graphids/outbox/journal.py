@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from graphids._fs import IntegrityError, explained, write_durably
+from graphids._fs import IntegrityError, explained, open_private, read_digested, write_durably
 
 _CHECKSUM_CHARACTERS = 16
 
@@ -37,9 +37,9 @@ class Reading:
 
 
 def read_journal(path: Path) -> Reading:
-    """Read a journal; a missing file is an empty journal."""
+    """Read a journal, which is a regular file; a missing one is an empty journal."""
     try:
-        data = path.read_bytes()
+        data = bytes(read_digested(path)[0])
     except FileNotFoundError:
         data = b""
     *lines, torn = data.split(b"\n")
@@ -60,6 +60,7 @@ class Journal:
         dropped: Sentence about an unfinished line that was truncated on opening; empty if there was none.
 
     Raises:
+        IntegrityError: If the file is a link or not a regular file, or somebody else's.
         OSError: If the disk fails; the error names the file, and no part of the entry is left behind.
     """
 
@@ -69,8 +70,7 @@ class Journal:
         self.dropped = ""
         self._bytes = self.read.whole_bytes
         with explained(path, "opening it"):
-            # Entries may hold a tracking URI with a password in it.
-            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            self._descriptor = open_private(path, os.O_WRONLY | os.O_APPEND)
             if self.read.torn_bytes:
                 os.ftruncate(self._descriptor, self._bytes)
                 line = len(self.read.entries) + len(self.read.damage) + 1
@@ -110,7 +110,15 @@ def _decode(line: bytes) -> dict[str, Any]:
             f"expected a line that begins with its checksum {_checksum(text).decode()}, found {line[:40]!r}. "
             "It was changed after it was written; restore the file from a copy, or log its entry by hand."
         )
-    entry: dict[str, Any] = json.loads(text)
+    try:
+        entry: dict[str, Any] = json.loads(text)
+        known = type(entry["n"]) is int and entry["n"] > 0
+    except (KeyError, TypeError, ValueError, RecursionError):
+        known = False
+    if not known:
+        raise IntegrityError(
+            f"expected the JSON of a numbered entry, found {text[:40]!r}. graphids did not write it; remove the file."
+        )
     return entry
 
 

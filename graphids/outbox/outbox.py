@@ -13,6 +13,7 @@ from PIL import Image
 
 from graphids.outbox.delivery import dataset_fields
 from graphids.outbox.durable_queue import JOURNAL, DurableQueue
+from graphids.secrets import without_secrets
 
 FOLDER = "outbox"
 # MLflow's sql stores keep 36 characters of a data set's digest; a tag holds all of it.
@@ -23,7 +24,7 @@ _IMAGE_KEY = re.compile(r"[a-zA-Z0-9_\-./ ]+")
 
 
 class Outbox:
-    """What one run logs.
+    """What one run logs, without the secrets in it.
 
     Each method but `flush` and `close` returns once the entry is durable on local disk; none waits for MLflow.
 
@@ -121,7 +122,7 @@ class Outbox:
 
     def log_text(self, text: str, name: str) -> None:
         """Log an artifact in UTF-8."""
-        self.log_bytes(text.encode(), name)
+        self.log_bytes(without_secrets(text).encode(), name)
 
     def log_dict(self, content: Mapping[str, Any], name: str) -> None:
         """Log an artifact as indented JSON."""

@@ -57,7 +57,8 @@ def test_a_run_that_raises_is_failed_with_the_reason_beside_it(selected: Store) 
 def test_a_disk_too_full_for_a_file_still_takes_the_line_that_says_why_the_run_failed(
     selected: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def full(path: Path, _: bytes) -> None:
+    def full(path: Path, _: bytes, *, mode: int) -> None:
+        assert mode == 0o600
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
     with pytest.raises(OSError, match="No space left"), tracked_run() as outbox:  # noqa: PT012 it is full from then on

@@ -21,6 +21,7 @@ from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from graphids.options import SCORING_HOST, SCORING_PORT, OptionError
+from graphids.secrets import without_secrets
 from mlflow_graphids.loading import load_model
 from mlflow_graphids.serving.scoring_app import ServerLimits, scoring_app
 from mlflow_graphids.verification.trust import Policy
@@ -64,7 +65,8 @@ def serve(
     with _bound(host, port) as sockets:
         model = load_model(model_uri, expected_digest, None, policy, signature, public_key)
         _listen(sockets, host, port)
-        print(f"graphids serve: {model_uri} ({model.digest}) on http://{_authority(host)}:{port}", flush=True)
+        served = without_secrets(os.fspath(model_uri))
+        print(f"graphids serve: {served} ({model.digest}) on http://{_authority(host)}:{port}", flush=True)
         server = http_server(scoring_app(model, limits), limits.timeout_s)
         with _ended_by_signals(server):
             server.run(sockets)

@@ -13,8 +13,8 @@ from graphids.core.frames import LogFormatError
 from support.format_case import Frame, rows
 from support.mf4_files import Mf4Frame, write_mf4
 
-pytest.importorskip("can", reason="needs python-can: pip install -e '.[can]'")
-pytest.importorskip("asammdf", reason="needs asammdf: pip install -e '.[can]'")
+pytest.importorskip("can", reason="needs python-can: pip install -c constraints.txt -e '.[can]'")
+pytest.importorskip("asammdf", reason="needs asammdf: pip install -c constraints.txt -e '.[can]'")
 
 FRAMES = [
     Mf4Frame(0.0, 0x123, False, b"\x11\x22"),

@@ -7,7 +7,7 @@ import pytest
 
 from graphids.core.captures.read import read_captures
 
-can = pytest.importorskip("can", reason="needs python-can: pip install -e '.[can]'")
+can = pytest.importorskip("can", reason="needs python-can: pip install -c constraints.txt -e '.[can]'")
 
 
 def drawn_messages(number: int) -> list["can.Message"]:

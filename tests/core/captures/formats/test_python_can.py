@@ -8,7 +8,7 @@ from graphids.core.captures.formats.bridged.bridge import BridgedFormat
 from graphids.core.captures.formats.registry import BRIDGED_FORMATS
 from graphids.core.captures.read import read_captures
 
-can = pytest.importorskip("can", reason="needs python-can: pip install -e '.[can]'")
+can = pytest.importorskip("can", reason="needs python-can: pip install -c constraints.txt -e '.[can]'")
 
 
 def messages() -> list["can.Message"]:
@@ -47,7 +47,8 @@ def test_without_python_can_the_error_names_the_extra(tmp_path: Path, monkeypatc
     monkeypatch.setitem(sys.modules, "can", None)
 
     with pytest.raises(
-        ModuleNotFoundError, match=r"Vector BLF is read through python-can.* pip install -e '\.\[can\]'"
+        ModuleNotFoundError,
+        match=r"Vector BLF is read through python-can.* pip install -c constraints\.txt -e '\.\[can\]'",
     ):
         read_captures(path)
 
@@ -58,5 +59,7 @@ def test_without_asammdf_the_error_names_the_extra(tmp_path: Path, monkeypatch: 
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "asammdf" else found(name))
 
-    with pytest.raises(ModuleNotFoundError, match=r"ASAM MF4 needs asammdf.* pip install -e '\.\[can\]'"):
+    with pytest.raises(
+        ModuleNotFoundError, match=r"ASAM MF4 needs asammdf.* pip install -c constraints\.txt -e '\.\[can\]'"
+    ):
         read_captures(path)

@@ -8,7 +8,7 @@ import pytest
 from graphids.core.captures.read import read_captures
 from support.format_case import Frame, rows
 
-can = pytest.importorskip("can", reason="needs python-can: pip install -e '.[can]'")
+can = pytest.importorskip("can", reason="needs python-can: pip install -c constraints.txt -e '.[can]'")
 NUM_FRAMES = 3_000
 
 

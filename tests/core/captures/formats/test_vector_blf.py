@@ -12,7 +12,7 @@ from graphids.core.captures.read import read_captures, stream_frames
 from graphids.core.frames import LogFormatError
 from support.format_case import Frame, rows
 
-can = pytest.importorskip("can", reason="needs python-can: pip install -e '.[can]'")
+can = pytest.importorskip("can", reason="needs python-can: pip install -c constraints.txt -e '.[can]'")
 
 CAN_MESSAGE, CAN_ERROR, CAN_ERROR_EXT, CAN_FD_ERROR_64, CAN_STATISTIC = 1, 2, 73, 104, 4
 

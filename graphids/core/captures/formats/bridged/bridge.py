@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 BATCH_FRAMES = 65_536
 # By its path, because the package index has no graphids: whoever took the name there would be installed.
-INSTALL = "Run in the folder of graphids: pip install -e '.[can]'"
+INSTALL = "Run in the folder of graphids: pip install -c constraints.txt -e '.[can]'"
 
 
 @dataclass(slots=True)
