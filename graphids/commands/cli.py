@@ -241,6 +241,7 @@ def _serve(arguments: argparse.Namespace) -> None:
         **_trust(arguments),
         host=arguments.host,
         port=arguments.port,
+        allowed_hosts=[host for part in arguments.allowed_hosts.split(",") if (host := part.strip())],
         limits=ServerLimits(
             max_body_bytes=arguments.max_body_mib * 2**20,
             max_waiting=arguments.max_waiting,

@@ -122,6 +122,9 @@ def _add_trust_commands(command: _Command) -> None:
     _add_trust(serve)
     serve.add_argument("--host", default=SCORING_HOST, help="name or address to listen on; default %(default)s")
     serve.add_argument("--port", type=int, default=SCORING_PORT, help="port to listen on; default %(default)s")
+    serve.add_argument(
+        "--allowed-hosts", default="", help="comma-separated names that requests may give in Host, beside localhost's"
+    )
     serve.add_argument("--max-body-mib", type=int, default=16, help="largest body, above it 413; default %(default)s")
     serve.add_argument(
         "--max-waiting", type=int, default=256, help="requests in flight, above it 503; default %(default)s"
