@@ -26,6 +26,7 @@ from graphids.options import (
     parse_option,
     project_parameters,
 )
+from graphids.wording import printable
 
 # Commands with a configuration that dotted overrides can change.
 _OVERRIDABLE = ("train", "sweep")
@@ -57,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _report(command: str, error: Exception, code: int) -> int:
     """Print the error as one line on standard error, and record it in the MLflow run if there is one."""
-    message = without_passwords(f"graphids {command}: {' '.join(str(error).split())}{_queried_mlflow(error)}")
+    told = f"graphids {command}: {' '.join(str(error).split())}{_queried_mlflow(error)}"
+    message = printable(without_passwords(told))
     print(message, file=sys.stderr)
     run_id = os.environ.get("MLFLOW_RUN_ID")
     # Once tracked_run is loaded, the run records its own failure; a wrong option is found before that.

@@ -61,6 +61,8 @@ def parse_csv(body: bytes) -> Request:
     lines = csv.reader(io.StringIO(_decode(body), newline=""), strict=True)
     try:
         header = next(lines, [])
+        if not header:
+            raise DataError(f"csv line 1 is empty, expected a header with some of {list(_COLUMNS)}.")
         _require_columns(header)
         columns: dict[str, list[Any]] = {name: [] for name in header}
         rows = _rows(lines, len(header))

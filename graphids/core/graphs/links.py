@@ -9,8 +9,9 @@ import secrets
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from graphids.core.compiled import njit
 
 _HASH = np.uint64(0x9E37_79B9_7F4A_7C15)  # 2^64 over the golden ratio (Knuth, TAOCP vol. 3, 6.4)
 # Drawn for each process: whoever knew it could send IDs that all fall into one slot, and every look-up would pass over
