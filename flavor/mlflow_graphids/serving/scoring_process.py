@@ -18,14 +18,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+import numpy as np
 import torch
 
-from graphids.core.frames import DataError
+from graphids.core.classifier import WindowClassifier
+from graphids.core.frames import DataError, Frames
 
 _HEAD = struct.Struct("!BQ")  # what follows, and how many bytes of it
 _COVERED, _NOT_COVERED, _REFUSED, _FAILED = range(4)
 # Where memory runs out, the kernel ends this process before the server's.
 _OOM_SCORE_ADJ = "500"
+_MAX_WARM_UP = 1 << 16
 
 
 class Reply(NamedTuple):
@@ -106,6 +109,26 @@ class ScoringProcess:
         os.kill(self._pid, signal.SIGKILL)
         _, status = os.waitpid(self._pid, 0)
         return f"exit code {os.waitstatus_to_exitcode(status)}"
+
+
+def compile_scoring(model: WindowClassifier) -> None:
+    """Score a window, so that the processes forked from this one find everything compiled.
+
+    Where numba has no cache that took half a minute, which the first request of every process would have to wait.
+    """
+    size = model.preprocessing.window_size
+    if size > _MAX_WARM_UP:
+        return
+    frames = Frames(
+        timestamp=np.arange(size) * 1e-3,
+        arbitration_id=np.resize(np.array([0x100, 0x18FEF100], np.uint32), size),
+        dlc=np.full(size, 8, np.uint8),
+        payload=np.zeros((size, 8), np.uint8),
+        is_extended=np.resize(np.array([False, True]), size),
+        channel=np.zeros(size, np.uint8),
+    )
+    with contextlib.suppress(DataError):  # a model that cannot score it says so to whoever asks
+        model.score(frames, threshold=0.0)
 
 
 async def _exchange(connection: socket.socket, parser: int, body: bytearray) -> tuple[int, bytes]:

@@ -24,6 +24,7 @@ from graphids.options import SCORING_HOST, SCORING_PORT, OptionError
 from mlflow_graphids.loading import load_model
 from mlflow_graphids.serving.request_head import AllowedHosts
 from mlflow_graphids.serving.scoring_app import ServerLimits, scoring_app
+from mlflow_graphids.serving.scoring_process import compile_scoring
 from mlflow_graphids.verification.trust import Policy
 
 _MAX_PORT = 65535
@@ -68,6 +69,7 @@ def serve(
     # waits for a model that may be refused.
     with _bound(host, port) as sockets:
         model = load_model(model_uri, expected_digest, None, policy, signature, public_key)
+        compile_scoring(model)
         server = http_server(scoring_app(model, limits, hosts), limits.timeout_s)
         with _ended_by_signals(server):
             _listen(sockets, host, port)
