@@ -54,5 +54,5 @@ def _temporary_cache() -> str:
             error,
         )
         return ""
-    numba.config.CACHE_DIR = str(folder)
-    return numba.config.CACHE_DIR
+    vars(numba.config)["CACHE_DIR"] = str(folder)  # the module fills itself from the environment, unseen by mypy
+    return str(folder)
