@@ -43,3 +43,12 @@ def format_metric(value: float | None, digits: int = 3) -> str:
     ('0.988', '35.6', '-')
     """
     return "-" if value is None else f"{value:.{digits}f}"
+
+
+def printable(text: str) -> str:
+    r"""A line with whatever a terminal would obey written as an escape; names of files and buses come from others.
+
+    >>> printable("drive\x1b[2J.log")
+    'drive\\x1b[2J.log'
+    """
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

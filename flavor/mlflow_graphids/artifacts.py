@@ -13,7 +13,7 @@ from graphids.core.data.preprocessing import STATISTICS, Preprocessing
 from graphids.core.graphs.packed import EDGE_FEATURES, NODE_FEATURES, Column
 from graphids.core.models.gat import GAT
 from graphids.core.models.isolation import isolated
-from mlflow_graphids.verification.manifest import MODEL_FILE, WEIGHTS_FILE, version_advice
+from mlflow_graphids.verification.manifest import MAX_MODEL_BYTES, MODEL_FILE, WEIGHTS_FILE, version_advice
 from mlflow_graphids.verification.strict import Buffer, parse_json, render_json
 
 FORMAT_VERSION = 1
@@ -21,6 +21,7 @@ FORMAT_VERSION = 1
 RAW_HEAD = "tau_norm.raw_head"
 # Nor are these: as JSON, their 9,000 or so numbers took as long to parse as a MB of weights takes to verify.
 STATISTIC = "preprocessing."
+_MAX_DIMENSIONS = 8
 _DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
@@ -88,7 +89,7 @@ def from_payload(payload: Mapping[str, Buffer], *, written_by: str) -> WindowCla
         )
     except IncompatibleModelError:
         raise
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, RuntimeError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise IntegrityError(
             f"{MODEL_FILE} and {WEIGHTS_FILE}: expected parts of one model, but they do not fit together ({reason}). "
@@ -122,7 +123,7 @@ def tensors_in(data: Buffer) -> dict[str, torch.Tensor]:
             name: _tensor(view, begin, entry, start)
             for (name, entry), begin in zip(entries, [start, *ends], strict=False)
         }
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, RuntimeError) as error:
         raise IntegrityError(f"{WEIGHTS_FILE}: malformed header ({type(error).__name__}: {error}).") from error
     if (end := ends[-1] if ends else start) != len(view):
         raise IntegrityError(f"{WEIGHTS_FILE}: its tensors end at byte {end}, the file at {len(view)}.")
@@ -133,10 +134,16 @@ def tensors_in(data: Buffer) -> dict[str, torch.Tensor]:
 
 def _tensor(view: memoryview, begin: int, entry: Mapping[str, Any], start: int) -> torch.Tensor:
     dtype, shape = _DTYPES[entry["dtype"]], entry["shape"]
-    count = math.prod(shape)
     first, last = entry["data_offsets"]
-    if not all(type(number) is int and number >= 0 for number in (first, last, *shape)):
-        raise ValueError(f"offsets {entry['data_offsets']} and shape {shape} are not all whole numbers")
+    # Before anything is computed from them: a product of texts, or of numbers of a thousand digits, fills the memory.
+    if len(shape) > _MAX_DIMENSIONS or not all(
+        type(number) is int and 0 <= number <= MAX_MODEL_BYTES for number in (first, last, *shape)
+    ):
+        raise ValueError(
+            f"offsets {entry['data_offsets']!r:.80} and shape {shape!r:.80} are not all whole numbers from 0 to "
+            f"{MAX_MODEL_BYTES}, at most {_MAX_DIMENSIONS} of them in a shape"
+        )
+    count = math.prod(shape)
     if start + first != begin or last - first != count * dtype.itemsize:
         raise ValueError(f"bytes {first} to {last} do not follow the tensor before, or do not hold {shape} {dtype}")
     if count == 0:
@@ -187,5 +194,7 @@ def _require_same_features(description: Mapping[str, Any], written_by: str) -> N
 
 
 def _not_finite(tensors: Mapping[str, torch.Tensor]) -> list[str]:
+    """Names of tensors with a value that is not finite in float32, in which the network computes."""
     # A finite sum has finite terms; it takes a sixteenth of the time, and large finite terms may still overflow it.
-    return sorted(name for name, t in tensors.items() if not t.sum().isfinite() and not t.isfinite().all())
+    computed = {name: t.float() if t.dtype == torch.float64 else t for name, t in tensors.items()}
+    return sorted(name for name, t in computed.items() if not t.sum().isfinite() and not t.isfinite().all())

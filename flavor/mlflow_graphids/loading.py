@@ -16,10 +16,11 @@ from graphids._fs import IntegrityError, publish_bytes
 from graphids.core.frames import Frames
 from graphids.options import OptionError
 from mlflow_graphids.artifacts import from_payload
-from mlflow_graphids.pyfunc_wrapper import ServedClassifier, VerifiedClassifier
+from mlflow_graphids.pyfunc_wrapper import ServedClassifier, VerifiedClassifier, own_settings, require_settings
 from mlflow_graphids.reader import unpickle_reader
 from mlflow_graphids.saving import digest_being_logged
 from mlflow_graphids.verification.folder import verify_folder
+from mlflow_graphids.verification.manifest import MANIFEST_FILE
 from mlflow_graphids.verification.trust import (
     EXPECTED_DIGEST_VARIABLE,
     POLICY_VARIABLE,
@@ -126,8 +127,14 @@ def _classifier(
     model_id: str | None = None,
     reader: Callable[[Path], Frames] | None = None,
 ) -> VerifiedClassifier:
+    classifier = from_payload(verified.content, written_by=verified.manifest.graphids_version)
+    own = own_settings(classifier)
+    try:
+        require_settings({k: v for k, v in verified.model_config.items() if v != own.get(k)}, "model_config")
+    except ValueError as error:
+        raise IntegrityError(f"{MANIFEST_FILE}: {error} Save the model again.") from error
     return VerifiedClassifier.of(
-        from_payload(verified.content, written_by=verified.manifest.graphids_version),
+        classifier,
         digest=verified.digest,
         anchored=anchored,
         model_id=model_id,

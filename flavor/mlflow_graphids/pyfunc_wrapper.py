@@ -43,7 +43,7 @@ class VerifiedClassifier(WindowClassifier):
         capture_reader: The reader that the model carries, if `load_model(..., allow_code=True)` loaded it.
 
     Raises:
-        ValueError: If `model_config` holds anything but `threshold`, `stride` and `top_k`.
+        ValueError: If `model_config` holds anything but `threshold`, `stride` and `top_k`, or one is out of range.
     """
 
     model_config: Mapping[str, Any] = field(default_factory=dict)
@@ -56,7 +56,7 @@ class VerifiedClassifier(WindowClassifier):
     def __post_init__(self) -> None:
         # Not super(): a dataclass with slots is a new class, which the zero-argument form does not know.
         WindowClassifier.__post_init__(self)
-        require_known(self.model_config, "model_config")
+        require_settings(self.model_config, "model_config")
 
     @classmethod
     def of(
@@ -183,17 +183,12 @@ def prediction_settings(model: VerifiedClassifier, params: Mapping[str, Any] | N
     Raises:
         DataError: If one is unknown, of the wrong type or out of range.
     """
+    # MLflow passes None for every param that the caller did not set.
+    given = {name: value for name, value in (params or {}).items() if value is not None or name not in PARAMETERS}
     try:
-        require_known(params or {}, "params")
+        require_settings(given, "params")
     except ValueError as error:
         raise DataError(str(error)) from error
-    # MLflow passes None for every param that the caller did not set.
-    given = {name: value for name, value in (params or {}).items() if value is not None}
-    for name, value in given.items():
-        kind, lowest, highest, expected = _RANGES[name]
-        # `not` around it: NaN compares false with everything.
-        if isinstance(value, bool) or not isinstance(value, kind) or not lowest <= value <= highest:
-            raise DataError(f"{name} is {short_repr(value)}, expected {expected}.")
     return {**own_settings(model), **model.model_config, **given}
 
 
@@ -206,10 +201,19 @@ def own_settings(classifier: WindowClassifier) -> dict[str, Any]:
     }
 
 
-def require_known(settings: Mapping[str, Any], name: str) -> None:
-    """Refuse unknown settings: a misspelled threshold must not be ignored."""
+def require_settings(settings: Mapping[str, Any], name: str) -> None:
+    """Refuse what `predict` could not use: a misspelled threshold, or one that no score reaches.
+
+    Raises:
+        ValueError: If a setting is unknown, of the wrong type or out of range.
+    """
     if unknown := sorted(set(settings) - set(PARAMETERS)):
         raise ValueError(f"{name} holds {unknown}, expected some of {list(PARAMETERS)}.")
+    for parameter, value in settings.items():
+        kind, lowest, highest, expected = _RANGES[parameter]
+        # `not` around it: NaN compares false with everything.
+        if isinstance(value, bool) or not isinstance(value, kind) or not lowest <= value <= highest:
+            raise ValueError(f"{parameter} is {short_repr(value)}, expected {expected}.")
 
 
 def _require_a_window_per_bus(frames: Frames, scores: WindowScores, window_size: int) -> None:

@@ -22,7 +22,7 @@ from graphids.logged_model import DIGEST_KEY, set_anchor
 from mlflow_graphids.artifacts import to_payload
 from mlflow_graphids.environment import write_environment
 from mlflow_graphids.frames_schema import default_signature
-from mlflow_graphids.pyfunc_wrapper import own_settings, require_known
+from mlflow_graphids.pyfunc_wrapper import own_settings, require_settings
 from mlflow_graphids.reader import CaptureReader, pickle_reader, reader_versions
 from mlflow_graphids.verification.manifest import (
     CARD_FILE,
@@ -82,13 +82,14 @@ def save_model(
         The root digest, `graphids.digest`: what `load_model` takes as `expected_digest`.
 
     Raises:
-        ValueError: If a weight is not finite, `model_config` holds anything else, or a file of `code_paths` has a name
+        ValueError: If a weight is not finite in float32, `model_config` holds anything else or a value out of range,
+            or a file of `code_paths` has a name
             that means another file elsewhere.
         TypeError: If `capture_reader` cannot be called.
         MlflowException: If `path` is not empty.
     """
     _validate_env_arguments(conda_env, pip_requirements, extra_pip_requirements)  # type: ignore[no-untyped-call]
-    require_known(model_config or {}, "model_config")
+    require_settings(model_config or {}, "model_config")
     # All of them, always: at load time MLflow lets a caller override only what MLmodel names.
     settings = {**own_settings(graphids_model), **(model_config or {})}
     files = to_payload(graphids_model)

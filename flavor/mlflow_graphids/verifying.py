@@ -117,7 +117,7 @@ def sign_model(
         policy: As in `load_model`. "signed" would ask for the signature that is about to be made.
 
     Raises:
-        OptionError: If the key cannot be used, or `output` lies in the model.
+        OptionError: If the key cannot be used, or `output` exists or lies in the model.
         IntegrityError: If the model does not verify. All other errors are those of `load_model`.
     """
     if policy == "signed":
@@ -129,6 +129,10 @@ def sign_model(
     target = Path(output) if output is not None else beside
     if is_folder and target.resolve().is_relative_to(folder.resolve()):
         raise OptionError(f"{target}: lies in the model, where it would be an undeclared file; write it elsewhere.")
+    if os.path.lexists(target):
+        raise OptionError(
+            f"{target}: exists already, and a signature never replaces a file. Name another, or remove it."
+        )
     verified, _ = require_verified(model_uri, trust)
     write_signature(verified, Path(private_key), target)
     return target, verified.digest

@@ -27,6 +27,7 @@ from graphids.options import (
     project_parameters,
 )
 from graphids.secrets import guarded_streams
+from graphids.wording import printable
 
 # Commands with a configuration that dotted overrides can change.
 _OVERRIDABLE = ("train", "sweep")
@@ -63,8 +64,7 @@ def _run(arguments: Sequence[str] | None) -> None:
 
 def _report(command: str, error: Exception, code: int) -> int:
     """Print the error as one line on standard error, and record it in the MLflow run if there is one."""
-    message = f"graphids {command}: {' '.join(str(error).split())}{_queried_mlflow(error)}"
-    message = message.encode("utf-8", "backslashreplace").decode()  # an argument need not be UTF-8
+    message = printable(f"graphids {command}: {' '.join(str(error).split())}{_queried_mlflow(error)}")
     print(message, file=sys.stderr)
     run_id = os.environ.get("MLFLOW_RUN_ID")
     # Once tracked_run is loaded, the run records its own failure; a wrong option is found before that.
@@ -248,6 +248,7 @@ def _serve(arguments: argparse.Namespace) -> None:
         **_trust(arguments),
         host=arguments.host,
         port=arguments.port,
+        allowed_hosts=[host for part in arguments.allowed_hosts.split(",") if (host := part.strip())],
         limits=ServerLimits(
             max_body_bytes=arguments.max_body_mib * 2**20,
             max_waiting=arguments.max_waiting,

@@ -57,7 +57,7 @@ def _add_runs(command: _Command) -> None:
     add_options(sweep, without=("seed", "tau"))
 
     resume = command("resume", "resume an interrupted run, as the same MLflow run")
-    resume.add_argument("run_id", help="id of the interrupted MLflow run: a training or a sweep")
+    _add_named(resume, "run_id", "id of the interrupted MLflow run: a training or a sweep")
     resume.add_argument("--folder", type=Path, help="the run's folder, if it was moved or is not in graphids_runs")
 
     sync = command("sync", "send what runs could not log while MLflow was unreachable")
@@ -107,7 +107,7 @@ def _add_scored_capture(parser: argparse.ArgumentParser, capture: str) -> None:
 
 def _add_trust_commands(command: _Command) -> None:
     verify = command("verify", "check every file of a model against its anchored digest")
-    verify.add_argument("model", help="model URI, such as models:/m-..., runs:/<run_id>/model, models:/name@alias")
+    _add_named(verify, "model", "model URI, such as models:/m-..., runs:/<run_id>/model, models:/name@alias")
     _add_trust(verify)
     verify.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
@@ -122,6 +122,9 @@ def _add_trust_commands(command: _Command) -> None:
     _add_trust(serve)
     serve.add_argument("--host", default=SCORING_HOST, help="name or address to listen on; default %(default)s")
     serve.add_argument("--port", type=int, default=SCORING_PORT, help="port to listen on; default %(default)s")
+    serve.add_argument(
+        "--allowed-hosts", default="", help="comma-separated names that requests may give in Host, beside localhost's"
+    )
     serve.add_argument("--max-body-mib", type=int, default=16, help="largest body, above it 413; default %(default)s")
     serve.add_argument(
         "--max-waiting", type=int, default=256, help="requests in flight, above it 503; default %(default)s"
@@ -150,6 +153,13 @@ def _add_files(command: _Command) -> None:
     simulate.add_argument("--seed", default=str(seed.default), help=f"{seed.allowed}; default %(default)s")
     simulate.add_argument("--format", choices=("csv", "candump"), default="csv", help="default %(default)s")
     simulate.add_argument("--gzip", action="store_true", help="compress them")
+
+
+def _add_named(parser: argparse.ArgumentParser, name: str, text: str) -> None:
+    """An argument, or the same as `--name=value`: only so does a value that begins with a dash stay a value."""
+    given = parser.add_mutually_exclusive_group(required=True)
+    given.add_argument(name, nargs="?", default=argparse.SUPPRESS, help=text)
+    given.add_argument(f"--{name}", dest=name, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:

@@ -18,7 +18,7 @@ from graphids.core.captures.read import OnBadLine, stream_frames
 from graphids.core.classifier import WindowClassifier
 from graphids.core.frames import DataError, Frames
 from graphids.exit_codes import EXIT_ALERTS, EXIT_NOT_COVERED, EXIT_OK
-from graphids.wording import counted
+from graphids.wording import counted, printable
 
 # The frames of a chunk, some 100,000, come in parts whose graphs and activations stay well below 1 GiB.
 _CHUNK_BYTES = 1 << 22
@@ -136,13 +136,13 @@ def _verdict(tallies: Sequence[CaptureTally]) -> Verdict:
 
 def _print_last_lines(tallies: Sequence[CaptureTally]) -> None:
     for tally in tallies:
-        print(f"{tally.name}: {tally.sentence()}", file=sys.stderr)
+        print(printable(f"{tally.name}: {tally.sentence()}"), file=sys.stderr)
     if len(tallies) > 1:
         total = summary_of(tallies)
         windows, alerts = counted(total["windows"], "window"), counted(total["alerts"], "alert")
         print(f"{len(tallies)} captures: {windows}, {alerts}", file=sys.stderr)
     for warning in (warning for tally in tallies for warning in tally.warnings()):
-        print(f"graphids predict: {warning}", file=sys.stderr)
+        print(printable(f"graphids predict: {warning}"), file=sys.stderr)
 
 
 def _score(

@@ -34,6 +34,9 @@ _COLUMNS = (
 # Fields of every row; one of a capture with absolute times has `UTC_FIELDS` too.
 FIELDS = tuple(name for name in _COLUMNS if name not in UTC_FIELDS)
 
+# What a spreadsheet takes for a formula (OWASP, "CSV injection"); names of captures and buses can start so.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
 RowWriter = Callable[[dict[str, object]], None]
 
 
@@ -90,9 +93,19 @@ def opened_rows(output: Path | None, output_format: str, *, names_captures: bool
                 if output_format == "jsonl":
                     print(json.dumps(row), file=stream)
                 else:
-                    table.writerow({**row, "arbitration_ids": " ".join(cast("list[str]", row["arbitration_ids"]))})
+                    ids = " ".join(cast("list[str]", row["arbitration_ids"]))
+                    table.writerow({name: _cell(value) for name, value in {**row, "arbitration_ids": ids}.items()})
 
         yield write
+
+
+def _cell(value: object) -> object:
+    """A value that a spreadsheet shows and does not compute; numbers stay numbers.
+
+    >>> _cell("can0"), _cell("=HYPERLINK(A1)"), _cell(-0.5)
+    ('can0', "'=HYPERLINK(A1)", -0.5)
+    """
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 @contextmanager

@@ -259,7 +259,7 @@ def test_pyfunc_gives_the_same_rows_and_obeys_the_pinned_digest(
 def test_pyfunc_takes_defaults_from_model_config_and_refuses_numeric_identifiers(
     logged: ModelInfo, table: pd.DataFrame
 ) -> None:
-    model = mlflow.pyfunc.load_model(logged.model_uri, model_config={"threshold": 1.5})
+    model = mlflow.pyfunc.load_model(logged.model_uri, model_config={"threshold": 1.0})
 
     assert not model.predict(table)["alert"].any()
     assert model.predict(table, params={"threshold": 0.0})["alert"].all()

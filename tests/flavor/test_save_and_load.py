@@ -26,7 +26,7 @@ from mlflow_graphids import (
 )
 from mlflow_graphids.environment import write_environment
 from support.damage import flip_bit
-from support.tampering import edit_mlmodel, reseal
+from support.tampering import edit_mlmodel, reseal, write_manifest
 
 Saved = tuple[Path, str]
 
@@ -382,7 +382,7 @@ def test_predict_refuses_a_misspelled_param(saved: Saved, table: pd.DataFrame) -
 def test_model_config_sets_the_defaults_of_the_params(
     classifier: WindowClassifier, table: pd.DataFrame, tmp_path: Path
 ) -> None:
-    digest = save_model(classifier, tmp_path / "m", model_config={"threshold": 1.5, "stride": 4})
+    digest = save_model(classifier, tmp_path / "m", model_config={"threshold": 1.0, "stride": 4})
     loaded = load_model(tmp_path / "m", expected_digest=digest)
 
     assert len(loaded.predict(table)) == 3
@@ -390,6 +390,24 @@ def test_model_config_sets_the_defaults_of_the_params(
     assert loaded.predict(table, params={"threshold": 0.0, "stride": None})["alert"].all()
     with pytest.raises(ValueError, match="model_config holds"):
         save_model(classifier, tmp_path / "other", model_config={"window": 3})
+
+
+@pytest.mark.parametrize(
+    "settings", [{"stride": 0}, {"threshold": 5}, {"threshold": -1}, {"top_k": "3"}, {"stride": 2.5}]
+)
+def test_a_model_config_under_which_nothing_would_alert_is_neither_saved_nor_loaded(
+    classifier: WindowClassifier, saved: Saved, tmp_path: Path, settings: dict[str, object]
+) -> None:
+    (name,) = settings
+    with pytest.raises(ValueError, match=f"{name} is .*, expected a"):
+        save_model(classifier, tmp_path / "other", model_config=settings)
+
+    manifest = json.loads((saved[0] / "manifest.json").read_text())
+    manifest["model_config"] |= settings
+    write_manifest(saved[0], json.dumps(manifest).encode())
+    edit_mlmodel(saved[0], lambda description: description["flavors"]["python_function"]["config"].update(settings))
+    with pytest.raises(IntegrityError, match=rf"manifest\.json: {name} is .*, expected a"):
+        load_model(saved[0], expected_digest=digest_file(saved[0] / "manifest.json"))
 
 
 def test_the_default_environment_is_what_mlflow_makes_of_the_default_requirements(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import pandas as pd
 
 from mlflow_graphids.pyfunc_wrapper import VerifiedClassifier
+from mlflow_graphids.serving.request_head import AllowedHosts
 from mlflow_graphids.serving.scoring_app import ServerLimits, scoring_app
 from mlflow_graphids.serving.server import http_server, serve
 from support.ports import free_port
@@ -43,10 +44,12 @@ class Answer:
 
 
 @contextlib.contextmanager
-def running(model: VerifiedClassifier, limits: ServerLimits | None = None) -> Iterator[str]:
+def running(
+    model: VerifiedClassifier, limits: ServerLimits | None = None, hosts: AllowedHosts | None = None
+) -> Iterator[str]:
     """Address of a server that ends with the block."""
     limits = limits or ServerLimits()
-    server = http_server(scoring_app(model, limits), limits.timeout_s)
+    server = http_server(scoring_app(model, limits, hosts), limits.timeout_s)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         host, port = listening.getsockname()
         thread = threading.Thread(target=server.run, args=([listening],))
@@ -147,6 +150,19 @@ def resident_mib(pid: int) -> float:
     """Resident memory of a process (Linux)."""
     with open(f"/proc/{pid}/statm") as file:  # noqa: PTH123 -- a file of the kernel's, not of the disk
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def peak_resident_mib(pid: int) -> float:
+    """The most memory that a process had resident (Linux)."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 2**10
+
+
+def children(pid: int) -> list[int]:
+    """Processes that a process started and has not waited for (Linux)."""
+    return sorted(
+        int(child) for task in Path(f"/proc/{pid}/task").glob("*/children") for child in task.read_text().split()
+    )
 
 
 def split_body(table: pd.DataFrame, **params: Any) -> str:

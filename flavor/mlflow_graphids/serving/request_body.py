@@ -7,9 +7,10 @@ frames that nobody sent.
 
 import csv
 import io
+import itertools
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -22,7 +23,9 @@ LABEL_COLUMNS = ("attack", "attack_kind")
 PARAMS_KEY = "params"
 
 _COLUMNS = (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS, *LABEL_COLUMNS)
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+# No two parts of it match the same digits, or a long row of them would be tried in every division.
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_ROWS_AT_ONCE = 1 << 14
 
 Request = tuple[pd.DataFrame, Mapping[str, Any]]
 
@@ -56,22 +59,29 @@ def parse_csv(body: bytes) -> Request:
     """
     # `newline=""` and `strict`: line ends and quotes are csv's own business, and a stray quote is an error.
     lines = csv.reader(io.StringIO(_decode(body), newline=""), strict=True)
-    rows: list[list[str]] = []
     try:
         header = next(lines, [])
-        for row in lines:
-            if len(row) != len(header):
-                raise DataError(
-                    f"csv line {lines.line_num} has {len(row)} fields, expected {len(header)} as in the header."
-                )
-            rows.append(row)
+        if not header:
+            raise DataError(f"csv line 1 is empty, expected a header with some of {list(_COLUMNS)}.")
+        _require_columns(header)
+        columns: dict[str, list[Any]] = {name: [] for name in header}
+        rows = _rows(lines, len(header))
+        while some := list(itertools.islice(rows, _ROWS_AT_ONCE)):
+            for values, part in zip(columns.values(), zip(*some, strict=True), strict=True):
+                values.extend(part)
     except csv.Error as error:
         raise DataError(f"csv line {lines.line_num} cannot be read: {error}.") from error
-    columns = _by_column(header, rows)
     if "timestamp" in columns:
         # What is not a number stays as it is; the check of the table names it.
         columns["timestamp"] = [float(text) if _NUMBER.fullmatch(text) else text for text in columns["timestamp"]]
     return _table(columns), {}
+
+
+def _rows(lines: Any, width: int) -> Iterator[list[str]]:
+    for row in lines:
+        if len(row) != width:
+            raise DataError(f"csv line {lines.line_num} has {len(row)} fields, expected {width} as in the header.")
+        yield row
 
 
 def _decode(body: bytes) -> str:
@@ -100,8 +110,7 @@ def _decode_json(body: bytes) -> Any:
 def _without_repeats(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        keys = [key for key, _ in pairs]
-        repeated = next(key for key in keys if keys.count(key) > 1)
+        repeated = _first_repeated(key for key, _ in pairs)
         raise DataError(f"A JSON object repeats the key {short_repr(repeated)}, expected every key once.")
     return result
 
@@ -122,12 +131,13 @@ def _from_split(table: Any, name: str) -> dict[str, list[Any]]:
     header, rows = table["columns"], table["data"]
     if not isinstance(header, list) or not all(isinstance(column, str) for column in header):
         raise DataError(f"{name}.columns is {short_repr(header)}, expected an array of strings.")
+    _require_columns(header)
     if not isinstance(rows, list):
         raise DataError(f"{name}.data is a JSON {_json_type(rows)}, expected an array of rows.")
     for number, row in enumerate(rows):
         if not isinstance(row, list) or len(row) != len(header):
             raise DataError(f"Row {number} is {short_repr(row)}, expected an array of {len(header)} values.")
-    return _by_column(header, rows)
+    return {column: [row[index] for row in rows] for index, column in enumerate(header)}
 
 
 def _from_records(table: Any, name: str) -> dict[str, list[Any]]:
@@ -135,8 +145,10 @@ def _from_records(table: Any, name: str) -> dict[str, list[Any]]:
     if not isinstance(table, list):
         raise DataError(f"{name!r} is a JSON {_json_type(table)}, expected an array of objects.")
     header = list(table[0]) if table and isinstance(table[0], dict) else list(REQUIRED_COLUMNS)
+    _require_columns(header)
+    expected = set(header)
     for number, row in enumerate(table):
-        if not isinstance(row, dict) or row.keys() != set(header):
+        if not isinstance(row, dict) or row.keys() != expected:
             raise DataError(
                 f"Row {number} is {short_repr(row)}, expected an object with the fields {short_repr(header)}."
             )
@@ -162,16 +174,27 @@ FORMATS: dict[str, Callable[[Any, str], dict[str, list[Any]]]] = {
 }
 
 
-def _by_column(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, list[Any]]:
-    if repeated := [column for column in header if header.count(column) > 1]:
-        raise DataError(f"The table has column {short_repr(repeated[0])} more than once, expected one.")
-    return {column: [row[index] for row in rows] for index, column in enumerate(header)}
+def _require_columns(names: Iterable[str]) -> None:
+    """Before a row is looked at: a header can name as many columns as a body has room for."""
+    names = list(names)
+    # A column that is ignored could be a misspelled `channel`: two buses would be scored as one.
+    if (unknown := next((name for name in names if name not in _COLUMNS), None)) is not None:
+        raise DataError(f"The table has the column {short_repr(unknown)}, expected only some of {list(_COLUMNS)}.")
+    if (repeated := _first_repeated(names)) is not None:
+        raise DataError(f"The table has column {short_repr(repeated)} more than once, expected one.")
+
+
+def _first_repeated(names: Iterable[str]) -> str | None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
 
 
 def _table(columns: Mapping[str, list[Any]]) -> pd.DataFrame:
-    # A column that is ignored could be a misspelled `channel`: two buses would be scored as one.
-    if unknown := [column for column in columns if column not in _COLUMNS]:
-        raise DataError(f"The table has the column {short_repr(unknown[0])}, expected only some of {list(_COLUMNS)}.")
+    _require_columns(columns)
     # As objects: pandas would turn a missing number into NaN, and true into 1.
     known = {name: values for name, values in columns.items() if name not in LABEL_COLUMNS}
     return pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in known.items()})

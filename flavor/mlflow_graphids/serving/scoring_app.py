@@ -1,18 +1,18 @@
 """The scoring server's ASGI application: MLflow's scoring protocol around one verified model, within stated limits."""
 
 import asyncio
-import functools
+import contextlib
 import json
 import math
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import mlflow
 import pandas as pd
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -22,26 +22,19 @@ from graphids.options import OptionError
 from mlflow_graphids.frames_schema import table_from_scores
 from mlflow_graphids.pyfunc_wrapper import VerifiedClassifier, prediction_settings, score_table
 from mlflow_graphids.serving import request_body
+from mlflow_graphids.serving.error_response import error_response
+from mlflow_graphids.serving.request_head import AllowedHosts, HeadCheck, content_type
+from mlflow_graphids.serving.scoring_process import Reply, ScoringProcess
 
 MIB = 1 << 20
-# With stride 1 a small body makes many windows: twice this many of 256 frames, all alerts, took 1 GiB and a minute.
+# With stride 1 a small body makes many windows: this many of 256 frames, all alerts, can take a minute.
 MAX_WINDOWS = 1 << 13
 PARSERS: dict[str, Callable[[bytes], request_body.Request]] = {
     "application/json": request_body.parse_json,
     "text/csv": request_body.parse_csv,
 }
-
-# MLflow's error codes if it has one, since its clients look for them.
-_ERROR_CODES = {
-    400: "BAD_REQUEST",
-    404: "ENDPOINT_NOT_FOUND",
-    405: "METHOD_NOT_ALLOWED",
-    408: "REQUEST_TIMEOUT",
-    413: "REQUEST_TOO_LARGE",
-    415: "UNSUPPORTED_MEDIA_TYPE",
-    500: "INTERNAL_ERROR",
-    503: "TEMPORARILY_UNAVAILABLE",
-}
+# A request that is scored for longer than this share of the timeout makes /health fail: others had better go elsewhere.
+_STALLED = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +44,9 @@ class ServerLimits:
     Attributes:
         max_body_bytes: Body of one request; above it 413. All bodies in flight together may hold eight times as much.
         max_waiting: Requests in flight; above it 503 with Retry-After.
-        timeout_s: From the head of a request to its answer; then 408 if the body is still on its way, else 503. A
-            connection without a request is closed after as long.
+        timeout_s: From the head of a request to its answer; then 408 if the body is still on its way, else 503, and
+            the process that scores it is replaced. A connection without a request, or whose client does not read its
+            answer, is closed after as long.
 
     Raises:
         OptionError: If a limit is not finite or not above zero.
@@ -68,13 +62,21 @@ class ServerLimits:
                 raise OptionError(f"{name} is {getattr(self, name)}, expected a finite number above 0.")
 
 
-def scoring_app(model: VerifiedClassifier, limits: ServerLimits) -> Starlette:
-    """The ASGI application: POST /invocations; GET /ping, /health and /version as MLflow's scoring server has them."""
+def scoring_app(model: VerifiedClassifier, limits: ServerLimits, hosts: AllowedHosts | None = None) -> Starlette:
+    """The ASGI application: POST /invocations; GET /ping, /health and /version as MLflow's scoring server has them.
+
+    It is to be run with its lifespan, which starts and ends the process that scores.
+    """
     scorer = _Scorer(model, limits)
     digest = {"graphids-digest": model.digest}
 
     async def ping(_: Request) -> Response:
         return Response("\n", headers=digest, media_type="application/json")
+
+    async def health(request: Request) -> Response:
+        if (busy_s := scorer.process.busy_s) > _STALLED * limits.timeout_s:
+            raise _busy(f"a request has been scored for {busy_s:.0f} s")
+        return await ping(request)
 
     async def version(_: Request) -> Response:
         return Response(mlflow.__version__, headers=digest, media_type="application/json")
@@ -84,33 +86,38 @@ def scoring_app(model: VerifiedClassifier, limits: ServerLimits) -> Starlette:
         headers = {**digest, "graphids-covered": str(answer.is_covered).lower()}
         return Response(answer.body, headers=headers, media_type="application/json")
 
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        scorer.process.start()
+        try:
+            yield
+        finally:
+            scorer.process.kill()
+
     app = Starlette(
         routes=[
             Route("/ping", ping),
-            Route("/health", ping),
+            Route("/health", health),
             Route("/version", version),
             Route("/invocations", invocations, methods=["POST"]),
         ],
+        middleware=[Middleware(HeadCheck, hosts=hosts or AllowedHosts())],
         exception_handlers={HTTPException: _refusal, ClientDisconnect: _disconnected, Exception: _failure},
+        lifespan=lifespan,
     )
     app.router.redirect_slashes = False
     return app
 
 
-class Reply(NamedTuple):
-    """The body of an answer, and whether the model can judge every bus of the request."""
-
-    body: bytes
-    is_covered: bool
-
-
 class _Scorer:
-    """Requests in flight and the one thread that scores them."""
+    """Requests in flight and the one process that scores them."""
 
     def __init__(self, model: VerifiedClassifier, limits: ServerLimits) -> None:
-        self.model, self.limits = model, limits
-        # One thread: scoring holds the GIL for much of its time, and every further thread would hold another table.
-        self.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="graphids-scoring")
+        self.limits = limits
+        # The module's own `_score` when the process starts, so that a test can put another in its place.
+        self.process = ScoringProcess(
+            lambda parser, body: _score(model, list(PARSERS.values())[parser], body), limits.timeout_s
+        )
         self.num_waiting = 0
         self.num_bytes = 0
 
@@ -120,7 +127,7 @@ class _Scorer:
         Raises:
             HTTPException: For every refusal; its detail is one sentence.
         """
-        parse = _parser(request)
+        parser = list(PARSERS).index(content_type(request.headers, request.url.query, PARSERS))
         if self.num_waiting >= self.limits.max_waiting:
             raise _busy(f"{self.num_waiting} requests are waiting already")
         body = bytearray()
@@ -130,8 +137,7 @@ class _Scorer:
             async with asyncio.timeout(self.limits.timeout_s):
                 await self._receive(request, body)
                 received = True
-                score = functools.partial(_score, self.model, parse, body)
-                return await asyncio.get_running_loop().run_in_executor(self.thread, score)
+                return await self.process.score(parser, body)
         except TimeoutError as error:
             if received:
                 raise _busy(f"no answer within {self.limits.timeout_s:g} s; send fewer frames") from error
@@ -156,8 +162,8 @@ class _Scorer:
                 raise _busy(f"the bodies in flight hold {self.num_bytes} bytes already")
 
 
-def _score(model: VerifiedClassifier, parse: Callable[[bytes], request_body.Request], body: bytearray) -> Reply:
-    table, params = parse(bytes(body))
+def _score(model: VerifiedClassifier, parse: Callable[[bytes], request_body.Request], body: bytes) -> Reply:
+    table, params = parse(body)
     _require_few_windows(model, table, params)
     scores = score_table(model, table, params, integer_ids=False)
     content = {
@@ -177,21 +183,6 @@ def _require_few_windows(model: VerifiedClassifier, table: pd.DataFrame, params:
         )
 
 
-def _parser(request: Request) -> Callable[[bytes], request_body.Request]:
-    """The parser of the body, by the headers alone: a wrong type is refused before its body is received."""
-    if request.url.query:
-        raise HTTPException(400, "The address has a query, expected none: params belong in the JSON body's 'params'.")
-    if (encoding := request.headers.get("content-encoding", "identity").lower()) != "identity":
-        raise HTTPException(415, f"Content-Encoding is {encoding!r}, expected none: send the body uncompressed.")
-    found = request.headers.get("content-type", "")
-    media_type, *parameters = (part.strip().lower() for part in found.split(";"))
-    if media_type not in PARSERS:
-        raise HTTPException(415, f"Content-Type is {found!r}, expected one of {list(PARSERS)}.")
-    if any(parameter.replace('"', "") != "charset=utf-8" for parameter in parameters if parameter):
-        raise HTTPException(415, f"Content-Type is {found!r}, expected no parameter but charset=utf-8.")
-    return PARSERS[media_type]
-
-
 def _too_large(found: str, limit: int) -> HTTPException:
     return HTTPException(
         413, f"The body has {found}, expected at most {limit} bytes: send fewer frames, or start with --max-body-mib."
@@ -208,18 +199,13 @@ async def _refusal(_: Request, error: Exception) -> Response:
     message = {404: "There is no such path", 405: "Method not allowed"}.get(error.status_code, "")
     if message:  # Starlette's own detail is the bare phrase
         message += ", expected POST /invocations or GET /ping, /health, /version."
-    return _error(error.status_code, message or error.detail, error.headers)
+    return error_response(error.status_code, message or error.detail, error.headers)
 
 
 async def _failure(_: Request, __: Exception) -> Response:
     # Starlette raises the exception again once this is sent, and uvicorn logs it with its traceback.
-    return _error(500, "The server failed on this request; its log says why.", None)
+    return error_response(500, "The server failed on this request; its log says why.")
 
 
 async def _disconnected(_: Request, __: Exception) -> Response:
     return Response(status_code=400)  # nobody is listening, and nothing failed
-
-
-def _error(status: int, message: str, headers: Mapping[str, str] | None) -> Response:
-    content = json.dumps({"error_code": _ERROR_CODES.get(status, "BAD_REQUEST"), "message": message})
-    return Response(content, status, headers, media_type="application/json")

@@ -1,8 +1,8 @@
-"""Serving: a verified model over HTTP, in this process.
+"""Serving: a verified model over HTTP.
 
 What is served is the model that `load_model` returned, in memory; no file is read after it was verified. Requests are
-scored one after another in a thread of their own, so that /ping always answers; more throughput takes more processes
-behind a proxy.
+scored one after another in a forked process, so that /ping always answers and scoring can be killed; more throughput
+takes more servers behind a proxy.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
@@ -23,12 +23,15 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from graphids.options import SCORING_HOST, SCORING_PORT, OptionError
 from graphids.secrets import without_secrets
 from mlflow_graphids.loading import load_model
+from mlflow_graphids.serving.request_head import AllowedHosts
 from mlflow_graphids.serving.scoring_app import ServerLimits, scoring_app
+from mlflow_graphids.serving.scoring_process import compile_scoring
 from mlflow_graphids.verification.trust import Policy
 
 _MAX_PORT = 65535
 _BACKLOG = 1024
-_SHUTDOWN_S = 10
+# Container runtimes kill after 10 s; the interpreter took 4 of them to end on a busy machine.
+_SHUTDOWN_S = 5
 
 
 def serve(
@@ -40,8 +43,9 @@ def serve(
     limits: ServerLimits | None = None,
     signature: str | os.PathLike[str] | None = None,
     public_key: str | os.PathLike[str] | None = None,
+    allowed_hosts: Sequence[str] = (),
 ) -> None:
-    """Verify a model, then serve it over HTTP in this process until Ctrl-C or SIGTERM; requests in flight are finished.
+    """Verify a model, then serve it over HTTP until Ctrl-C or SIGTERM; requests in flight are finished, for 5 s.
 
     Args:
         model_uri: As in `load_model`.
@@ -52,23 +56,28 @@ def serve(
         limits: By default `ServerLimits()`.
         signature: As in `load_model`.
         public_key: As in `load_model`.
+        allowed_hosts: Names, beside localhost and `host`, under which clients may address the server; see
+            `AllowedHosts.of`.
 
     Raises:
         IntegrityError: As in `load_model`, and so are its other errors; nothing is served.
-        OptionError: Also if nothing can listen on that host and port, the port is not 1 to 65535, or a limit is not
-            above zero, or if an event loop is running in this thread, as in a notebook.
+        OptionError: Also if nothing can listen on that host and port, the port is not 1 to 65535, a limit is not
+            above zero, an allowed host is neither a name nor an address, or an event loop is running in this thread, as
+            in a notebook.
     """
     _require_no_event_loop()
     limits = limits or ServerLimits()
+    hosts = AllowedHosts.of(host, allowed_hosts)
     # Bound before the model is loaded, so that a port in use is reported at once; not listening yet, so that no client
     # waits for a model that may be refused.
     with _bound(host, port) as sockets:
         model = load_model(model_uri, expected_digest, None, policy, signature, public_key)
-        _listen(sockets, host, port)
-        served = without_secrets(os.fspath(model_uri))
-        print(f"graphids serve: {served} ({model.digest}) on http://{_authority(host)}:{port}", flush=True)
-        server = http_server(scoring_app(model, limits), limits.timeout_s)
+        compile_scoring(model)
+        server = http_server(scoring_app(model, limits, hosts), limits.timeout_s)
         with _ended_by_signals(server):
+            _listen(sockets, host, port)
+            served = without_secrets(os.fspath(model_uri))
+            print(f"graphids serve: {served} ({model.digest}) on http://{_authority(host)}:{port}", flush=True)
             server.run(sockets)
 
 
@@ -80,7 +89,7 @@ def http_server(app: Starlette, timeout_s: float) -> uvicorn.Server:
             http=_Connection,
             loop="asyncio",
             ws="none",
-            lifespan="off",
+            lifespan="on",
             log_level="warning",
             access_log=False,
             server_header=False,
@@ -96,7 +105,8 @@ class _Connection(H11Protocol):
     """Closes a connection on which nothing happens in time.
 
     uvicorn gives a client unlimited time to send the head of a request, to finish a body that was refused and to read
-    its answer; a few hundred such clients use up every connection of the process.
+    its answer; a few hundred such clients use up every connection of the process. An answer that nobody reads stops the
+    next one on its connection too, which then is neither complete nor on its way.
     """
 
     _timer: asyncio.TimerHandle | None = None
@@ -107,6 +117,10 @@ class _Connection(H11Protocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        self._arm()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
         self._arm()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -121,7 +135,7 @@ class _Connection(H11Protocol):
 
     def _expire(self) -> None:
         between_requests = self.cycle is None or self.cycle.response_complete
-        if between_requests or self.transport.is_closing():
+        if between_requests or self.flow.write_paused or self.transport.is_closing():
             self.transport.abort()
         else:
             self._arm()

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from graphids._fs import IntegrityError, publish_bytes, read_digested
+from graphids._fs import IntegrityError, publish_new, read_digested
 from graphids.options import OptionError
 from mlflow_graphids.verification.manifest import MANIFEST_FILE, MLMODEL_FILE, is_digest
 from mlflow_graphids.verification.verdict import Verified
@@ -36,7 +36,7 @@ def write_signature(verified: Verified, private_key: Path, output: Path) -> None
     Raises:
         ModuleNotFoundError: If the extra `sign` is not installed.
         OptionError: If the key cannot be used.
-        OSError: If the signature cannot be written.
+        OSError: If the signature cannot be written, or something is at `output`: it is never replaced.
     """
     hashing, signing, _, _ = _library()
     _require_key(private_key)
@@ -62,7 +62,8 @@ def write_signature(verified: Verified, private_key: Path, output: Path) -> None
                 f"its password in {PASSWORD_VARIABLE} ({error})."
             ) from error
         config.sign(folder, Path(scratch) / "signature")
-        publish_bytes(output, (Path(scratch) / "signature").read_bytes())
+        with publish_new(output) as stream:
+            stream.write((Path(scratch) / "signature").read_bytes())
 
 
 def signed_digest(signature: Path, public_key: Path) -> str:

@@ -38,7 +38,7 @@ class Trust:
     Attributes:
         policy: The stricter of the argument and GRAPHIDS_POLICY.
         demanded_by: Which of the two it comes from, for messages.
-        expected_digest: Root digest given by the caller.
+        expected_digest: Root digest given by the caller, or by GRAPHIDS_EXPECTED_DIGEST.
         signature: Detached signature given by the caller.
         public_key: The key that a signature is verified with.
         signature_demanded: Whether a model without a signature is refused.
@@ -64,8 +64,7 @@ class Trust:
         Raises:
             OptionError: If a value is malformed, a key is missing, or an argument would replace the deployment's key.
         """
-        if expected_digest is not None:
-            require_digest(expected_digest, "expected_digest")
+        expected_digest = _expected_digest(expected_digest)
         stricter, demanded_by = _stricter_policy(policy)
         key = _public_key(public_key)
         signature_demanded = stricter == "signed" or signature is not None or public_key is not None
@@ -87,8 +86,7 @@ class Trust:
     @classmethod
     def of_signer(cls, policy: Policy | None, expected_digest: str | None) -> "Trust":
         """As `of`, for making a signature: there GRAPHIDS_POLICY=signed means anchored."""
-        if expected_digest is not None:
-            require_digest(expected_digest, "expected_digest")
+        expected_digest = _expected_digest(expected_digest)
         stricter, demanded_by = _stricter_policy(policy)
         return cls(
             policy="anchored" if stricter == "signed" else stricter,
@@ -134,6 +132,20 @@ def require_digest(text: str, name: str) -> str:
     if not is_digest(text):
         raise OptionError(f"{name} is {text!r}, expected a sha256: 64 hex digits in lower case.")
     return text
+
+
+def _expected_digest(argument: str | None) -> str | None:
+    """The deployment's digest, or the caller's if the deployment names none."""
+    configured = os.environ.get(EXPECTED_DIGEST_VARIABLE) or None
+    for text, name in ((argument, "expected_digest"), (configured, EXPECTED_DIGEST_VARIABLE)):
+        if text is not None:
+            require_digest(text, name)
+    if configured and argument not in (None, configured):
+        raise IntegrityError(
+            f"expected_digest is {argument}, but {EXPECTED_DIGEST_VARIABLE} is {configured}; an argument cannot "
+            "replace the deployment's digest. Leave it out, or change the deployment."
+        )
+    return argument or configured
 
 
 def _stricter_policy(argument: Policy | None) -> tuple[Policy, str]:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 from torch.utils.data import DataLoader, Sampler
 from torch_geometric.data import Data
 
+from graphids.core.compiled import njit
 from graphids.core.data.preprocessing import UNK, Preprocessing
 from graphids.core.graphs.packed import UNLABELLED, PackedGraphs
 

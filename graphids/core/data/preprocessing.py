@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from graphids.core.compiled import njit
 from graphids.core.frames import DataError
 from graphids.core.graphs.features import EDGE_FEATURES, NODE_FEATURES, column_names
 from graphids.core.graphs.packed import UNLABELLED, PackedGraphs

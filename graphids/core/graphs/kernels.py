@@ -9,9 +9,9 @@ cache also unpickles its index before it looks at anything: after renaming a Nam
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from graphids.core.compiled import njit
 from graphids.core.graphs.features import EdgeRow, NodeRow
 from graphids.core.graphs.links import Links
 

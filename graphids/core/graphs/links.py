@@ -5,13 +5,18 @@ previous occurrence of each pair of neighbouring frames. A frame opens a node of
 frame of its ID lies outside the window, so no window needs a table of its own.
 """
 
+import secrets
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from graphids.core.compiled import njit
+
 _HASH = np.uint64(0x9E37_79B9_7F4A_7C15)  # 2^64 over the golden ratio (Knuth, TAOCP vol. 3, 6.4)
+# Drawn for each process: whoever knew it could send IDs that all fall into one slot, and every look-up would pass over
+# all IDs before it. A random odd factor makes the hash universal (Dietzfelbinger et al., J. Algorithms 25, 1997).
+_SEED = np.uint64(secrets.randbits(64) | 1)
 
 
 class Links(NamedTuple):
@@ -30,19 +35,20 @@ class Links(NamedTuple):
 def link_frames(node_key: NDArray[np.uint32]) -> Links:
     """The links of a capture's frames, uint32 [n] in recorded order."""
     return Links(
-        previous_of_id=previous_occurrence(node_key.astype(np.uint64)),
-        previous_of_pair=previous_occurrence(_pair_keys(node_key)),
+        previous_of_id=previous_occurrence(node_key.astype(np.uint64), _SEED),
+        previous_of_pair=previous_occurrence(_pair_keys(node_key), _SEED),
     )
 
 
 @njit(cache=True, nogil=True)
-def previous_occurrence(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+def previous_occurrence(keys: NDArray[np.uint64], seed: np.uint64) -> NDArray[np.int64]:
     """Index of the latest earlier element with the same key; -1 where there is none.
 
     An open-addressing hash table, doubled when half full: a bus has few IDs, whose table stays in the cache.
 
     Args:
         keys: uint64 [n].
+        seed: Odd. It decides on slots, not on results.
 
     Returns:
         int64 [n].
@@ -52,7 +58,7 @@ def previous_occurrence(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
     latest = np.full(1 << bits, -1, np.int64)  # index of the latest element of the key that owns the slot
     used = 0
     for i in range(len(keys)):
-        slot = _slot(keys, keys[i], latest, bits)
+        slot = _slot(keys, keys[i], latest, bits, seed)
         previous[i] = latest[slot]
         latest[slot] = i
         used += previous[i] < 0
@@ -61,13 +67,15 @@ def previous_occurrence(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
             old, latest = latest, np.full(1 << bits, -1, np.int64)
             for index in old:
                 if index >= 0:
-                    latest[_slot(keys, keys[index], latest, bits)] = index
+                    latest[_slot(keys, keys[index], latest, bits, seed)] = index
     return previous
 
 
 @njit(cache=True, nogil=True)
-def _slot(keys: NDArray[np.uint64], key: np.uint64, latest: NDArray[np.int64], bits: int) -> np.int64:
-    slot = np.int64((key * _HASH) >> np.uint64(64 - bits))
+def _slot(keys: NDArray[np.uint64], key: np.uint64, latest: NDArray[np.int64], bits: int, seed: np.uint64) -> np.int64:
+    mixed = key * seed
+    # The second product spreads what a small factor would leave in the low bits.
+    slot = np.int64(((mixed ^ (mixed >> np.uint64(32))) * _HASH) >> np.uint64(64 - bits))
     while latest[slot] >= 0 and keys[latest[slot]] != key:
         slot = (slot + 1) & (len(latest) - 1)
     return slot

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from graphids.core.compiled import njit
 from graphids.core.frames import NORMAL, Frames
 from graphids.core.graphs.features import (
     EDGE_FEATURES,

@@ -6,8 +6,9 @@ Time is counted in whole bit times (2 us), so that the arithmetic is exact and e
 from dataclasses import dataclass, fields
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from graphids.core.compiled import njit
 
 BITS_PER_S = 500_000
 US_PER_BIT = 2

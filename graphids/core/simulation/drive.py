@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from graphids.core.compiled import njit
 
 GRID_S = 0.01
 IDLE_RPM = 780.0

@@ -218,10 +218,13 @@ def test_a_fuzzed_bus_with_more_ids_than_the_first_hash_table_holds_reads_right(
     assert (graph.x[:, NODE["count"]] == 2).all()
 
 
-def test_each_key_is_linked_to_its_latest_earlier_occurrence() -> None:
-    keys = np.array([7, 9, 7, 7], dtype=np.uint64)
+@pytest.mark.parametrize("seed", [1, 3, 2**64 - 1, 0x9E37_79B9_7F4A_7C15])
+def test_each_key_is_linked_to_its_latest_earlier_occurrence_whatever_the_seed(seed: int) -> None:
+    keys = np.array([7, 9, 7, 7, *range(1000, 4000), 9], dtype=np.uint64)
 
-    assert links.previous_occurrence(keys).tolist() == [-1, -1, 0, 2]
+    previous = links.previous_occurrence(keys, np.uint64(seed))
+
+    assert previous.tolist() == [-1, -1, 0, 2, *[-1] * 3000, 1]
 
 
 def test_a_capture_without_labels_has_label_minus_one() -> None:

@@ -112,6 +112,7 @@ def test_json_that_is_no_table_of_frames_is_refused_with_what_was_found(body: by
         (b"timestamp,arbitration_id,data_field\n1,1A4\n", "csv line 2 has 2 fields, expected 3 as in the header"),
         (b"timestamp,arbitration_id,data_field\n1,1A4,,\n", "csv line 2 has 4 fields, expected 3"),
         (b"timestamp,arbitration_id,data_field\n\n", "csv line 2 has 0 fields, expected 3"),
+        (b"\n" * 1000, "csv line 1 is empty, expected a header with some of"),
         (b"timestamp,timestamp\n1,2\n", "column 'timestamp' more than once"),
         (b"time,arbitration_id,data_field\n1,1A4,\n", "has the column 'time', expected only some of"),
         (b'timestamp\n"1', "csv line 2 cannot be read: unexpected end of data"),

@@ -1,13 +1,15 @@
 """What the scoring server takes on: bodies, requests in flight, time and memory, each with its bound."""
 
 import contextlib
+import json
 import math
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
-import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,13 +21,19 @@ import pytest
 
 from graphids.options import OptionError
 from mlflow_graphids.pyfunc_wrapper import VerifiedClassifier
-from mlflow_graphids.serving.scoring_app import Reply, ServerLimits
+from mlflow_graphids.serving.request_head import AllowedHosts
+from mlflow_graphids.serving.scoring_app import ServerLimits
+from mlflow_graphids.serving.scoring_process import Reply
 from support.ports import free_port
 from support.scoring_client import (
+    CSV,
+    JSON,
     Answer,
     accepts,
     ask,
     burst,
+    children,
+    peak_resident_mib,
     raw,
     resident_mib,
     running,
@@ -35,29 +43,29 @@ from support.scoring_client import (
 )
 
 NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
-POST = b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+POST = b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 
 @dataclass(frozen=True)
 class Held:
-    """Scoring that says when it started and waits until it may end."""
+    """Scoring that says when it started and waits until it may end: by files, since its process can be killed."""
 
-    started: threading.Event
-    may_end: threading.Event
+    started: Path
+    may_end: Path
 
 
 @pytest.fixture
-def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
-    events = Held(threading.Event(), threading.Event())
+def held(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Held]:
+    files = Held(tmp_path / "started", tmp_path / "may end")
 
     def score(*_: object) -> Reply:
-        events.started.set()
-        events.may_end.wait(30)
+        files.started.touch()
+        until(files.may_end.exists)
         return Reply(b"{}", is_covered=True)
 
     monkeypatch.setattr("mlflow_graphids.serving.scoring_app._score", score)
-    yield events
-    events.may_end.set()
+    yield files
+    files.may_end.touch()
 
 
 @contextlib.contextmanager
@@ -124,9 +132,9 @@ def test_a_head_without_end_is_refused(model: VerifiedClassifier) -> None:
 def test_ping_answers_while_a_request_is_scored(model: VerifiedClassifier, held: Held) -> None:
     with running(model) as url, ThreadPoolExecutor(1) as client:
         scored = client.submit(ask, url, "{}")
-        assert held.started.wait(30)
+        until(held.started.exists)
         assert ask(f"{url}/ping", method="GET").status == 200
-        held.may_end.set()
+        held.may_end.touch()
         assert scored.result().status == 200
 
 
@@ -158,7 +166,7 @@ def test_the_bodies_in_flight_are_bounded_together(model: VerifiedClassifier, ta
 def test_a_request_that_takes_too_long_is_503_and_gives_its_place_back(model: VerifiedClassifier, held: Held) -> None:
     with running(model, ServerLimits(max_waiting=1, timeout_s=0.3)) as url:
         answers = [ask(url, "{}") for _ in range(3)]
-        held.may_end.set()
+        held.may_end.touch()
         until(lambda: ask(url, "{}").status == 200)
 
     assert {answer.status for answer in answers} == {503}
@@ -220,10 +228,10 @@ def test_a_signal_ends_the_server_once_the_request_under_way_is_answered(
     def client(url: str) -> Answer:
         with ThreadPoolExecutor(1) as other:
             answer = other.submit(ask, url, "{}")
-            assert held.started.wait(30)
+            until(held.started.exists)
             os.kill(os.getpid(), number)
             until(lambda: not accepts(url))
-            held.may_end.set()
+            held.may_end.touch()
             return answer.result()
 
     before = signal.getsignal(number)
@@ -232,3 +240,169 @@ def test_a_signal_ends_the_server_once_the_request_under_way_is_answered(
 
     assert (answer.status, answer.text) == (200, "{}")
     assert signal.getsignal(number) is before
+
+
+def scoring_process(server: "subprocess.Popen[str]") -> int:
+    """Its id, once it runs: the server announces itself before that."""
+    until(lambda: children(server.pid))
+    return children(server.pid)[0]
+
+
+def many_windows(table: pd.DataFrame) -> str:
+    """A body whose answer is larger than what a connection buffers."""
+    return split_body(pd.concat([table] * 600, ignore_index=True), stride=1, threshold=0.0)
+
+
+def test_a_client_that_never_reads_its_answers_is_closed_at_the_timeout(
+    model: VerifiedClassifier, table: pd.DataFrame
+) -> None:
+    """The second answer waits until the first is read; then neither comes to an end."""
+    body = many_windows(table).encode()
+    request = POST + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    with running(model, ServerLimits(timeout_s=3)) as url:
+        host, port = url.removeprefix("http://").split(":")
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect((host, int(port)))
+            client.sendall(request * 2)
+            client.settimeout(30)
+            watch = select.poll()
+            watch.register(client, select.POLLHUP | select.POLLERR | select.POLLRDHUP)
+            assert watch.poll(30_000), "the server keeps a connection on which it can send nothing"
+
+
+def test_health_fails_while_a_request_is_stuck_and_ping_does_not(model: VerifiedClassifier, held: Held) -> None:
+    with running(model, ServerLimits(timeout_s=8)) as url, ThreadPoolExecutor(1) as client:
+        stuck = client.submit(ask, url, "{}")
+        until(held.started.exists)
+        assert ask(f"{url}/health", method="GET").status == 200
+        until(lambda: ask(f"{url}/health", method="GET").status == 503)
+        assert ask(f"{url}/ping", method="GET").status == 200
+        held.may_end.touch()
+        assert stuck.result().status == 200
+        assert ask(f"{url}/health", method="GET").status == 200
+
+
+def test_a_scoring_process_that_was_killed_is_replaced(model: VerifiedClassifier, held: Held) -> None:
+    """As the kernel does where memory runs out."""
+    with running(model) as url, ThreadPoolExecutor(1) as client:
+        lost = client.submit(ask, url, "{}")
+        until(held.started.exists)
+        for pid in children(os.getpid()):
+            os.kill(pid, signal.SIGKILL)
+        assert lost.result().status == 500
+        held.may_end.touch()
+        assert ask(url, "{}").status == 200
+
+
+def test_no_scoring_process_outlives_its_server(model: VerifiedClassifier, table: pd.DataFrame) -> None:
+    before = children(os.getpid())
+    with running(model) as url:
+        assert ask(url, split_body(table)).status == 200
+        assert len(children(os.getpid())) == len(before) + 1
+
+    assert children(os.getpid()) == before
+
+
+@NEEDS_PROC
+def test_sigterm_ends_the_server_within_ten_seconds_whatever_its_clients_and_its_scoring_do(
+    saved: tuple[Path, str], table: pd.DataFrame
+) -> None:
+    body = many_windows(table).encode()
+    request = POST + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    with graphids_serve(*saved) as (url, process), contextlib.ExitStack() as clients:
+        worker = scoring_process(process)
+        host, port = url.removeprefix("http://").split(":")
+        idle, uploading, deaf, stuck = (
+            clients.enter_context(socket.create_connection((host, int(port)))) for _ in range(4)
+        )
+        uploading.sendall(request[:-10])
+        deaf.sendall(request * 2)
+        until(lambda: select.select([deaf], [], [], 0)[0])
+        os.kill(worker, signal.SIGSTOP)
+        stuck.sendall(request)
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        exit_code = process.wait(timeout=20)
+        idle.close()
+
+    assert time.monotonic() - began < 10
+    assert exit_code == 0
+    assert not Path(f"/proc/{worker}").exists()
+
+
+def test_a_header_of_as_many_columns_as_fit_is_refused_at_once(model: VerifiedClassifier) -> None:
+    names = [f"c{number}" for number in range(500_000)]
+    header = json.dumps(names)
+    bodies = {
+        "csv": (CSV, ",".join(names)),
+        "split": (JSON, f'{{"dataframe_split": {{"columns": {header}, "data": []}}}}'),
+        "records": (JSON, json.dumps({"instances": [dict.fromkeys(names, 0)]})),
+        "columns": (JSON, json.dumps({"inputs": {name: [] for name in names}})),
+        "the last key twice": (JSON, json.dumps(dict.fromkeys(names, 0))[:-1] + ', "c499999": 0}'),
+        "digits": (CSV, "timestamp,arbitration_id,data_field\n" + f"{'1' * 130_000}x,1A4,\n" * 20),
+    }
+    with running(model, ServerLimits(timeout_s=20)) as url:
+        for name, (content_type, body) in bodies.items():
+            assert ask(url, body, content_type).status == 400, name
+
+
+@NEEDS_PROC
+def test_a_body_of_nothings_stays_within_the_documented_memory(saved: tuple[Path, str]) -> None:
+    size = 16 * 2**20 - 64
+    with graphids_serve(*saved) as (url, process):
+        worker = scoring_process(process)
+        for content_type, begin, filler, end in (
+            (CSV, b"", b"\n", b""),
+            (JSON, b'{"instances": [', b"{},", b"{}]}"),
+            (JSON, b'{"instances": [', b"[],", b"{}]}"),
+        ):
+            assert ask(url, begin + filler * (size // len(filler)) + end, content_type).status == 400
+        grown_mib = peak_resident_mib(worker) - resident_mib(process.pid)
+
+    assert grown_mib < 900
+
+
+def test_two_lengths_in_one_head_are_400_and_the_connection_is_closed(model: VerifiedClassifier) -> None:
+    body = b"4\r\nabcd\r\n0\r\n\r\nGET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with running(model) as url:
+        answer = raw(url, POST + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert b"Transfer-Encoding beside Content-Length" in answer
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:80", "127.0.0.1:5001", "[::1]:5001", "ids.example."])
+def test_a_request_for_this_host_is_answered(model: VerifiedClassifier, host: str) -> None:
+    with running(model, hosts=AllowedHosts.of("127.0.0.1", ["IDS.example"])) as url:
+        assert raw(url, b"GET /ping HTTP/1.1\r\nConnection: close\r\nHost: %s\r\n\r\n" % host.encode()).startswith(
+            b"HTTP/1.1 200 "
+        )
+
+
+@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "192.0.2.1", "", "localhost@evil", "::1"])
+@pytest.mark.parametrize("path", ["/ping", "/health", "/version", "/invocations"])
+def test_a_request_for_another_host_is_400_on_every_path(model: VerifiedClassifier, host: str, path: str) -> None:
+    with running(model) as url:
+        answer = raw(url, f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"Start it with --allowed-hosts, or set GRAPHIDS_ALLOWED_HOSTS" in answer
+
+
+def test_a_server_on_every_address_answers_to_addresses_and_not_to_other_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GRAPHIDS_ALLOWED_HOSTS", "ids.example, can.example")
+
+    hosts = AllowedHosts.of("0.0.0.0")
+
+    assert all(map(hosts.accepts, ["10.1.2.3:5001", "[2001:db8::1]", "can.example", socket.gethostname()]))
+    assert not hosts.accepts("evil.example")
+
+
+def test_an_allowed_host_with_a_scheme_or_port_is_refused() -> None:
+    for host in ("http://ids.example", "ids.example:80", "*", ""):
+        with pytest.raises(OptionError, match="expected a name or an address without scheme and port"):
+            AllowedHosts.of("127.0.0.1", [host])

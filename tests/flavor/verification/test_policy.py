@@ -104,6 +104,44 @@ def test_pyfunc_warns_without_a_digest_and_refuses_where_the_deployment_demands_
         _load_pyfunc(path)
 
 
+@pytest.mark.parametrize(
+    "command", ["verify {}", "verify --model={}", "predict {}/MLmodel --model {}", "evaluate --model {}", "serve {}"]
+)
+def test_the_digest_of_the_deployment_binds_every_command(
+    saved: Saved, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GRAPHIDS_EXPECTED_DIGEST", "0" * 64)
+
+    for more in ([], ["--policy", "integrity-only"]):
+        with pytest.raises(SystemExit, match="3"):
+            cli.main([*(part.format(saved[0]) for part in command.split()), *more])
+
+        assert f"expected sha256 {'0' * 64}" in capsys.readouterr().err
+
+
+def test_no_argument_replaces_the_digest_of_the_deployment(saved: Saved, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, digest = saved
+    monkeypatch.setenv("GRAPHIDS_EXPECTED_DIGEST", digest)
+    assert verify_model(folder) == load_model(folder, expected_digest=digest).digest == digest
+
+    monkeypatch.setenv("GRAPHIDS_EXPECTED_DIGEST", "0" * 64)
+    with pytest.raises(IntegrityError, match="an argument cannot replace the deployment's digest"):
+        verify_model(folder, expected_digest=digest)
+    monkeypatch.setenv("GRAPHIDS_EXPECTED_DIGEST", "yes")
+    with pytest.raises(OptionError, match="GRAPHIDS_EXPECTED_DIGEST is 'yes', expected a sha256"):
+        verify_model(folder)
+
+
+@pytest.mark.parametrize("value", ["--help", "--json", "-h"])
+def test_a_model_that_is_named_like_an_option_is_not_verified(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """As `mlflow run -e verify -P model_uri=--help` passes it."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["verify", f"--model={value}"])
+
+    assert ended.value.code == 2
+    assert f"{value}: there is no such folder" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", ["verify {}", "predict {}/MLmodel --model {}", "evaluate --model {}", "serve {}"])
 def test_every_command_refuses_a_model_without_an_anchor(
     saved: Saved, command: str, capsys: pytest.CaptureFixture[str]

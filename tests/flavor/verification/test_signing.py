@@ -199,7 +199,7 @@ def test_a_file_that_is_not_a_key_is_wrong_use(
         (tmp_path / "bad.pem").write_bytes(content)
 
     with pytest.raises(OptionError, match=r"bad\.pem: expected the PEM"):
-        sign_model(saved[0], tmp_path / "bad.pem", expected_digest=saved[1])
+        sign_model(saved[0], tmp_path / "bad.pem", tmp_path / "new.sig", expected_digest=saved[1])
     with pytest.raises(OptionError, match=r"bad\.pem: expected the PEM"):
         load_model(saved[0], signature=signature, public_key=tmp_path / "bad.pem")
 
@@ -211,6 +211,18 @@ def test_without_the_library_the_message_says_what_to_install(
 
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'model-signing>=1\.1\.1,<1\.2' pyOpenSSL"):
         sign_model(saved[0], keys[0], expected_digest=saved[1])
+
+
+def test_a_signature_never_replaces_a_file(saved: Saved, keys: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+
+    for name in ("file", "link"):
+        with pytest.raises(OptionError, match=f"{name}: exists already, and a signature never replaces a file"):
+            sign_model(saved[0], keys[0], tmp_path / name, expected_digest=saved[1])
+
+    assert (tmp_path / "file").read_text() == "mine"
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_the_commands_sign_and_verify(

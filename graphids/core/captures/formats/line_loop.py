@@ -13,8 +13,8 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any, cast
 
+import numba
 import numpy as np
-from numba import njit
 from numba.extending import register_jitable
 from numpy.typing import NDArray
 
@@ -28,6 +28,7 @@ from graphids.core.captures.formats.line_records import (
     Row,
 )
 from graphids.core.captures.formats.names import Names, forget_names, num_names
+from graphids.core.compiled import njit
 
 _NEWLINE, _RETURN = 10, 13
 # The longest line of any format in the field has some 200 bytes. A line without an end must not fill the memory.
@@ -127,7 +128,7 @@ def _cached_loop(parse_line: Callable[..., int], sources: str) -> ParseLines:
 
     # numba's cache cannot key a closure over compiled code, which is another object in every process. As a global of
     # the loop it stays out of the key, where `sources` and the loop's name, which is the parser's, stand for it.
-    scope = {**globals(), "_parse_line": njit(parse_line)}
+    scope = {**globals(), "_parse_line": numba.njit(parse_line)}
     loop = FunctionType(parse_lines.__code__, scope, None, None, parse_lines.__closure__)
     loop.__qualname__ = f"parse_lines.{parse_line.__module__}.{parse_line.__qualname__}"
     return cast("ParseLines", njit(cache=True, nogil=True)(loop))
