@@ -30,6 +30,7 @@ FLOORS = (
     ("graphids.__main__",),
 )
 CORE = (
+    ("graphids.core.compiled",),
     ("graphids.core.frames", "graphids.core.evaluation"),
     (
         "graphids.core.callbacks",

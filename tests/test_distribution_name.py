@@ -15,7 +15,6 @@ import graphids
 from support.paths import ROOT
 
 DISTRIBUTION = "mlflow-graphids"
-SKIPPED = {"build", "dist", "graphids_runs", "mlruns", "mlartifacts"}
 SUFFIXES = {"", ".cfg", ".ipynb", ".jsonnet", ".libsonnet", ".md", ".py", ".toml", ".txt", ".yaml", ".yml"}
 _NAME = r"(?:mlflow[-_])?graphids"
 # A name that pip would look up: not a path, a module's attribute or a wheel's file.
@@ -30,14 +29,10 @@ def asks_an_index(text: str) -> list[str]:
 
 
 def texts() -> list[Path]:
-    """Every text file of the checkout: code with its messages, pages, recipes."""
-    found = []
-    for path in ROOT.rglob("*"):
-        folders = path.relative_to(ROOT).parts[:-1]
-        is_hidden = any(part.startswith(".") and part not in (".ci", ".github") for part in folders)
-        if path.suffix in SUFFIXES and path.is_file() and not is_hidden and SKIPPED.isdisjoint(folders):
-            found.append(path)
-    return found
+    """Every text file of the checkout that git does not ignore: code with its messages, pages, recipes."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    return [ROOT / name for name in names if Path(name).suffix in SUFFIXES and (ROOT / name).is_file()]
 
 
 @pytest.mark.parametrize(

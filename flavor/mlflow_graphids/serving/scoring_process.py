@@ -120,7 +120,7 @@ def compile_scoring(model: WindowClassifier) -> None:
     if size > _MAX_WARM_UP:
         return
     frames = Frames(
-        timestamp=np.arange(size) * 1e-3,
+        timestamp=np.linspace(0.0, 1.0, size),
         arbitration_id=np.resize(np.array([0x100, 0x18FEF100], np.uint32), size),
         dlc=np.full(size, 8, np.uint8),
         payload=np.zeros((size, 8), np.uint8),
