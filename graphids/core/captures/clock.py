@@ -80,7 +80,9 @@ class Clock:
         self._steps[bus] += len(timestamp)
         where = f"{self.source}: bus {bus_name!r}" if bus_name else f"{self.source}"
         backward, frames = counts["backward_timestamps"], self._steps[bus]
-        if frames >= JUDGED_FRAMES and backward > MAX_BACKWARD_SHARE * frames:
+        is_disordered = frames >= JUDGED_FRAMES and backward > MAX_BACKWARD_SHARE * frames
+        is_falling = frames >= _MANY and backward >= (1 - MAX_BACKWARD_SHARE) * (frames - 1)
+        if is_disordered or is_falling:
             raise DataError(
                 f"{where}: time goes back at {backward} of the first {frames} frames. Expected frames in the order in "
                 f"which the bus carried them, with at most {MAX_BACKWARD_SHARE:.0%} out of place; "

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from graphids.core.captures.read import find_captures, read_captures, stream_frames
-from graphids.core.frames import LogFormatError, concat
+from graphids.core.frames import DataError, LogFormatError, concat
 
 CANDUMP = "(1.0) can0 123#0011\n(2.0) can0 124#AA\n(1.5) can0 123#0012\n"
 TWO_BUSES = "(1.0) can1 123#00\n(2.0) can0 124#AA\n(0.5) can1 125#11\n(3.0) can0 126#R\n"
@@ -130,6 +130,14 @@ def test_a_csv_that_asammdf_writes_is_refused_by_name(tmp_path: Path) -> None:
 
     with pytest.raises(LogFormatError, match="which is asammdf's csv of an MF4"):
         read_captures(next(tmp_path.glob("drive.ChannelGroup_0*.csv")))
+
+
+def test_a_short_capture_whose_times_only_fall_is_refused(tmp_path: Path) -> None:
+    head = "Time Stamp,ID,Extended,Bus,LEN,D1\n"
+    falling = "".join(f"-{1000 * row},000002B0,false,0,1,01\n" for row in range(1, 21))
+
+    with pytest.raises(DataError, match=r"time goes back at 19 of the first 20 frames.* strip the sign"):
+        read_captures(write(tmp_path / "drive.csv", head + falling))
 
 
 def test_a_file_whose_every_line_was_dropped_is_an_error(tmp_path: Path) -> None:
