@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphids.core.captures.capture_file import open_capture
+from graphids.core.captures.formats.text_format import quoted
 from graphids.core.captures.index_file import NO_ATTACK, IndexEntry, index_entry
 from graphids.core.frames import NORMAL, UNNAMED_KIND, Frames, LogFormatError
 
@@ -142,17 +143,13 @@ def _read_labels(sidecar: Path) -> NDArray[np.uint8]:
     with open_capture(sidecar) as stream:
         found = stream.readline(_MAX_ROW_BYTES).removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n")
         if found != b"frame_index,attack":
-            raise LogFormatError(f"{sidecar}:1: found `{_shown(found)}`. {expected}")
+            raise LogFormatError(f"{sidecar}:1: found `{quoted(found)}`. {expected}")
         while line := stream.readline(_MAX_ROW_BYTES):
             number, _, label = line.rstrip(b"\r\n").rpartition(b",")
             if number != b"%d" % len(attack) or label not in (b"0", b"1"):
-                raise LogFormatError(f"{sidecar}:{len(attack) + 2}: found `{_shown(line)}`. {expected}")
+                raise LogFormatError(f"{sidecar}:{len(attack) + 2}: found `{quoted(line.rstrip())}`. {expected}")
             attack.append(label == b"1")
     return np.frombuffer(attack, dtype=np.uint8)
-
-
-def _shown(line: bytes) -> str:
-    return line.rstrip(b"\r\n")[:60].decode("ascii", "backslashreplace")
 
 
 def _with_index(path: Path, frames: Frames, entry: IndexEntry, is_complete: bool) -> Frames:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from graphids.core.captures.formats.line_records import ERROR_FRAME, FRAME, REMOTE_FRAME
-from graphids.core.captures.formats.text_format import Recognised
+from graphids.core.captures.formats.text_format import Recognised, quoted
 from graphids.core.captures.formats.text_parser import TextParser
 from graphids.core.frames import LogFormatError
 
@@ -25,8 +25,7 @@ def require_frames_after_header(path: Path, recognised: Recognised, head: bytes)
     for number, line in enumerate(head[: recognised.data_start].splitlines(), start=1):
         list(parser.parse(line))
         if parser.counts[[FRAME, REMOTE_FRAME, ERROR_FRAME]].any():
-            found = line.strip()[:80].decode("ascii", "backslashreplace")
             raise LogFormatError(
-                f"{path}:{number}: a frame before the header line: found `{found}`. Expected the header line before "
-                "the first frame; put the lines back into their order, or export the capture again."
+                f"{path}:{number}: a frame before the header line: found `{quoted(line.strip())}`. Expected "
+                "the header line before the first frame; put the lines back into order, or export the capture again."
             )

@@ -40,7 +40,7 @@ from graphids.core.captures.formats.line_records import (
     read_dlc,
 )
 from graphids.core.captures.formats.names import Names
-from graphids.core.captures.formats.text_format import TextFormat
+from graphids.core.captures.formats.text_format import TextFormat, quoted
 from graphids.core.frames import LogFormatError
 
 _RTR = ascii_word("rtr")
@@ -81,10 +81,9 @@ def read_settings(head: bytes) -> dict[bytes, bytes]:
             continue
         known = settings.setdefault(match[1].lower(), match[2])
         if known != match[2]:
-            both = b"` and `".join((known, match[2]))[:80].decode("ascii", "backslashreplace")
             raise LogFormatError(
-                f"gives ${match[1].decode()} twice, as `{both}`. Expected one recording in a file; cut a file that was "
-                "joined from several."
+                f"gives ${match[1].decode()} twice, as `{quoted(known)}` and `{quoted(match[2])}`. Expected one "
+                "recording in a file; cut a file that was joined from several."
             )
     return settings
 
@@ -116,7 +115,7 @@ def _dialect(head: bytes, _match: re.Match[bytes]) -> Dialect:
     order = columns.replace(b",", b"") if columns else _COLUMNS.get(version or b"1.0")
     is_known = order is not None and {*b"OID"} <= {*order} <= {*b"NOTBIdRlLD"} and len({*order}) == len(order)
     if order is None or not is_known:
-        found = version[:16].decode("ascii", "backslashreplace") if version else "?"
+        found = quoted(version) if version else "?"
         raise LogFormatError(
             f"PCAN trace of version {found} without a usable $COLUMNS line. "
             f"Expected version 1.0 to 2.1, each column once; convert it with PEAK-Converter."
