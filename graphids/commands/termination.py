@@ -1,9 +1,10 @@
 """What a command leaves when it is told to end: nothing half done."""
 
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from graphids.signals import set_handler
 
 # A job scheduler or a service manager; a terminal that is closed.
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
@@ -16,15 +17,14 @@ def orderly_termination() -> Iterator[None]:
     That is SystemExit with the code that a shell reports for a program that the signal ended. A signal that the caller
     handles or ignores (`nohup`) stays as it is, as do all where this is not the main thread.
     """
-    is_main = threading.current_thread() is threading.main_thread()
-    ours = [number for number in _SIGNALS if is_main and signal.getsignal(number) is signal.SIG_DFL]
+    ours = [number for number in _SIGNALS if signal.getsignal(number) is signal.SIG_DFL]
     for number in ours:
-        signal.signal(number, _end)
+        set_handler(number, _end)
     try:
         yield
     finally:
         for number in ours:
-            signal.signal(number, signal.SIG_DFL)
+            set_handler(number, signal.SIG_DFL)
 
 
 def _end(number: int, _frame: object) -> None:
