@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, TextIO
@@ -55,7 +55,11 @@ def without_secrets(text: str) -> str:
     >>> without_secrets("MLflow at http://ann:pa@ss@host:5000/x?token=abc does not answer")
     'MLflow at http://host:5000/x?token=*** does not answer'
     """
-    for secret in _known():
+    return _cleaned(text, _known())
+
+
+def _cleaned(text: str, known: Sequence[str]) -> str:
+    for secret in known:
         text = text.replace(secret, HIDDEN)
     if not any(mark in text for mark in _MARKS):
         return text
@@ -93,14 +97,18 @@ def guarded_streams() -> Iterator[None]:
 
 
 class _Guarded:
-    """A text stream that takes the secrets out of what is written to it, and is the stream itself in all else."""
+    """A text stream that takes the secrets out of what is written to it, and is the stream itself in all else.
+
+    Those of the environment are looked up once: `predict` writes a line for each window.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._known = _known()
 
     def write(self, text: str) -> int:
         """Write the text without its secrets; returns its length, as if all of it had been written."""
-        self._stream.write(without_secrets(text))
+        self._stream.write(_cleaned(text, self._known))
         return len(text)
 
     def writelines(self, lines: Any) -> None:
