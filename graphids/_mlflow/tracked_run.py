@@ -19,7 +19,7 @@ from graphids._mlflow.run_outbox import open_outbox
 from graphids._mlflow.saved_view import experiment_tags
 from graphids._mlflow.system_metrics import system_metrics
 from graphids.exit_codes import EXIT_NOT_SENT, EXIT_TERMINATED
-from graphids.failure import error_tags, impatient_requests
+from graphids.failure import error_tags, impatient_requests, refusal_name
 from graphids.options import DEFAULT_ROOT_DIR, OptionError
 from graphids.outbox.durable_queue import quiet_store
 from graphids.outbox.outbox import Outbox
@@ -136,6 +136,8 @@ def _end_early(outbox: Outbox, error: BaseException) -> None:
         if isinstance(error, Exception):
             message = f"{type(error).__name__}: {error}"
             outbox.set_tags(error_tags(message))
+            if isinstance(error, OptionError):
+                outbox.name_run(refusal_name(str(error)))
         if not outbox.status or isinstance(error, Exception):
             outbox.set_terminated(status_after(error))
         if isinstance(error, Exception):

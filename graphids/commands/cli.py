@@ -13,21 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from graphids._fs import IntegrityError, adopt
+from graphids.commands.arguments import ArgumentsRefused, dotted_overrides, project_parameters
+from graphids.commands.console import quiet_libraries
 from graphids.commands.parser import build_parser
 from graphids.commands.quick_start import load_numba
-from graphids.exit_codes import EXIT_NOT_VERIFIED, EXIT_REFUSED
-from graphids.failure import record_failure
-from graphids.options import (
-    AUTO,
-    OPTIONS,
-    OptionError,
-    dotted_overrides,
-    find_option,
-    parse_option,
-    project_parameters,
-)
+from graphids.commands.refusals import record_arguments, refusal_code, report
+from graphids.options import AUTO, OPTIONS, OptionError, find_option, parse_option
 from graphids.secrets import guarded_streams
-from graphids.wording import printable
 
 # Commands with a configuration that dotted overrides can change.
 _OVERRIDABLE = ("train", "sweep")
@@ -39,58 +31,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: With one of `graphids.exit_codes`, unless the command returns.
     """
-    with guarded_streams():
+    with guarded_streams(), quiet_libraries():
         _run(arguments)
 
 
 def _run(arguments: Sequence[str] | None) -> None:
-    known, extra = build_parser().parse_known_args(arguments)
     # torch reads it when it is loaded. Batches are small: on an idle machine a second thread saved 12 % of a run's time
     # and cost 41 % more CPU time; on a busy one, threads that waited for each other made it many times slower. With
     # one thread, results do not depend on the number of cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
-        known.overrides = dotted_overrides(extra, known.option_names, allowed=known.command in _OVERRIDABLE)
+        known, extra = build_parser().parse_known_args(arguments)
+    except ArgumentsRefused as refused:
+        record_arguments(refused)
+        raise
+    try:
+        known.overrides = dotted_overrides(extra, known.command_options, allowed=known.command in _OVERRIDABLE)
         _COMMANDS[known.command](known)
     except Exception as error:
-        if isinstance(error, IntegrityError):
-            code = EXIT_NOT_VERIFIED
-        elif isinstance(error, (OptionError, OSError, ModuleNotFoundError, *_loaded_input_errors())):
-            code = EXIT_REFUSED
-        else:
+        code = refusal_code(error)
+        if code is None:
             raise
-        sys.exit(_report(known.command, error, code))
-
-
-def _report(command: str, error: Exception, code: int) -> int:
-    """Print the error as one line on standard error, and record it in the MLflow run if there is one."""
-    message = printable(f"graphids {command}: {' '.join(str(error).split())}{_queried_mlflow(error)}")
-    print(message, file=sys.stderr)
-    run_id = os.environ.get("MLFLOW_RUN_ID")
-    # Once tracked_run is loaded, the run records its own failure; a wrong option is found before that.
-    if run_id and "graphids._mlflow.tracked_run" not in sys.modules:
-        record_failure(run_id, message)
-    return code
-
-
-def _queried_mlflow(error: Exception) -> str:
-    """Which MLflow gave this answer: without a server, each working directory has a store of its own."""
-    mlflow = sys.modules.get("mlflow")
-    if mlflow is None or not isinstance(error, mlflow.exceptions.MlflowException):
-        return ""
-    return f" Queried MLflow at {mlflow.get_tracking_uri()}; set MLFLOW_TRACKING_URI to query another."
-
-
-def _loaded_input_errors() -> tuple[type[Exception], ...]:
-    """Errors of bad input from modules too heavy to import just for them: only a loaded module can have raised."""
-    known = (
-        ("graphids.core.frames", "DataError"),
-        ("lightning.fabric.utilities.exceptions", "MisconfigurationException"),
-        ("mlflow_graphids.artifacts", "IncompatibleModelError"),
-        ("mlflow_graphids.reader", "IncompatibleReaderError"),
-        ("mlflow.exceptions", "MlflowException"),
-    )
-    return tuple(getattr(sys.modules[module], name) for module, name in known if module in sys.modules)
+        report(known.command, error)
+        sys.exit(code)
 
 
 def _trust(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -185,10 +148,10 @@ def _retau(arguments: argparse.Namespace) -> None:
 def _verify(arguments: argparse.Namespace) -> None:
     from mlflow_graphids import verification_report
 
-    report = verification_report(arguments.model, **_trust(arguments))
-    print(json.dumps(report.as_dict()) if arguments.json else report)
-    if report.error is not None:
-        raise IntegrityError(report.error)
+    verified = verification_report(arguments.model, **_trust(arguments))
+    print(json.dumps(verified.as_dict()) if arguments.json else verified)
+    if verified.error is not None:
+        raise IntegrityError(verified.error)
 
 
 def _sign(arguments: argparse.Namespace) -> None:
