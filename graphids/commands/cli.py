@@ -14,15 +14,21 @@ from typing import Any
 
 from graphids._fs import IntegrityError, adopt
 from graphids.commands.arguments import ArgumentsRefused, dotted_overrides, project_parameters
-from graphids.commands.console import quiet_libraries
+from graphids.commands.console import Reader, quiet_libraries, watched_reader
+from graphids.commands.launcher import require_numbers
 from graphids.commands.parser import build_parser
 from graphids.commands.quick_start import load_numba
 from graphids.commands.refusals import record_arguments, refusal_code, report
 from graphids.options import AUTO, OPTIONS, OptionError, find_option, parse_option
 from graphids.secrets import guarded_streams
+from graphids.wording import printable
 
 # Commands with a configuration that dotted overrides can change.
 _OVERRIDABLE = ("train", "sweep")
+# Commands that are nothing without a reader; the others leave a run, a file or a server.
+_READ = ("predict", "explain", "verify", "inspect")
+# Commands that load Lightning, which reads the variables of launchers.
+_LAUNCHED = ("train", "sweep", "resume", "evaluate", "retau")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -31,11 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: With one of `graphids.exit_codes`, unless the command returns.
     """
-    with guarded_streams(), quiet_libraries():
-        _run(arguments)
+    with watched_reader() as reader, guarded_streams(), quiet_libraries():
+        _run(arguments, reader)
 
 
-def _run(arguments: Sequence[str] | None) -> None:
+def _run(arguments: Sequence[str] | None, reader: Reader) -> None:
     # torch reads it when it is loaded. Batches are small: on an idle machine a second thread saved 12 % of a run's time
     # and cost 41 % more CPU time; on a busy one, threads that waited for each other made it many times slower. With
     # one thread, results do not depend on the number of cores.
@@ -45,8 +51,11 @@ def _run(arguments: Sequence[str] | None) -> None:
     except ArgumentsRefused as refused:
         record_arguments(refused)
         raise
+    reader.is_needed = known.command in _READ
     try:
         known.overrides = dotted_overrides(extra, known.command_options, allowed=known.command in _OVERRIDABLE)
+        if known.command in _LAUNCHED:
+            require_numbers(os.environ)
         _COMMANDS[known.command](known)
     except Exception as error:
         code = refusal_code(error)
@@ -160,7 +169,11 @@ def _sign(arguments: argparse.Namespace) -> None:
     path, digest = sign_model(
         arguments.model, arguments.key, arguments.output, arguments.expected_digest, arguments.policy
     )
-    print(f"{path}: signature of {arguments.model}, graphids.digest {digest}; store it separately from the model")
+    print(
+        printable(
+            f"{path}: signature of {arguments.model}, graphids.digest {digest}; store it separately from the model"
+        )
+    )
 
 
 def _predict(arguments: argparse.Namespace) -> None:
@@ -222,7 +235,7 @@ def _serve(arguments: argparse.Namespace) -> None:
 
 def _adopt(arguments: argparse.Namespace) -> None:
     digest = adopt(arguments.checkpoint)
-    print(f"{arguments.checkpoint}: sha256 {digest} written to its sidecar")
+    print(printable(f"{arguments.checkpoint}: sha256 {digest} written to its sidecar"))
 
 
 def _inspect(arguments: argparse.Namespace) -> None:
@@ -252,7 +265,8 @@ def _simulate(arguments: argparse.Namespace) -> None:
     from graphids.core.simulation.simulate import write_dataset
 
     write_dataset(arguments.folder, seed=seed, format=arguments.format, gzip=arguments.gzip)
-    print(f"{arguments.folder}: captures and index.json written; train on them with --data={arguments.folder}")
+    written = f"{arguments.folder}: captures and index.json written; train on them with --data={arguments.folder}"
+    print(printable(written))
 
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {

@@ -1,4 +1,4 @@
-"""What of the libraries below reaches the terminal of a command: nothing that its reader could do nothing about.
+"""Between a command and its reader: no line that nobody could act upon, and a quiet end once the reader has gone.
 
 For the command line only: a program that imports graphids keeps every warning and every line of a log.
 """
@@ -8,8 +8,11 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, TextIO
+
+from graphids.exit_codes import EXIT_READER_GONE
 
 # Lines of Lightning's logs, by their loggers.
 _UNWANTED_LINES = re.compile(
@@ -51,3 +54,75 @@ def quiet_libraries() -> Iterator[None]:
 
 def _is_wanted(record: logging.LogRecord) -> bool:
     return _UNWANTED_LINES.match(record.getMessage()) is None
+
+
+class ReaderGoneError(BrokenPipeError):
+    """Nobody reads standard output or standard error any more."""
+
+
+class Reader:
+    """Who reads what a command prints; `is_needed` is whether the command ends once they have gone."""
+
+    is_needed = True
+    has_gone = False
+
+
+@contextmanager
+def watched_reader() -> Iterator[Reader]:
+    """End quietly, within the block, when standard output or standard error is a pipe that its reader has closed.
+
+    Raises:
+        SystemExit: With EXIT_READER_GONE, where the reader is needed; else what is printed is lost.
+    """
+    reader, before = Reader(), (sys.stdout, sys.stderr)
+    streams = [stream and _Watched(stream, reader) for stream in before]  # None where it is closed (`>&-`)
+    sys.stdout, sys.stderr = streams  # type: ignore[assignment]
+    try:
+        try:
+            yield reader
+        finally:
+            for stream in filter(None, streams):
+                stream.flush()
+            if reader.has_gone and reader.is_needed:  # argparse passes over what keeps it from printing
+                raise ReaderGoneError
+    except ReaderGoneError:
+        raise SystemExit(EXIT_READER_GONE) from None
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+class _Watched:
+    """A text stream that notices that its reader has gone, and is the stream itself in all else."""
+
+    def __init__(self, stream: TextIO, reader: Reader) -> None:
+        self._stream = stream
+        self._reader = reader
+
+    def write(self, text: str) -> int:
+        """Write the text; returns its length."""
+        self._do(lambda: self._stream.write(text))
+        return len(text)
+
+    def writelines(self, lines: Any) -> None:
+        """Write each of `lines`."""
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        """Flush the stream."""
+        self._do(self._stream.flush)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def _do(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except BrokenPipeError:
+            # What could not be written stays in the buffer, and the interpreter would fail on it again at exit.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+            self._reader.has_gone = True
+            if self._reader.is_needed:
+                raise ReaderGoneError from None

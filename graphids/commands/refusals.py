@@ -5,6 +5,7 @@ import sys
 
 from graphids._fs import IntegrityError
 from graphids.commands.arguments import ArgumentsRefused
+from graphids.commands.console import ReaderGoneError
 from graphids.exit_codes import EXIT_NOT_VERIFIED, EXIT_REFUSED
 from graphids.failure import record_failure, refusal_name
 from graphids.options import OptionError
@@ -13,6 +14,8 @@ from graphids.wording import printable
 
 def refusal_code(error: Exception) -> int | None:
     """The exit code for an error that its user can act upon; None for a defect, which keeps its traceback."""
+    if isinstance(error, ReaderGoneError):
+        return None  # not an error of this command's, and ended where it was noticed
     if isinstance(error, IntegrityError):
         return EXIT_NOT_VERIFIED
     expected = (OptionError, OSError, ModuleNotFoundError, *_loaded_input_errors())
