@@ -25,6 +25,7 @@ from graphids.outbox.durable_queue import quiet_store
 from graphids.outbox.outbox import Outbox
 from graphids.secrets import without_secrets
 from graphids.signals import set_handler
+from graphids.workspace import workspace_experiment
 
 # What MLflow raises where its server or its database does not answer, or refuses.
 STORE_ERRORS = (MlflowException, OSError, SQLAlchemyError)
@@ -99,14 +100,22 @@ def _start_run(run_id: str | None) -> mlflow.ActiveRun:
         if run_id is None:
             _require_unfinished(os.environ.get("MLFLOW_RUN_ID"))
         try:
-            return mlflow.start_run(run_id=run_id, log_system_metrics=False)  # ours go through the outbox
+            return _begin(run_id)
         except MlflowException as error:
             if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
                 raise
             # Several processes created the experiment at once; it exists now.
-            return mlflow.start_run(run_id=run_id, log_system_metrics=False)
+            return _begin(run_id)
     except STORE_ERRORS as error:
         raise no_run(error) from None
+
+
+def _begin(run_id: str | None) -> mlflow.ActiveRun:
+    experiment_id = None
+    if run_id is None and "MLFLOW_RUN_ID" not in os.environ:
+        experiment_id = workspace_experiment(fluent._get_experiment_id())  # type: ignore[no-untyped-call]
+    # Our system metrics go through the outbox.
+    return mlflow.start_run(run_id=run_id, experiment_id=experiment_id, log_system_metrics=False)
 
 
 def _require_unfinished(run_id: str | None) -> None:
