@@ -14,6 +14,7 @@ from typing import Any
 
 from graphids._fs import IntegrityError, adopt
 from graphids.commands.arguments import ArgumentsRefused, dotted_overrides, project_parameters
+from graphids.commands.completion import completion_script
 from graphids.commands.console import Reader, quiet_libraries, watched_reader
 from graphids.commands.launcher import require_numbers
 from graphids.commands.parser import build_parser
@@ -26,7 +27,7 @@ from graphids.wording import printable
 # Commands with a configuration that dotted overrides can change.
 _OVERRIDABLE = ("train", "sweep")
 # Commands that are nothing without a reader; the others leave a run, a file or a server.
-_READ = ("predict", "explain", "verify", "inspect")
+_READ = ("predict", "explain", "verify", "inspect", "completion")
 # Commands that load Lightning, which reads the variables of launchers.
 _LAUNCHED = ("train", "sweep", "resume", "evaluate", "retau")
 
@@ -269,6 +270,10 @@ def _simulate(arguments: argparse.Namespace) -> None:
     print(printable(written))
 
 
+def _completion(arguments: argparse.Namespace) -> None:
+    print(completion_script(build_parser(), arguments.shell), end="")
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "train": _train,
     "sweep": _sweep,
@@ -285,4 +290,5 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "inspect": _inspect,
     "convert": _convert,
     "simulate": _simulate,
+    "completion": _completion,
 }

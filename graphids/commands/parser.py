@@ -6,6 +6,7 @@ from pathlib import Path
 
 from graphids import __version__
 from graphids.commands.arguments import OneLineParser, add_options
+from graphids.commands.completion import SHELLS
 from graphids.exit_codes import exit_code_table
 from graphids.options import AUTO, DEFAULT_ROOT_DIR, SCORING_HOST, SCORING_PORT, find_option
 
@@ -146,6 +147,9 @@ def _add_files(command: _Command) -> None:
     simulate.add_argument("--seed", default=str(seed.default), help=f"{seed.allowed}; default %(default)s")
     simulate.add_argument("--format", choices=("csv", "candump"), default="csv", help="default %(default)s")
     simulate.add_argument("--gzip", action="store_true", help="compress them")
+
+    completion = command("completion", "print a script that completes commands and options in a shell")
+    completion.add_argument("shell", choices=SHELLS)
 
 
 def _add_named(parser: argparse.ArgumentParser, name: str, text: str) -> None:
