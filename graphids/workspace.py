@@ -14,7 +14,7 @@ def active_workspace() -> str:
     return "" if name == "default" else name
 
 
-def workspace_experiment(experiment_id: str) -> str:
+def workspace_experiment(experiment_id: str | None) -> str | None:
     """`experiment_id`, or this workspace's experiment "Default" where that is 0, MLflow's choice if nobody chose one.
 
     Only the default workspace has an experiment 0; the others begin without any. "Default" is created if need be.

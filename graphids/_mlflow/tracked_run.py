@@ -113,7 +113,7 @@ def _start_run(run_id: str | None) -> mlflow.ActiveRun:
 def _begin(run_id: str | None) -> mlflow.ActiveRun:
     experiment_id = None
     if run_id is None and "MLFLOW_RUN_ID" not in os.environ:
-        experiment_id = workspace_experiment(fluent._get_experiment_id())  # type: ignore[no-untyped-call]
+        experiment_id = workspace_experiment(fluent._get_experiment_id())
     # Our system metrics go through the outbox.
     return mlflow.start_run(run_id=run_id, experiment_id=experiment_id, log_system_metrics=False)
 

@@ -76,7 +76,7 @@ def watched_reader() -> Iterator[Reader]:
     """
     reader, before = Reader(), (sys.stdout, sys.stderr)
     streams = [stream and _Watched(stream, reader) for stream in before]  # None where it is closed (`>&-`)
-    sys.stdout, sys.stderr = streams  # type: ignore[assignment]
+    sys.stdout, sys.stderr = streams
     try:
         try:
             yield reader

@@ -18,7 +18,7 @@ def refusal_code(error: Exception) -> int | None:
         return None  # not an error of this command's, and ended where it was noticed
     if isinstance(error, IntegrityError):
         return EXIT_NOT_VERIFIED
-    expected = (OptionError, OSError, ModuleNotFoundError, *_loaded_input_errors())
+    expected: tuple[type[Exception], ...] = (OptionError, OSError, ModuleNotFoundError, *_loaded_input_errors())
     return EXIT_REFUSED if isinstance(error, expected) else None
 
 
