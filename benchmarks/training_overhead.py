@@ -46,7 +46,7 @@ from graphids.core.callbacks import DigestCheckpointIO, MemoryReading, Sha256Mod
 from graphids.options import OPTIONS
 
 GIB = 2**30
-STOCK = ("EarlyStopping", "TQDMProgressBar")
+STOCK = ("EarlyStopping", "EpochProgress")
 
 
 class Baton(Callback):

@@ -10,6 +10,7 @@ EXIT_NOT_VERIFIED = 3
 EXIT_NOT_COVERED = 4
 EXIT_ALERTS = 5
 EXIT_NOT_SENT = 75  # EX_TEMPFAIL of sysexits.h
+EXIT_READER_GONE = 128 + signal.SIGPIPE  # what a shell reports for a program that SIGPIPE ended
 EXIT_TERMINATED = 128 + signal.SIGTERM  # what a shell reports for a program that SIGTERM ended
 
 EXIT_CODES = {
@@ -22,6 +23,8 @@ EXIT_CODES = {
     "frames and cannot judge it, so that an alert means nothing either; --allow-uncovered turns this code off",
     EXIT_ALERTS: "predict --fail-on-alert: at least one window alerts, and code 4 does not apply",
     EXIT_NOT_SENT: "the work is done, but MLflow does not have all of it yet: graphids sync",
+    EXIT_READER_GONE: "whoever read the output has gone (| head -1), and nothing more was written; commands with an "
+    "MLflow run, a server or a file to write go on without a reader",
     EXIT_TERMINATED: "ended by SIGTERM; graphids resume goes on with a training",
 }
 

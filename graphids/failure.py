@@ -4,6 +4,7 @@ Heavy imports wait until they are needed: a wrong option is answered at once.
 """
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from graphids.secrets import without_secrets
 
 ERROR_TAG = "graphids.error"
 MAX_TAG_CHARACTERS = 5000  # of MLflow
+_MAX_NAME_CHARACTERS = 60
 # By default MLflow tries a request eight times, for up to two minutes each: whoever queries a server that was killed
 # would wait for 494 s. The sender retries in the background what is worth retrying.
 _TIMEOUT_S = 8
@@ -35,11 +37,42 @@ def error_tags(message: str) -> dict[str, str]:
     return dict.fromkeys((ERROR_TAG, "mlflow.note.content"), message[:MAX_TAG_CHARACTERS])
 
 
-def record_failure(run_id: str, message: str) -> None:
-    """Record the reason in a run that has no outbox yet.
+def refusal_name(message: str) -> str:
+    """Name of a run that was refused: MLflow's own, as "shivering-frog-293", says nothing.
+
+    >>> refusal_name("graphids train: --tua: no such option; did you mean --tau?")
+    'refused: tua'
+    >>> refusal_name("FOLDER: given 'x'; expected the folder of an outbox")
+    'refused: FOLDER'
+    """
+    found = re.search(r"(?<![\w-])--(\w[\w.-]*)", message) or re.match(r"(?:graphids [\w-]+: )?(\w+): ", message)
+    return f"refused: {found[1][:_MAX_NAME_CHARACTERS]}" if found else "refused"
+
+
+def is_random_name(name: str | None) -> bool:
+    """Whether MLflow made this name up, as "spiffy-goose-417": it does not say which names nobody gave."""
+    from mlflow.utils import name_utils
+
+    # Private: without them every name counts as given, and stays.
+    predicates, nouns = (getattr(name_utils, f"_GENERATOR_{words}", ()) for words in ("PREDICATES", "NOUNS"))
+    parts = (name or "").split("-")
+    if len(parts) != 3:
+        return False
+    predicate, noun, number = parts
+    known = predicate in map(str.lower, predicates) and noun in map(str.lower, nouns)
+    return known and number.isdecimal() and len(number) <= 4
+
+
+def record_failure(run_id: str, message: str, *, name: str | None = None) -> None:
+    """Record the reason in a run that has no outbox yet, unless it has ended: then it is another's.
 
     It is an artifact too: MLflow's compare page fails on runs without any. If the store does not answer, the record is
     lost, not the message.
+
+    Args:
+        run_id: The run.
+        message: The reason.
+        name: Of the run from now on, if nobody has given it one.
     """
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
@@ -49,8 +82,13 @@ def record_failure(run_id: str, message: str) -> None:
     try:
         with impatient_requests():
             client = MlflowClient()
+            info = client.get_run(run_id).info
+            if info.status != "RUNNING":
+                return
             client.log_text(run_id, message, "error.txt")
             for tag, value in error_tags(message).items():
                 client.set_tag(run_id, tag, value)
+            if name and is_random_name(info.run_name):
+                client.set_tag(run_id, "mlflow.runName", name)
     except (MlflowException, OSError, SQLAlchemyError) as error:
         print(f"graphids: the reason could not be recorded in MLflow: {without_secrets(str(error))}", file=sys.stderr)

@@ -4,14 +4,12 @@ Everything else in a run is set by dotted overrides (`--model.heads 8`), which t
 Standard library only, so that a wrong value is refused before the heavy imports.
 """
 
-import argparse
-import difflib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from glob import has_magic, iglob
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 SIMULATED = "simulated"
 DEFAULT_ROOT_DIR = "graphids_runs"  # each run has a folder of its own in it
@@ -154,71 +152,3 @@ def parse_option(option: Option, text: str, *, typed_as: str | None = None) -> A
         detail = f" ({found})" if found else ""
         where = typed_as or f"--{option.name}"
         raise OptionError(f"{where}: given {text!r}{detail}; allowed is {option.allowed}.") from None
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, without the usage text."""
-
-    def __init__(self, prog: str | None = None, description: str | None = None, **kwargs: Any) -> None:
-        kwargs["allow_abbrev"] = False
-        super().__init__(prog=prog, description=description, **kwargs)
-
-    def error(self, message: str) -> NoReturn:
-        """Exit with the message alone; argparse would print the usage first."""
-        self.exit(2, f"{self.prog}: {message}\n")
-
-
-def add_options(parser: argparse.ArgumentParser, *, without: Sequence[str] = ()) -> None:
-    """Add every project parameter but those in `without`.
-
-    Their default is None, so that options that were typed can be told from those that were not.
-    """
-    parser.set_defaults(**dict.fromkeys(without))
-    for option in (option for option in OPTIONS if option.name not in without):
-        parser.add_argument(f"--{option.name}", metavar="VALUE", help=f"{option.allowed}; default {option.default}")
-
-
-def project_parameters(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Every project parameter, with defaults filled in.
-
-    Raises:
-        OptionError: If a value is not allowed.
-    """
-    given = {o.name: getattr(arguments, o.name) for o in OPTIONS}
-    return {o.name: o.default if given[o.name] is None else parse_option(o, given[o.name]) for o in OPTIONS}
-
-
-def dotted_overrides(extra: Sequence[str], known: Sequence[str], *, allowed: bool = True) -> list[str]:
-    """Turn arguments that the parser does not know into overrides of the configuration, `--model.heads=8`.
-
-    Args:
-        extra: What argparse left over; MLflow appends `-P model.heads=8` as `--model.heads 8`.
-        known: Option names of the command, to suggest a similar one.
-        allowed: Whether the command has a configuration to override.
-
-    Raises:
-        OptionError: For anything that is not `--trainer.*`, `--model.*` or `--data.*` with a value.
-
-    >>> dotted_overrides(["--model.heads", "8", "--data.gap_s=2"], known=[])
-    ['--model.heads=8', '--data.gap_s=2']
-    """
-    overrides = []
-    remaining = iter(extra)
-    for argument in remaining:
-        name, has_value, value = argument.partition("=")
-        bare = name.removeprefix("--")
-        if not allowed or not name.startswith("--") or "." not in bare or bare.split(".")[0] not in NAMESPACES:
-            near = difflib.get_close_matches(bare, known, n=1)
-            hint = f"did you mean --{near[0]}? " if near else ""
-            overridable = " and overrides of the configuration (--model.X, --data.X, --trainer.X)" if allowed else ""
-            raise OptionError(
-                f"{name}: no such option; {hint}allowed are {', '.join('--' + n for n in known)}{overridable}."
-            )
-        if not has_value:
-            value = next(remaining, None)  # type: ignore[assignment]
-            if value is None:
-                raise OptionError(f"{name}: no value given; expected {name}=VALUE.")
-        if not is_text(value):
-            raise OptionError(f"{name}: given {value!r}, which is not UTF-8; expected text that MLflow can store.")
-        overrides.append(f"{name}={value}")
-    return overrides

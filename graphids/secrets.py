@@ -89,7 +89,7 @@ def guarded_streams() -> Iterator[None]:
     before = sys.stdout, sys.stderr
     if not isinstance(sys.excepthook, _GuardedHook):
         sys.excepthook = _GuardedHook()
-    sys.stdout, sys.stderr = (s if isinstance(s, _Guarded) else _Guarded(s) for s in before)
+    sys.stdout, sys.stderr = (s if s is None or isinstance(s, _Guarded) else _Guarded(s) for s in before)
     try:
         yield
     finally:

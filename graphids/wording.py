@@ -48,7 +48,23 @@ def format_metric(value: float | None, digits: int = 3) -> str:
 def printable(text: str) -> str:
     r"""A line with whatever a terminal would obey written as an escape; names of files and buses come from others.
 
-    >>> printable("drive\x1b[2J.log")
-    'drive\\x1b[2J.log'
+    Bytes of a name that are not UTF-8, which Python hands on as surrogates, are escapes too.
+
+    >>> printable("drive\x1b[2J.log"), printable("drive\udcff.log")
+    ('drive\\x1b[2J.log', 'drive\\xff.log')
     """
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+    return "".join(char if char.isprintable() else _escape(char) for char in text)
+
+
+def name_text(path: object) -> str:
+    r"""The name of a file as text that every encoding of Unicode can hold: bytes that are not UTF-8 are escapes.
+
+    >>> name_text("drive\udcff.log")
+    'drive\\xff.log'
+    """
+    return "".join(_escape(char) if "\ud800" <= char <= "\udfff" else char for char in str(path))
+
+
+def _escape(char: str) -> str:
+    byte = ord(char) - 0xDC00
+    return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else repr(char)[1:-1]

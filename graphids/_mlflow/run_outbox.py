@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import mlflow
-from mlflow.utils import name_utils
 
+from graphids.failure import is_random_name
 from graphids.outbox.durable_queue import DurableQueue
 from graphids.outbox.outbox import FOLDER, Outbox
 from graphids.workspace import active_workspace
@@ -33,20 +33,8 @@ def open_outbox(run: mlflow.ActiveRun, root_dir: Path) -> Outbox:
         run.info.experiment_id,
         queue,
         resumed=queue.continued or bool(run.data.metrics),
-        named=not _is_random(run.info.run_name),
+        named=not is_random_name(run.info.run_name),
     )
-
-
-def _is_random(name: str | None) -> bool:
-    """Whether MLflow made this name up, as "spiffy-goose-417": it does not say which names nobody gave."""
-    # Private: without them every name counts as given, and stays.
-    predicates, nouns = (getattr(name_utils, f"_GENERATOR_{words}", ()) for words in ("PREDICATES", "NOUNS"))
-    parts = (name or "").split("-")
-    if len(parts) != 3:
-        return False
-    predicate, noun, number = parts
-    known = predicate in map(str.lower, predicates) and noun in map(str.lower, nouns)
-    return known and number.isdecimal() and len(number) <= 4
 
 
 def store_uri() -> str:

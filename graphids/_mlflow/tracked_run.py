@@ -19,12 +19,13 @@ from graphids._mlflow.run_outbox import open_outbox
 from graphids._mlflow.saved_view import experiment_tags
 from graphids._mlflow.system_metrics import system_metrics
 from graphids.exit_codes import EXIT_NOT_SENT, EXIT_TERMINATED
-from graphids.failure import error_tags, impatient_requests
+from graphids.failure import error_tags, impatient_requests, refusal_name
 from graphids.options import DEFAULT_ROOT_DIR, OptionError
 from graphids.outbox.durable_queue import quiet_store
 from graphids.outbox.outbox import Outbox
 from graphids.secrets import without_secrets
 from graphids.signals import set_handler
+from graphids.workspace import workspace_experiment
 
 # What MLflow raises where its server or its database does not answer, or refuses.
 STORE_ERRORS = (MlflowException, OSError, SQLAlchemyError)
@@ -99,14 +100,22 @@ def _start_run(run_id: str | None) -> mlflow.ActiveRun:
         if run_id is None:
             _require_unfinished(os.environ.get("MLFLOW_RUN_ID"))
         try:
-            return mlflow.start_run(run_id=run_id, log_system_metrics=False)  # ours go through the outbox
+            return _begin(run_id)
         except MlflowException as error:
             if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
                 raise
             # Several processes created the experiment at once; it exists now.
-            return mlflow.start_run(run_id=run_id, log_system_metrics=False)
+            return _begin(run_id)
     except STORE_ERRORS as error:
         raise no_run(error) from None
+
+
+def _begin(run_id: str | None) -> mlflow.ActiveRun:
+    experiment_id = None
+    if run_id is None and "MLFLOW_RUN_ID" not in os.environ:
+        experiment_id = workspace_experiment(fluent._get_experiment_id())
+    # Our system metrics go through the outbox.
+    return mlflow.start_run(run_id=run_id, experiment_id=experiment_id, log_system_metrics=False)
 
 
 def _require_unfinished(run_id: str | None) -> None:
@@ -136,6 +145,8 @@ def _end_early(outbox: Outbox, error: BaseException) -> None:
         if isinstance(error, Exception):
             message = f"{type(error).__name__}: {error}"
             outbox.set_tags(error_tags(message))
+            if isinstance(error, OptionError):
+                outbox.name_run(refusal_name(str(error)))
         if not outbox.status or isinstance(error, Exception):
             outbox.set_terminated(status_after(error))
         if isinstance(error, Exception):

@@ -21,6 +21,7 @@ from typing import Any
 from graphids._mlflow_plugin.project_secrets import patch_recorded
 from graphids.failure import impatient_requests
 from graphids.secrets import without_secrets
+from graphids.workspace import workspace_experiment
 
 PROJECT_NAME = "graphids"
 
@@ -54,7 +55,10 @@ def patch_projects(projects: ModuleType) -> None:
 
 
 def _patch_resolve_experiment(projects: ModuleType) -> None:
-    """Let several `mlflow run` be the first of an experiment: all look it up, and all but one fail to create it."""
+    """Let several `mlflow run` be the first of an experiment, which all look up and all but one fail to create.
+
+    In a workspace, which has no experiment 0, the one for runs that name none is its "Default".
+    """
     try:
         resolve = projects._resolve_experiment_id
         exception = projects.MlflowException
@@ -64,11 +68,12 @@ def _patch_resolve_experiment(projects: ModuleType) -> None:
         @functools.wraps(resolve)
         def resolve_or_retry(*args: Any, **kwargs: Any) -> Any:
             try:
-                return resolve(*args, **kwargs)
+                experiment_id = resolve(*args, **kwargs)
             except exception as error:
                 if error.error_code != _ALREADY_EXISTS:
                     raise
-                return resolve(*args, **kwargs)
+                experiment_id = resolve(*args, **kwargs)
+            return workspace_experiment(experiment_id)
 
         vars(projects)["_resolve_experiment_id"] = resolve_or_retry
     except Exception as error:

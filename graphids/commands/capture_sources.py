@@ -11,6 +11,7 @@ from typing import NamedTuple, TextIO, cast
 
 from graphids.core.captures.read import find_captures
 from graphids.core.frames import DataError
+from graphids.wording import name_text
 
 _STANDARD_INPUT = Path("-")
 
@@ -46,9 +47,9 @@ def capture_sources(capture: Path) -> Iterator[list[CaptureSource]]:
             except DataError as error:
                 raise type(error)(str(error).replace(str(copy), "standard input")) from error
     elif capture.is_dir() or (glob.has_magic(str(capture)) and not capture.exists()):
-        yield [CaptureSource(path, str(path)) for path, _ in find_captures(capture)]
+        yield [CaptureSource(path, name_text(path)) for path, _ in find_captures(capture)]
     else:
-        yield [CaptureSource(capture, str(capture))]
+        yield [CaptureSource(capture, name_text(capture))]
 
 
 def _copy_standard_input(path: Path) -> None:

@@ -1,36 +1,29 @@
 """The command line: the root that wires everything together, and that nothing imports.
 
+The commands with an MLflow run are here, the others in `runless_commands`.
+
 Heavy libraries are loaded inside the commands, so that `--help` and a wrong option are answered at once.
 """
 
 import argparse
-import glob
-import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
-from graphids._fs import IntegrityError, adopt
+from graphids.commands.arguments import ArgumentsRefused, dotted_overrides, project_parameters
+from graphids.commands.console import Reader, quiet_libraries, watched_reader
+from graphids.commands.launcher import require_numbers
 from graphids.commands.parser import build_parser
-from graphids.commands.quick_start import load_numba
-from graphids.exit_codes import EXIT_NOT_VERIFIED, EXIT_REFUSED
-from graphids.failure import record_failure
-from graphids.options import (
-    AUTO,
-    OPTIONS,
-    OptionError,
-    dotted_overrides,
-    find_option,
-    parse_option,
-    project_parameters,
-)
+from graphids.commands.refusals import record_arguments, refusal_code, report
+from graphids.commands.runless_commands import RUNLESS_COMMANDS, trust_arguments
+from graphids.options import AUTO, OPTIONS, OptionError, find_option, parse_option
 from graphids.secrets import guarded_streams
-from graphids.wording import printable
 
 # Commands with a configuration that dotted overrides can change.
 _OVERRIDABLE = ("train", "sweep")
+# Commands that are nothing without a reader; the others leave a run, a file or a server.
+_READ = ("predict", "explain", "verify", "inspect", "completion")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -39,62 +32,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: With one of `graphids.exit_codes`, unless the command returns.
     """
-    with guarded_streams():
-        _run(arguments)
+    with watched_reader() as reader, guarded_streams(), quiet_libraries():
+        _run(arguments, reader)
 
 
-def _run(arguments: Sequence[str] | None) -> None:
-    known, extra = build_parser().parse_known_args(arguments)
+def _run(arguments: Sequence[str] | None, reader: Reader) -> None:
     # torch reads it when it is loaded. Batches are small: on an idle machine a second thread saved 12 % of a run's time
     # and cost 41 % more CPU time; on a busy one, threads that waited for each other made it many times slower. With
     # one thread, results do not depend on the number of cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
-        known.overrides = dotted_overrides(extra, known.option_names, allowed=known.command in _OVERRIDABLE)
+        known, extra = build_parser().parse_known_args(arguments)
+    except ArgumentsRefused as refused:
+        record_arguments(refused)
+        raise
+    reader.is_needed = known.command in _READ
+    try:
+        known.overrides = dotted_overrides(extra, known.command_options, allowed=known.command in _OVERRIDABLE)
+        if known.command not in RUNLESS_COMMANDS:  # the others load Lightning
+            require_numbers(os.environ)
         _COMMANDS[known.command](known)
     except Exception as error:
-        if isinstance(error, IntegrityError):
-            code = EXIT_NOT_VERIFIED
-        elif isinstance(error, (OptionError, OSError, ModuleNotFoundError, *_loaded_input_errors())):
-            code = EXIT_REFUSED
-        else:
+        code = refusal_code(error)
+        if code is None:
             raise
-        sys.exit(_report(known.command, error, code))
-
-
-def _report(command: str, error: Exception, code: int) -> int:
-    """Print the error as one line on standard error, and record it in the MLflow run if there is one."""
-    message = printable(f"graphids {command}: {' '.join(str(error).split())}{_queried_mlflow(error)}")
-    print(message, file=sys.stderr)
-    run_id = os.environ.get("MLFLOW_RUN_ID")
-    # Once tracked_run is loaded, the run records its own failure; a wrong option is found before that.
-    if run_id and "graphids._mlflow.tracked_run" not in sys.modules:
-        record_failure(run_id, message)
-    return code
-
-
-def _queried_mlflow(error: Exception) -> str:
-    """Which MLflow gave this answer: without a server, each working directory has a store of its own."""
-    mlflow = sys.modules.get("mlflow")
-    if mlflow is None or not isinstance(error, mlflow.exceptions.MlflowException):
-        return ""
-    return f" Queried MLflow at {mlflow.get_tracking_uri()}; set MLFLOW_TRACKING_URI to query another."
-
-
-def _loaded_input_errors() -> tuple[type[Exception], ...]:
-    """Errors of bad input from modules too heavy to import just for them: only a loaded module can have raised."""
-    known = (
-        ("graphids.core.frames", "DataError"),
-        ("lightning.fabric.utilities.exceptions", "MisconfigurationException"),
-        ("mlflow_graphids.artifacts", "IncompatibleModelError"),
-        ("mlflow_graphids.reader", "IncompatibleReaderError"),
-        ("mlflow.exceptions", "MlflowException"),
-    )
-    return tuple(getattr(sys.modules[module], name) for module, name in known if module in sys.modules)
-
-
-def _trust(arguments: argparse.Namespace) -> dict[str, Any]:
-    return {name: getattr(arguments, name) for name in ("expected_digest", "policy", "signature", "public_key")}
+        report(known.command, error)
+        sys.exit(code)
 
 
 def _value(name: str, text: str, *, typed_as: str | None = None) -> Any:
@@ -109,12 +72,6 @@ def _values(name: str, text: str) -> list[Any]:
             f"--{name}s: given {text!r}, which contains {repeated[0]} more than once; expected each value once."
         )
     return values
-
-
-def _require_capture(path: Path, expected: str, *, several: bool = False) -> None:
-    """Before the model loads: a mistyped path is answered at once."""
-    if not path.exists() and not (several and (str(path) == "-" or glob.glob(str(path), recursive=True))):  # noqa: PTH207
-        raise OptionError(f"capture: given '{path}', but {path.absolute()} does not exist; expected {expected}.")
 
 
 def _train(arguments: argparse.Namespace) -> None:
@@ -170,7 +127,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from graphids.commands.evaluate import evaluate
     from mlflow_graphids import load_model
 
-    model = load_model(arguments.model, **_trust(arguments))
+    model = load_model(arguments.model, **trust_arguments(arguments))
     evaluate(model, arguments.model, arguments.data, on_bad_line=arguments.on_bad_line, model_id=model.model_id)
 
 
@@ -182,116 +139,6 @@ def _retau(arguments: argparse.Namespace) -> None:
     retau(arguments.run_id, tau, load_model=load_model, save_model=save_model)
 
 
-def _verify(arguments: argparse.Namespace) -> None:
-    from mlflow_graphids import verification_report
-
-    report = verification_report(arguments.model, **_trust(arguments))
-    print(json.dumps(report.as_dict()) if arguments.json else report)
-    if report.error is not None:
-        raise IntegrityError(report.error)
-
-
-def _sign(arguments: argparse.Namespace) -> None:
-    from mlflow_graphids import sign_model
-
-    path, digest = sign_model(
-        arguments.model, arguments.key, arguments.output, arguments.expected_digest, arguments.policy
-    )
-    print(f"{path}: signature of {arguments.model}, graphids.digest {digest}; store it separately from the model")
-
-
-def _predict(arguments: argparse.Namespace) -> None:
-    _require_capture(arguments.capture, "a capture file, a folder or a glob of them, or -", several=True)
-    from graphids.commands.predict import predict
-    from mlflow_graphids import load_model
-
-    model = load_model(arguments.model, **_trust(arguments), allow_code=arguments.allow_code)
-    verdict = predict(
-        model,
-        arguments.capture,
-        output=arguments.output,
-        output_format=arguments.format,
-        alerts_only=not arguments.all,
-        threshold=arguments.threshold,
-        on_bad_line=arguments.on_bad_line,
-        reader=model.capture_reader,
-        summary=arguments.summary,
-    )
-    code = verdict.exit_code(allow_uncovered=arguments.allow_uncovered, fail_on_alert=arguments.fail_on_alert)
-    if code:
-        sys.exit(code)
-
-
-def _explain(arguments: argparse.Namespace) -> None:
-    _require_capture(arguments.capture, "one capture file")
-    from graphids.commands.explain import explain_capture
-    from mlflow_graphids import load_model
-
-    model = load_model(arguments.model, **_trust(arguments), allow_code=arguments.allow_code)
-    explain_capture(
-        model,
-        arguments.capture,
-        arguments.window,
-        output=arguments.output,
-        as_json=arguments.json,
-        threshold=arguments.threshold,
-        on_bad_line=arguments.on_bad_line,
-        reader=model.capture_reader,
-    )
-
-
-def _serve(arguments: argparse.Namespace) -> None:
-    from mlflow_graphids import ServerLimits, serve
-
-    serve(
-        arguments.model,
-        **_trust(arguments),
-        host=arguments.host,
-        port=arguments.port,
-        allowed_hosts=[host for part in arguments.allowed_hosts.split(",") if (host := part.strip())],
-        limits=ServerLimits(
-            max_body_bytes=arguments.max_body_mib * 2**20,
-            max_waiting=arguments.max_waiting,
-            timeout_s=arguments.timeout_s,
-        ),
-    )
-
-
-def _adopt(arguments: argparse.Namespace) -> None:
-    digest = adopt(arguments.checkpoint)
-    print(f"{arguments.checkpoint}: sha256 {digest} written to its sidecar")
-
-
-def _inspect(arguments: argparse.Namespace) -> None:
-    _require_capture(arguments.capture, "one capture file, or the folder of a Parquet table")
-    if arguments.model is None:
-        load_numba()
-    from graphids.commands.inspect import KnownIds, inspect_capture
-
-    known = None
-    if arguments.model is not None:
-        from mlflow_graphids import load_model
-
-        known = KnownIds(arguments.model, load_model(arguments.model, **_trust(arguments)).preprocessing.vocabulary)
-    inspect_capture(arguments.capture, known=known, as_json=arguments.json)
-
-
-def _convert(arguments: argparse.Namespace) -> None:
-    _require_capture(arguments.capture, "one capture file, or the folder of a Parquet table")
-    load_numba()
-    from graphids.commands.convert import convert
-
-    convert(arguments.capture, arguments.output, on_bad_line=arguments.on_bad_line)
-
-
-def _simulate(arguments: argparse.Namespace) -> None:
-    seed = _value("seed", arguments.seed)
-    from graphids.core.simulation.simulate import write_dataset
-
-    write_dataset(arguments.folder, seed=seed, format=arguments.format, gzip=arguments.gzip)
-    print(f"{arguments.folder}: captures and index.json written; train on them with --data={arguments.folder}")
-
-
 _COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "train": _train,
     "sweep": _sweep,
@@ -299,13 +146,5 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "sync": _sync,
     "evaluate": _evaluate,
     "retau": _retau,
-    "predict": _predict,
-    "explain": _explain,
-    "verify": _verify,
-    "sign": _sign,
-    "serve": _serve,
-    "adopt": _adopt,
-    "inspect": _inspect,
-    "convert": _convert,
-    "simulate": _simulate,
+    **RUNLESS_COMMANDS,
 }

@@ -19,7 +19,7 @@ from graphids.core.captures.labels import Sidecar, read_sidecar
 from graphids.core.captures.read import OnBadLine, stream_frames
 from graphids.core.frames import MAX_STANDARD_ID, NORMAL, UNNAMED_KIND, DataError, Frames
 from graphids.core.simulation.text_writer import candump_text, csv_header, csv_lines
-from graphids.wording import counted
+from graphids.wording import counted, printable
 
 UNNAMED_BUS = "can0"  # candump has no line without a bus
 _BUS_OF_CANDUMP = re.compile(r"[!-~]{1,32}")
@@ -91,7 +91,7 @@ def convert(source: Path, target: Path, *, on_bad_line: OnBadLine = "raise") -> 
     met.remarks += output.remarks(met)
     if entry is not None and (entry.kind is not None or len(entry.intervals)):
         met.remarks.append(f"what {entry.index} says of the capture is not written: name {target.name} there too")
-    print(f"{target}: {met.sentence()}")
+    print(printable(f"{target}: {met.sentence()}"))
 
 
 @dataclass(frozen=True, slots=True)

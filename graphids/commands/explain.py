@@ -13,6 +13,7 @@ from graphids.core.frames import DataError, Frames
 from graphids.core.graphs.window_stream import find_window
 from graphids.plots.style import png
 from graphids.plots.window_graph import draw_window
+from graphids.wording import name_text, printable
 
 _IDS = 8
 _FEATURES = 8
@@ -62,11 +63,11 @@ def explain_capture(
         name=str(capture),
     )
     explanation = explain_window(classifier, found, threshold=threshold)
-    publish_bytes(picture, png(draw_window(explanation, capture.name)))
+    publish_bytes(picture, png(draw_window(explanation, printable(capture.name))))
     if as_json:
-        print(json.dumps({"capture": str(capture), "picture": str(picture), **explanation.to_dict()}))
+        print(json.dumps({"capture": name_text(capture), "picture": name_text(picture), **explanation.to_dict()}))
     else:
-        print(f"{capture}: {explanation_text(explanation)}\n\npicture  {picture}")
+        print(f"{printable(str(capture))}: {explanation_text(explanation)}\n\npicture  {printable(str(picture))}")
 
 
 def default_picture(capture: Path, window: int) -> Path:
@@ -81,8 +82,8 @@ def default_picture(capture: Path, window: int) -> Path:
 def explanation_text(explanation: Explanation) -> str:
     """The verdict, the IDs and the features that drove it; undefined numbers are shown as `-`."""
     e = explanation
-    verdict = f"alert, {e.kind}" if e.alert else "no alert"
-    bus = f" on {e.channel}" if e.channel else ""
+    verdict = printable(f"alert, {e.kind}" if e.alert else "no alert")
+    bus = printable(f" on {e.channel}" if e.channel else "")
     unknown = sum(not i.is_known for i in e.ids)
     together = (
         ""

@@ -13,7 +13,7 @@ from graphids.core.captures.parts import format_name
 from graphids.core.captures.read import stream_frames
 from graphids.core.captures.survey import BusSurvey, Survey
 from graphids.core.frames import EXTENDED_BIT, DataError, LogFormatError
-from graphids.wording import counted, time_words, utc_text
+from graphids.wording import counted, name_text, printable, time_words, utc_text
 
 BITS_PER_S = 500_000
 _CHUNK_BYTES = 1 << 20  # stays in the cache
@@ -66,7 +66,7 @@ def inspection(capture: Path, format_name: str, survey: Survey, counts: dict[str
     worst case. Where no time passes, `load` and `rate_hz` are null.
     """
     return {
-        "capture": str(capture),
+        "capture": name_text(capture),
         "format": format_name,
         "frames": survey.frames,
         "ids": len(survey.keys),
@@ -103,8 +103,8 @@ def _labels(capture: Path, survey: Survey) -> dict[str, Any]:
     within = survey.attacked is not None
     return {
         "within": {"attacked_frames": survey.attacked, "kinds": dict(survey.kinds)} if within else None,
-        "sidecar": sidecar and {"file": str(sidecar.path), "attacked_frames": int(sidecar.attack.sum())},
-        "index": entry and {"file": str(entry.index), "kind": entry.kind, "intervals": len(entry.intervals)},
+        "sidecar": sidecar and {"file": name_text(sidecar.path), "attacked_frames": int(sidecar.attack.sum())},
+        "index": entry and {"file": name_text(entry.index), "kind": entry.kind, "intervals": len(entry.intervals)},
     }
 
 
@@ -151,9 +151,10 @@ def _text(found: dict[str, Any]) -> str:
              f"{_percent(model['known_id_share'])} and {model['known_frames']:,} of {counted(found['frames'], 'frame')}"
              f"{_percent(model['known_frame_share'])}")
         )  # fmt: skip
+    lines = [(printable(name), printable(text)) for name, text in lines]  # names of buses, files and kinds are others'
     width = max(len(name) for name, _ in lines)
     shown = [f"{'' if i and lines[i - 1][0] == name else name:{width}}  {text}" for i, (name, text) in enumerate(lines)]
-    return "\n".join([found["capture"], *shown])
+    return "\n".join([printable(found["capture"]), *shown])
 
 
 def _bus_text(bus: dict[str, Any]) -> list[str]:

@@ -5,22 +5,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from graphids import __version__
+from graphids.commands.arguments import OneLineParser, add_options
+from graphids.commands.completion import SHELLS
 from graphids.exit_codes import exit_code_table
-from graphids.options import (
-    AUTO,
-    DEFAULT_ROOT_DIR,
-    SCORING_HOST,
-    SCORING_PORT,
-    OneLineParser,
-    add_options,
-    find_option,
-)
+from graphids.options import AUTO, DEFAULT_ROOT_DIR, SCORING_HOST, SCORING_PORT, find_option
 
 _Command = Callable[[str, str], argparse.ArgumentParser]
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser; its namespace has `command`, the values, and `option_names`, the options of the command."""
+    """The parser; its namespace has `command`, the values, and `command_options`, the options of the command."""
     parser = OneLineParser(
         prog="graphids",
         description="Intrusion detection on a vehicle's CAN bus.",
@@ -40,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_files(command)
     for sub in commands.choices.values():
         names = [s.removeprefix("--") for a in sub._actions for s in a.option_strings if s.startswith("--")]
-        sub.set_defaults(option_names=[name for name in names if name != "help"])
+        sub.set_defaults(command_options=[name for name in names if name != "help"])
     return parser
 
 
@@ -73,7 +67,7 @@ def _add_finished_runs(command: _Command) -> None:
     _add_on_bad_line(evaluate)
 
     retau = command("retau", "log a run's model again under another tau, from the raw head, without training")
-    retau.add_argument("--run_id", required=True, help="id of the MLflow run that trained the model")
+    _add_named(retau, "run_id", "id of the MLflow run that trained the model")
     retau.add_argument("--tau", default=AUTO, help=f"{find_option('tau').allowed}; default %(default)s")
 
 
@@ -112,13 +106,13 @@ def _add_trust_commands(command: _Command) -> None:
     verify.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
     sign = command("sign", "verify a model, then sign it; the signature is written next to the model, not into it")
-    sign.add_argument("model", help="model URI")
+    _add_named(sign, "model", "model URI")
     sign.add_argument("--key", type=Path, required=True, help="PEM of the private key (P-256, P-384 or P-521)")
     sign.add_argument("--output", type=Path, help="signature to write; default <folder>.sig, for other URIs model.sig")
     _add_anchor(sign)
 
     serve = command("serve", "verify a model, then serve the verified copy over HTTP")
-    serve.add_argument("model", help="model URI")
+    _add_named(serve, "model", "model URI")
     _add_trust(serve)
     serve.add_argument("--host", default=SCORING_HOST, help="name or address to listen on; default %(default)s")
     serve.add_argument("--port", type=int, default=SCORING_PORT, help="port to listen on; default %(default)s")
@@ -153,6 +147,9 @@ def _add_files(command: _Command) -> None:
     simulate.add_argument("--seed", default=str(seed.default), help=f"{seed.allowed}; default %(default)s")
     simulate.add_argument("--format", choices=("csv", "candump"), default="csv", help="default %(default)s")
     simulate.add_argument("--gzip", action="store_true", help="compress them")
+
+    completion = command("completion", "print a script that completes commands and options in a shell")
+    completion.add_argument("shell", choices=SHELLS)
 
 
 def _add_named(parser: argparse.ArgumentParser, name: str, text: str) -> None:

@@ -68,8 +68,7 @@ def predict(
     """Score captures chunk by chunk; the last lines on standard error count windows, alerts and unknown IDs.
 
     A bus that the model does not cover (see `MIN_COVERAGE` in `coverage`) is scored all the same, and a warning names
-    it. If standard output is closed early (`| head -1`), it ends without an error and without the last lines. Where
-    standard error is a terminal, a bar shows the bytes read.
+    it. Where standard error is a terminal, a bar shows the bytes read.
 
     Args:
         classifier: A verified model.
@@ -99,20 +98,15 @@ def predict(
         if summary is not None and output is not None and summary.resolve() == output.resolve():
             raise DataError(f"{summary}: is to hold the rows and the summary; name two files.")
         request = _Request(threshold, alerts_only, on_bad_line, reader, names_captures=len(sources) > 1)
-        try:
-            with (
-                opened_summary(summary) as write_summary,
-                opened_rows(output, output_format, names_captures=request.names_captures) as write,
-                _bar(sources) as bar,
-            ):
-                for source in sources:
-                    tallies.append(CaptureTally(source.name))
-                    _score(classifier, source, request, tallies[-1], write, bar)
-                write_summary(summary_of(tallies))
-        except BrokenPipeError:
-            if output is not None:
-                raise
-            return _verdict(tallies)
+        with (
+            opened_summary(summary) as write_summary,
+            opened_rows(output, output_format, names_captures=request.names_captures) as write,
+            _bar(sources) as bar,
+        ):
+            for source in sources:
+                tallies.append(CaptureTally(source.name))
+                _score(classifier, source, request, tallies[-1], write, bar)
+            write_summary(summary_of(tallies))
     _print_last_lines(tallies)
     return _verdict(tallies)
 

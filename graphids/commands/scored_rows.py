@@ -15,7 +15,7 @@ from typing import TextIO, cast
 import numpy as np
 
 from graphids.core.classifier import WindowScores
-from graphids.wording import utc_text
+from graphids.wording import printable, utc_text
 
 UTC_FIELDS = ("start_utc", "end_utc")
 _COLUMNS = (
@@ -35,7 +35,7 @@ _COLUMNS = (
 FIELDS = tuple(name for name in _COLUMNS if name not in UTC_FIELDS)
 
 # What a spreadsheet takes for a formula (OWASP, "CSV injection"); names of captures and buses can start so.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS SIGN}", "\N{FULLWIDTH COMMERCIAL AT}")
 
 RowWriter = Callable[[dict[str, object]], None]
 
@@ -100,12 +100,15 @@ def opened_rows(output: Path | None, output_format: str, *, names_captures: bool
 
 
 def _cell(value: object) -> object:
-    """A value that a spreadsheet shows and does not compute; numbers stay numbers.
+    r"""A value that a spreadsheet shows and does not compute, in one line; numbers stay numbers.
 
-    >>> _cell("can0"), _cell("=HYPERLINK(A1)"), _cell(-0.5)
-    ('can0', "'=HYPERLINK(A1)", -0.5)
+    >>> _cell("can0"), _cell("=HYPERLINK(A1)"), _cell(-0.5), _cell("can\x1b[2J")
+    ('can0', "'=HYPERLINK(A1)", -0.5, 'can\\x1b[2J')
     """
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    if not isinstance(value, str):
+        return value
+    shown = printable(value)
+    return f"'{shown}" if shown.startswith(_FORMULA) else shown
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from graphids.outbox.durable_queue import (
     quiet_store,
 )
 from graphids.outbox.outbox import find_outboxes
+from graphids.wording import printable
 
 # Unlike in a training, nothing else waits for a request: it may take its time.
 _REQUEST_TIMEOUT_S = 60
@@ -39,7 +40,7 @@ def sync(places: Sequence[str], root_dir: Path) -> int:
     """
     folders = _outboxes(places, root_dir)
     if not folders:
-        print(f"{root_dir}: no run has anything left to send.")
+        print(printable(f"{root_dir}: no run has anything left to send."))
     with impatient_requests(_REQUEST_TIMEOUT_S), quiet_store():
         codes = {_send(folder) for folder in folders}
     return next((code for code in (EXIT_NOT_VERIFIED, EXIT_REFUSED, EXIT_NOT_SENT) if code in codes), EXIT_OK)
@@ -66,13 +67,13 @@ def _send(folder: Path) -> int:
     try:
         queue = DurableQueue(folder, tracking_uri=store_uri(), patience_s=_PATIENCE_S)
     except QueueBusyError as error:
-        print(error)
+        print(printable(str(error)))
         return EXIT_NOT_SENT
     except (OtherStoreError, OtherWorkspaceError) as error:
-        print(error)
+        print(printable(str(error)))
         return EXIT_REFUSED
     except IntegrityError as error:
-        print(error)
+        print(printable(str(error)))
         return EXIT_NOT_VERIFIED
     all_sent = queue.close()
     models = "".join(f", model models:/{model_id}" for model_id in queue.model_ids.values())

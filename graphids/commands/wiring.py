@@ -4,7 +4,6 @@ import difflib
 import inspect
 import json
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,8 +67,6 @@ def wire(config: Mapping[str, Any], overrides: Sequence[str], run_id: str) -> Wi
         source = Path(folder) / "config.json"
         source.write_text(json.dumps(config))
         own_dir = f"--trainer.default_root_dir={Path(root_dir) / run_id}"
-        # Our own parser has read the command line; Lightning warns that its own does not.
-        warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
         try:
             cli = _CLI([f"--config={source}", *overrides, own_dir])
             require_launched_as_configured(cli.trainer)

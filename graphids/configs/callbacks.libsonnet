@@ -21,8 +21,8 @@ local monitor = { monitor: 'val/macro_auroc', mode: 'max' };
     init_args: monitor { patience: patience, min_delta: 0.0002 },
   },
   progress_bar: {
-    class_path: 'lightning.pytorch.callbacks.TQDMProgressBar',
-    // A step takes milliseconds; drawing each of them fills the log of a batch job.
+    class_path: 'graphids.core.callbacks.EpochProgress',
+    // A step takes milliseconds, and drawing one takes time too.
     init_args: { refresh_rate: 20 },
   },
   vram_drift(threshold): {

@@ -9,6 +9,8 @@ function(max_epochs, accelerator, devices, precision) {
   deterministic: 'warn',
   // Lightning's own MLFlowLogger ends the run after fit and counts batches; MLflowTrainingCallback logs epochs.
   logger: false,
+  // It lists the metrics as layers; EpochProgress prints the network's size.
+  enable_model_summary: false,
   plugins: [{ class_path: 'graphids.core.callbacks.DigestCheckpointIO' }],
   num_sanity_val_steps: 0,
   // The data module's own sampler gives every process its share.

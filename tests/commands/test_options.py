@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from graphids.commands.arguments import OneLineParser, add_options, project_parameters
 from graphids.commands.cli import main
-from graphids.options import OPTIONS, OneLineParser, OptionError, add_options, dotted_overrides, project_parameters
+from graphids.options import OPTIONS, OptionError
 from support.paths import ROOT
 
 
@@ -74,46 +75,6 @@ def test_a_folder_a_file_and_a_glob_are_data(tmp_path: Path) -> None:
 
     for data in (tmp_path, tmp_path / "drive one.log", tmp_path / "*.log"):
         assert _parse(f"--data={data}")["data"] == str(data)
-
-
-def test_dotted_words_become_overrides_of_the_configuration() -> None:
-    assert dotted_overrides(["--model.heads", "8"], known=[]) == ["--model.heads=8"]
-
-
-@pytest.mark.parametrize(
-    ("extra", "message"),
-    [
-        (["--tua", "1"], "--tua: no such option; did you mean --tau?"),
-        (["--modle.heads", "8"], "--modle.heads: no such option"),
-        (["--model.heads"], "--model.heads: no value given; expected --model.heads=VALUE"),
-        (["stray"], "stray: no such option"),
-    ],
-)
-def test_a_word_that_nothing_knows_is_refused(extra: list[str], message: str) -> None:
-    with pytest.raises(OptionError) as caught:
-        dotted_overrides(extra, known=[option.name for option in OPTIONS])
-
-    assert message in str(caught.value)
-
-
-def test_the_parser_prints_one_line_without_usage(capsys: pytest.CaptureFixture[str]) -> None:
-    parser = OneLineParser(prog="graphids verify")
-    parser.add_argument("model")
-
-    with pytest.raises(SystemExit) as caught:
-        parser.parse_args([])
-
-    assert caught.value.code != 0
-    assert capsys.readouterr().err.count("\n") == 1
-
-
-def test_an_abbreviation_is_not_an_option() -> None:
-    parser = OneLineParser()
-    add_options(parser)
-
-    _, extra = parser.parse_known_args(["--wind", "8"])
-
-    assert extra == ["--wind", "8"]
 
 
 def test_numbers_arrive_as_numbers() -> None:

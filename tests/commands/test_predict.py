@@ -26,7 +26,7 @@ from graphids.core.captures.read import read_captures
 from graphids.core.classifier import WindowClassifier
 from graphids.core.frames import DataError, Frames, LogFormatError
 from graphids.core.simulation.text_writer import candump_text
-from graphids.exit_codes import EXIT_ALERTS, EXIT_NOT_COVERED
+from graphids.exit_codes import EXIT_ALERTS, EXIT_NOT_COVERED, EXIT_READER_GONE
 from mlflow_graphids import save_model
 from support.tiny_model import STRIDE, WINDOW, three_ids, tiny_classifier
 
@@ -57,9 +57,11 @@ def run_in_a_shell(script: str, capture: Path, tmp_path: Path) -> "subprocess.Co
     program.write_text(
         f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
         "from pathlib import Path\n"
+        "from graphids.commands.console import watched_reader\n"
         "from graphids.commands.predict import predict\n"
         "from support.tiny_model import tiny_classifier\n"
-        f"predict(tiny_classifier(), Path({str(capture)!r}), output=None, output_format='jsonl', alerts_only=False,"
+        "with watched_reader():\n"
+        f"    predict(tiny_classifier(), Path({str(capture)!r}), output=None, output_format='jsonl', alerts_only=False,"
         " threshold=None)\n"
     )
     buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
@@ -555,7 +557,7 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly(capture: Path, tmp_path: 
 
     done = run_in_a_shell("set -o pipefail; $PREDICT | head -1", capture, tmp_path)
 
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (EXIT_READER_GONE, "")
     assert len(rows_of(done.stdout)) == 1
 
 

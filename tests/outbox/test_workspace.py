@@ -7,6 +7,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
+from graphids._mlflow.tracked_run import tracked_run
 from graphids.commands import train as command
 from graphids.commands.cli import main
 from graphids.commands.publication import links_of
@@ -51,6 +52,22 @@ def test_a_run_stays_in_its_workspace(server: TrackingServer) -> None:
 
     assert runs.call(sync) == 0, runs.log()
     assert runs.call(lambda: sys.exit(status_in("team-a", run.name) != "FINISHED")) == 0, runs.log()
+
+
+def test_a_workspace_without_an_experiment_gets_the_one_that_runs_go_to_by_default(server: TrackingServer) -> None:
+    runs = TinyRuns(server.folder, server.uri, max_epochs=1)
+    assert runs.call(lambda: mlflow.create_workspace("team-b")) == 0, runs.log()
+
+    def begin_twice() -> None:
+        mlflow.set_workspace("team-b")
+        ids = set()
+        for _ in range(2):
+            with tracked_run(server.folder / "runs") as outbox:
+                ids.add(outbox.experiment_id)
+        (default,) = mlflow.search_experiments()
+        sys.exit((default.name, {default.experiment_id}) != ("Default", ids))
+
+    assert runs.call(begin_twice) == 0, runs.log()
 
 
 def status_in(workspace: str, run_id: str) -> str:

@@ -1,8 +1,9 @@
-"""Callbacks: policy that Lightning's own do not encode. Early stopping, progress and the rest are Lightning's."""
+"""Callbacks: policy that Lightning's own do not encode. Early stopping and the rest are Lightning's."""
 
 from graphids.core.callbacks.checkpoint import DigestCheckpointIO, Sha256ModelCheckpoint
 from graphids.core.callbacks.gpu_memory import MemoryDrift, MemoryReading, read_memory
 from graphids.core.callbacks.node_budget import measure_step, node_budget
+from graphids.core.callbacks.progress import EpochProgress
 from graphids.core.callbacks.resumable_fit import INTERRUPTED, ResumableFit
 from graphids.core.callbacks.tau_norm import (
     TauNormCallback,
@@ -18,6 +19,7 @@ __all__ = [
     "INTERRUPTED",
     "NOT_WATCHED_TAGS",
     "DigestCheckpointIO",
+    "EpochProgress",
     "MemoryDrift",
     "MemoryReading",
     "ResumableFit",

@@ -14,6 +14,8 @@ from graphids.core.frames import NORMAL, Capture, DataError, unbroken_runs
 from graphids.core.graphs.packed import PackedGraphs, build_graphs, concat_graphs
 from graphids.core.graphs.windows import dropped_tails
 from graphids.core.simulation.simulate import CAPTURES_PER_KIND, DURATION_S, simulated_captures
+from graphids.options import is_text
+from graphids.wording import printable
 
 SIMULATED = "simulated"
 
@@ -39,12 +41,19 @@ def load_captures(
 
     Raises:
         LogFormatError: If a file cannot be read.
+        DataError: If the name of a file is not UTF-8.
     """
     if data == SIMULATED:
         return simulated_captures(seed=data_seed, duration_s=duration_s, captures_per_kind=captures_per_kind)
+    found = find_captures(data)
+    if nameless := next((str(path) for path, _ in found if not is_text(str(path))), None):
+        raise DataError(
+            f"{printable(nameless)}: its name is not UTF-8, and MLflow stores nothing else of a run's captures; rename "
+            "it."
+        )
     return [
         capture
-        for path, name in find_captures(data)
+        for path, name in found
         for capture in read_captures(path, name=name, on_bad_line=on_bad_line, kinds=kinds)
     ]
 

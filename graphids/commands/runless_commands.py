@@ -1,0 +1,165 @@
+"""Commands that leave no MLflow run: what each was given, handed to what does the work.
+
+Heavy libraries are loaded inside the commands, as in `cli`.
+"""
+
+import argparse
+import glob
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from graphids._fs import IntegrityError, adopt
+from graphids.commands.completion import completion_script
+from graphids.commands.parser import build_parser
+from graphids.commands.quick_start import load_numba
+from graphids.options import OptionError, find_option, parse_option
+from graphids.wording import printable
+
+
+def trust_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What a command was told to trust a model by."""
+    return {name: getattr(arguments, name) for name in ("expected_digest", "policy", "signature", "public_key")}
+
+
+def _verify(arguments: argparse.Namespace) -> None:
+    from mlflow_graphids import verification_report
+
+    verified = verification_report(arguments.model, **trust_arguments(arguments))
+    print(json.dumps(verified.as_dict()) if arguments.json else verified)
+    if verified.error is not None:
+        raise IntegrityError(verified.error)
+
+
+def _sign(arguments: argparse.Namespace) -> None:
+    from mlflow_graphids import sign_model
+
+    path, digest = sign_model(
+        arguments.model, arguments.key, arguments.output, arguments.expected_digest, arguments.policy
+    )
+    print(
+        printable(
+            f"{path}: signature of {arguments.model}, graphids.digest {digest}; store it separately from the model"
+        )
+    )
+
+
+def _predict(arguments: argparse.Namespace) -> None:
+    _require_capture(arguments.capture, "a capture file, a folder or a glob of them, or -", several=True)
+    from graphids.commands.predict import predict
+    from mlflow_graphids import load_model
+
+    model = load_model(arguments.model, **trust_arguments(arguments), allow_code=arguments.allow_code)
+    verdict = predict(
+        model,
+        arguments.capture,
+        output=arguments.output,
+        output_format=arguments.format,
+        alerts_only=not arguments.all,
+        threshold=arguments.threshold,
+        on_bad_line=arguments.on_bad_line,
+        reader=model.capture_reader,
+        summary=arguments.summary,
+    )
+    code = verdict.exit_code(allow_uncovered=arguments.allow_uncovered, fail_on_alert=arguments.fail_on_alert)
+    if code:
+        sys.exit(code)
+
+
+def _explain(arguments: argparse.Namespace) -> None:
+    _require_capture(arguments.capture, "one capture file")
+    from graphids.commands.explain import explain_capture
+    from mlflow_graphids import load_model
+
+    model = load_model(arguments.model, **trust_arguments(arguments), allow_code=arguments.allow_code)
+    explain_capture(
+        model,
+        arguments.capture,
+        arguments.window,
+        output=arguments.output,
+        as_json=arguments.json,
+        threshold=arguments.threshold,
+        on_bad_line=arguments.on_bad_line,
+        reader=model.capture_reader,
+    )
+
+
+def _serve(arguments: argparse.Namespace) -> None:
+    from mlflow_graphids import ServerLimits, serve
+
+    serve(
+        arguments.model,
+        **trust_arguments(arguments),
+        host=arguments.host,
+        port=arguments.port,
+        allowed_hosts=[host for part in arguments.allowed_hosts.split(",") if (host := part.strip())],
+        limits=ServerLimits(
+            max_body_bytes=arguments.max_body_mib * 2**20,
+            max_waiting=arguments.max_waiting,
+            timeout_s=arguments.timeout_s,
+        ),
+    )
+
+
+def _adopt(arguments: argparse.Namespace) -> None:
+    digest = adopt(arguments.checkpoint)
+    print(printable(f"{arguments.checkpoint}: sha256 {digest} written to its sidecar"))
+
+
+def _inspect(arguments: argparse.Namespace) -> None:
+    _require_capture(arguments.capture, "one capture file, or the folder of a Parquet table")
+    if arguments.model is None:
+        load_numba()
+    from graphids.commands.inspect import KnownIds, inspect_capture
+
+    known = None
+    if arguments.model is not None:
+        from mlflow_graphids import load_model
+
+        known = KnownIds(
+            arguments.model, load_model(arguments.model, **trust_arguments(arguments)).preprocessing.vocabulary
+        )
+    inspect_capture(arguments.capture, known=known, as_json=arguments.json)
+
+
+def _convert(arguments: argparse.Namespace) -> None:
+    _require_capture(arguments.capture, "one capture file, or the folder of a Parquet table")
+    load_numba()
+    from graphids.commands.convert import convert
+
+    convert(arguments.capture, arguments.output, on_bad_line=arguments.on_bad_line)
+
+
+def _simulate(arguments: argparse.Namespace) -> None:
+    seed = parse_option(find_option("seed"), arguments.seed)
+    from graphids.core.simulation.simulate import write_dataset
+
+    write_dataset(arguments.folder, seed=seed, format=arguments.format, gzip=arguments.gzip)
+    written = f"{arguments.folder}: captures and index.json written; train on them with --data={arguments.folder}"
+    print(printable(written))
+
+
+def _completion(arguments: argparse.Namespace) -> None:
+    print(completion_script(build_parser(), arguments.shell), end="")
+
+
+def _require_capture(path: Path, expected: str, *, several: bool = False) -> None:
+    """Before the model loads: a mistyped path is answered at once."""
+    if not path.exists() and not (several and (str(path) == "-" or glob.glob(str(path), recursive=True))):  # noqa: PTH207
+        raise OptionError(f"capture: given '{path}', but {path.absolute()} does not exist; expected {expected}.")
+
+
+RUNLESS_COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
+    "predict": _predict,
+    "explain": _explain,
+    "verify": _verify,
+    "sign": _sign,
+    "serve": _serve,
+    "adopt": _adopt,
+    "inspect": _inspect,
+    "convert": _convert,
+    "simulate": _simulate,
+    "completion": _completion,
+}
