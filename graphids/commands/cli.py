@@ -19,6 +19,7 @@ from graphids.exit_codes import EXIT_NOT_VERIFIED, EXIT_REFUSED
 from graphids.failure import record_failure
 from graphids.options import (
     AUTO,
+    BUDGET,
     OPTIONS,
     OptionError,
     dotted_overrides,
@@ -182,6 +183,14 @@ def _retau(arguments: argparse.Namespace) -> None:
     retau(arguments.run_id, tau, load_model=load_model, save_model=save_model)
 
 
+def _retune(arguments: argparse.Namespace) -> None:
+    false_alarms_per_hour = parse_option(BUDGET, arguments.false_alarms_per_hour)
+    from graphids.commands.retune import retune
+    from mlflow_graphids import load_model, save_model
+
+    retune(arguments.run_id, false_alarms_per_hour, load_model=load_model, save_model=save_model)
+
+
 def _verify(arguments: argparse.Namespace) -> None:
     from mlflow_graphids import verification_report
 
@@ -299,6 +308,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "sync": _sync,
     "evaluate": _evaluate,
     "retau": _retau,
+    "retune": _retune,
     "predict": _predict,
     "explain": _explain,
     "verify": _verify,

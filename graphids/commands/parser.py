@@ -8,6 +8,7 @@ from graphids import __version__
 from graphids.exit_codes import exit_code_table
 from graphids.options import (
     AUTO,
+    BUDGET,
     DEFAULT_ROOT_DIR,
     SCORING_HOST,
     SCORING_PORT,
@@ -75,6 +76,10 @@ def _add_finished_runs(command: _Command) -> None:
     retau = command("retau", "log a run's model again under another tau, from the raw head, without training")
     retau.add_argument("--run_id", required=True, help="id of the MLflow run that trained the model")
     retau.add_argument("--tau", default=AUTO, help=f"{find_option('tau').allowed}; default %(default)s")
+
+    retune = command("retune", "log a run's model again with a threshold for another rate of false alarms")
+    _add_named(retune, "run_id", "id of the MLflow run that trained the model")
+    retune.add_argument(f"--{BUDGET.name}", required=True, help=BUDGET.allowed)
 
 
 def _add_captures(command: _Command) -> None:
