@@ -1,6 +1,5 @@
 """A finished run whose model is logged again, changed but not trained: its network, its captures, its settings."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from mlflow.tracking import MlflowClient
 
 from graphids._mlflow.dataset_profile import dataset_profile
 from graphids._mlflow.run_description import tag_run
+from graphids.commands.config import parse_config
 from graphids.commands.publication import LoggedData, NormalizedNetwork, publish
 from graphids.commands.run_folder import CONFIG, DATASET_TAG
 from graphids.core.callbacks import TauNormRecord
@@ -42,13 +42,13 @@ class FinishedRun:
         """The run of that id, with its model loaded.
 
         Raises:
-            OptionError: If the run is unknown or has not logged exactly one model.
+            OptionError: If the run is unknown, has not logged exactly one model or has no configuration.
             IntegrityError: If its model does not verify.
         """
         run = _trained_run(run_id)
         model_uri = _model_uri(run)
         classifier = load_model(model_uri)
-        config = json.loads(mlflow.artifacts.load_text(f"runs:/{run_id}/{CONFIG}"))
+        config = parse_config(mlflow.artifacts.load_text(f"runs:/{run_id}/{CONFIG}"), f"{CONFIG} of run {run_id}")
         return cls(run, model_uri, classifier, config)
 
     def read_captures(self, outbox: Outbox) -> LoggedData:
