@@ -42,6 +42,13 @@ def _tau(text: str) -> float | str:
     return value
 
 
+def _rate(text: str) -> float:
+    value = float(text)
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError
+    return value
+
+
 def _integer(lowest: int, highest: float = math.inf) -> Callable[[str], int]:
     def parse(text: str) -> int:
         value = int(text)
@@ -127,6 +134,10 @@ OPTIONS = (
     Option("precision", "32-true", _one_of(*_PRECISIONS), "one of " + ", ".join(_PRECISIONS)),
     Option("vram_threshold", 0.2, _share, "a number between 0 and 1 (share of the free GPU memory)"),
 )
+
+
+# Of `retune` alone: a training takes it by its dotted name, model.false_alarms_per_hour.
+BUDGET = Option("false-alarms-per-hour", 60.0, _rate, "a finite number >= 0 (normal windows per hour that may alert)")
 
 
 def find_option(name: str) -> Option:

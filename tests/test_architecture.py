@@ -90,14 +90,18 @@ def test_what_has_to_answer_at_once_imports_nothing_of_ours() -> None:
     assert IMPORTS["graphids.failure"] == {"graphids.secrets"}
 
 
-def test_the_flavor_is_imported_by_the_command_line_alone() -> None:
+def test_the_flavor_is_imported_by_the_doors_of_the_commands_alone() -> None:
     importers = {
         importer
         for importer, modules in imports_of(ROOT).items()
         if any(name.startswith("mlflow_graphids") for name in modules) and not importer.startswith("mlflow_graphids")
     }
 
-    assert importers == {"graphids.commands.cli", "graphids.commands.runless_commands"}
+    assert importers == {
+        "graphids.commands.cli",
+        "graphids.commands.evaluate_model",
+        "graphids.commands.runless_commands",
+    }
 
 
 @pytest.mark.parametrize(

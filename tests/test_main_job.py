@@ -343,6 +343,38 @@ def test_retau_logs_a_new_model_and_leaves_the_first(here: Store, run_on_files: 
     mlflow.graphids.load_model(model_uri, expected_digest=digest)
 
 
+def test_retune_logs_the_same_network_with_the_threshold_of_another_rate(
+    here: Store, run_on_files: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, run, model_uri = here, run_on_files, here.model_uri(run_on_files)
+
+    main(["retune", run.info.run_id, "--false-alarms-per-hour", "6000"])
+
+    newest = store.runs()[0]
+    new_uri = store.model_uri(newest)
+    assert newest.info.status == "FINISHED"
+    assert newest.info.run_name == f"6000 false alarms/h tau=0.5 seed=0 retune of {run.info.run_id[:8]}"
+    assert newest.data.tags["graphids.retune_of"] == run.info.run_id
+    assert newest.data.tags["graphids.source_model"] == model_uri != new_uri
+    changed = {name for name, value in newest.data.params.items() if run.data.params[name] != value}
+    assert changed == {"model.false_alarms_per_hour"}
+    assert newest.data.metrics["test/macro/auroc"] == run.data.metrics["test/macro/auroc"]
+    assert newest.data.metrics["threshold"] < run.data.metrics["threshold"]
+    rate = mlflow.artifacts.load_dict(f"runs:/{newest.info.run_id}/assessment.json")["operating_point"]
+    assert rate["asked_per_hour"] == 6000.0
+    assert rate["validation"]["false_alarms"] == pytest.approx(6000 * rate["validation"]["hours"], abs=1)
+    assert "for 6000 false alarms an hour" in capsys.readouterr().out
+
+    old, new = (mlflow.graphids.load_model(uri) for uri in (model_uri, new_uri))
+    assert new.anchored
+    assert (new.threshold, new.digest != old.digest) == (newest.data.metrics["threshold"], True)
+    torch.testing.assert_close(dict(new.gat.state_dict()), dict(old.gat.state_dict()), rtol=0, atol=0)
+
+    # A retune keeps what a retau changed, and the other way round.
+    main(["retau", "--run_id", newest.info.run_id, "--tau", "0"])
+    assert store.runs()[0].data.params["model.false_alarms_per_hour"] == "6000.0"
+
+
 def test_retau_without_a_tau_takes_the_one_that_validation_prefers(store: Store, run_on_files: Run) -> None:
     answer = store.mlflow_run(f"run_id={run_on_files.info.run_id}", entry_point="retau")
 

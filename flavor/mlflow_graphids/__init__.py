@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from graphids._fs import IntegrityError
+    from graphids.commands.evaluate_model import Evaluation, evaluate, evaluation_windows
     from mlflow_graphids.artifacts import IncompatibleModelError
     from mlflow_graphids.environment import get_default_conda_env, get_default_pip_requirements
     from mlflow_graphids.loading import _load_pyfunc, load_model
@@ -21,12 +22,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FLAVOR_NAME",
+    "Evaluation",
     "IncompatibleModelError",
     "IntegrityError",
     "NotCoveredWarning",
     "ServerLimits",
     "VerificationReport",
     "_load_pyfunc",
+    "evaluate",
+    "evaluation_windows",
     "get_default_conda_env",
     "get_default_pip_requirements",
     "load_model",
@@ -39,6 +43,8 @@ __all__ = [
 ]
 _MODULES = {
     "graphids._fs": ("IntegrityError",),
+    # They log a report, which stands on floors above this one: handed on here, as what a user of MLflow looks for.
+    "graphids.commands.evaluate_model": ("Evaluation", "evaluate", "evaluation_windows"),
     "mlflow_graphids.artifacts": ("IncompatibleModelError",),
     "mlflow_graphids.environment": ("get_default_conda_env", "get_default_pip_requirements"),
     "mlflow_graphids.loading": ("_load_pyfunc", "load_model"),

@@ -1,11 +1,13 @@
 """The model as its users see it: a DataFrame of raw frames in, one row per window out."""
 
 import os
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pandas as pd
@@ -139,12 +141,31 @@ class ServedClassifier:
     model: VerifiedClassifier
 
     def predict(self, model_input: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
-        """As `VerifiedClassifier.predict`, but an integer as `arbitration_id` is a ValueError."""
+        """As `VerifiedClassifier.predict`, but an integer as `arbitration_id` is a ValueError.
+
+        So is a call by `mlflow.models.evaluate`, which would compare windows with the rows of a table of frames.
+        """
+        _require_no_evaluator()
         return _answer(score_table(self.model, model_input, params, integer_ids=False))
 
     def get_raw_model(self) -> VerifiedClassifier:
         """The model itself; the name is MLflow's."""
         return self.model
+
+
+def _require_no_evaluator() -> None:
+    """Refuse to be evaluated row by row: MLflow fails then, in its own code, over tables of different lengths."""
+    caller: FrameType | None = sys._getframe(2)  # MLflow says nowhere else who asks
+    while caller is not None and caller.f_globals.get("__name__") == "mlflow.pyfunc":
+        caller = caller.f_back
+    # A function that a user evaluates stands between the two, and may well make one row of each prediction.
+    if caller is not None and str(caller.f_globals.get("__name__")).startswith("mlflow.models.evaluation"):
+        raise DataError(
+            "mlflow.models.evaluate compares predictions with rows, and here a row is a frame and a prediction a "
+            "window of them: call mlflow.graphids.evaluate(model_uri, captures), or give mlflow.models.evaluate "
+            "mlflow.graphids.evaluation_windows(model_uri, captures) as data, with targets='label', "
+            "predictions='prediction', model_type='classifier' and no model."
+        )
 
 
 def _answer(scores: WindowScores) -> pd.DataFrame:

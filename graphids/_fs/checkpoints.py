@@ -209,6 +209,9 @@ def _read_accepted(path: Path, allocate: Callable[[int], memoryview] | None = No
         # Before and after: a save may finish while the checkpoint is being read.
         before = read_sidecar(path)
         with opened(path) as file:
+            # Nothing could accept its bytes: a file of any size is refused without being read.
+            if before.problem and (again := read_sidecar(path)).problem and file.is_still_there():
+                raise IntegrityError(again.problem)
             data, found = file.read(allocate)
             if before.accepts(found):
                 return data, found

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from graphids.assessment.operating_point import Alarms, OperatingPoint
 from graphids.assessment.scored_split import ScoredSplit
 from graphids.core.evaluation import choose_threshold, detection_metrics, undefined_metrics
 
@@ -20,7 +22,7 @@ class Assessment:
     Attributes:
         threshold: Score from which a window alerts, chosen on validation.
         rule_threshold: The same for the rule baseline's score.
-        false_alarms_per_hour: The budget that both were chosen for.
+        false_alarms_per_hour: The rate that both were chosen for.
         before: Validation metrics with the raw head, at the threshold that the raw head would have got.
         after: Validation metrics with the tau-normalized head.
         test: Test metrics, `<kind>/auroc` and so on.
@@ -29,6 +31,7 @@ class Assessment:
         kinds: Attack kinds in the order of the classes.
         normal_windows: Normal windows of the test split.
         normal_hours: Time in which live traffic brings as many.
+        validation_hours: The same of the validation split.
     """
 
     threshold: float
@@ -42,6 +45,16 @@ class Assessment:
     kinds: tuple[str, ...]
     normal_windows: int
     normal_hours: float
+    validation_hours: float
+
+    @property
+    def operating_point(self) -> OperatingPoint:
+        """The rate of false alarms that was asked for, beside those of validation and test."""
+        return OperatingPoint(
+            self.false_alarms_per_hour,
+            Alarms.at_rate(self.after.get("false_alarms_per_hour", 0.0), self.validation_hours),
+            Alarms.at_rate(self.test.get("false_alarms_per_hour", 0.0), self.normal_hours),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +88,7 @@ def assess(
         raw: Validation under the head as trained.
         test: Test under the tau-normalized head.
         rule_scores: The rule baseline's score per window of `val` and of `test`.
-        false_alarms_per_hour: Budget on normal traffic, windows that alert per hour.
+        false_alarms_per_hour: Of normal traffic, windows that alert per hour.
     """
     _, before = validate(raw, false_alarms_per_hour)
     threshold, after = validate(val, false_alarms_per_hour)
@@ -92,12 +105,14 @@ def assess(
         kinds=test.classes[1:],
         normal_windows=int((test.label == 0).sum()),
         normal_hours=test.hours,
+        validation_hours=val.hours,
     )
 
 
 def validate(scored: ScoredSplit, false_alarms_per_hour: float) -> tuple[float, dict[str, float]]:
     """The threshold that a validation split gives its head, and all metrics of the split at that threshold."""
-    threshold = choose_threshold(scored.score, scored.label, scored.hours, false_alarms_per_hour)
+    margin = choose_threshold(scored.margin, scored.label, scored.hours, false_alarms_per_hour)
+    threshold = float(torch.tensor(margin, dtype=torch.float64).sigmoid())
     return threshold, {**_metrics_at(threshold, scored, scored.score), **classification_metrics(scored)}
 
 

@@ -33,6 +33,12 @@ class ScoredSplit:
     hours: float
 
     @cached_property
+    def margin(self) -> NDArray[np.float64]:
+        """Log-odds of an attack per window, float64 [G]: what the score is the sigmoid of."""
+        margin: NDArray[np.float64] = attack_margin(self.logits).numpy()
+        return margin
+
+    @cached_property
     def score(self) -> NDArray[np.float64]:
         """1 - P(normal) per window, float64 [G]."""
         score: NDArray[np.float64] = attack_margin(self.logits).sigmoid().numpy()

@@ -17,7 +17,7 @@ from graphids.commands.launcher import require_numbers
 from graphids.commands.parser import build_parser
 from graphids.commands.refusals import record_arguments, refusal_code, report
 from graphids.commands.runless_commands import RUNLESS_COMMANDS, trust_arguments
-from graphids.options import AUTO, OPTIONS, OptionError, find_option, parse_option
+from graphids.options import AUTO, BUDGET, OPTIONS, OptionError, find_option, parse_option
 from graphids.secrets import guarded_streams
 
 # Commands with a configuration that dotted overrides can change.
@@ -139,6 +139,14 @@ def _retau(arguments: argparse.Namespace) -> None:
     retau(arguments.run_id, tau, load_model=load_model, save_model=save_model)
 
 
+def _retune(arguments: argparse.Namespace) -> None:
+    false_alarms_per_hour = parse_option(BUDGET, arguments.false_alarms_per_hour)
+    from graphids.commands.retune import retune
+    from mlflow_graphids import load_model, save_model
+
+    retune(arguments.run_id, false_alarms_per_hour, load_model=load_model, save_model=save_model)
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "train": _train,
     "sweep": _sweep,
@@ -146,5 +154,6 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "sync": _sync,
     "evaluate": _evaluate,
     "retau": _retau,
+    "retune": _retune,
     **RUNLESS_COMMANDS,
 }

@@ -51,7 +51,7 @@ def parse_config(text: str, where: str) -> dict[str, Any]:
     """
     try:
         config: dict[str, Any] = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise OptionError(f"{where}: not JSON ({error}); expected the config.json of a run.") from None
     sections = [config.get(name) for name in NAMESPACES] if isinstance(config, dict) else [None]
     if not all(isinstance(section, dict) and section for section in sections):

@@ -1,13 +1,15 @@
 """The command `evaluate`: a finished model on captures that it may never have seen."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from mlflow import MlflowClient
 
 from graphids._mlflow.tracked_run import STORE_ERRORS, tracked_run
 from graphids.assessment.assess import measure
 from graphids.assessment.captures_covered import captures_covered
-from graphids.assessment.scored_split import score_split
+from graphids.assessment.scored_split import ScoredSplit, score_split
 from graphids.commands.processes import settle_rank
 from graphids.commands.publication import close_with, links_of
 from graphids.commands.run_folder import DATASET_TAG
@@ -15,13 +17,40 @@ from graphids.core.callbacks import NOT_WATCHED_TAGS
 from graphids.core.captures.read import OnBadLine
 from graphids.core.classifier import WindowClassifier
 from graphids.core.data.dataset import dataset_digest, labelled_windows, load_captures
+from graphids.core.frames import Capture
 from graphids.options import SIMULATED
+from graphids.outbox.outbox import Outbox
 from graphids.report.pictures import log_evaluation_report
 from graphids.report.summary import OWN_CAPTURES, evaluation_summary, headline
 from graphids.wording import counted
 
 # Seed of the simulated drives, which no run with the default data has seen.
 UNSEEN_DRIVES = 1_000_003
+
+
+class EvaluatedModel(NamedTuple):
+    """A verified model, where it came from, and the LoggedModel that its metrics belong to, if there is one."""
+
+    classifier: WindowClassifier
+    uri: str
+    model_id: str | None
+
+
+class EvaluationData(NamedTuple):
+    """Labelled captures, what to call them, and where they came from."""
+
+    captures: Sequence[Capture]
+    name: str
+    source: str
+
+
+class Measured(NamedTuple):
+    """What an evaluation found: windows with their scores, metrics by name, and the same in words."""
+
+    scored: ScoredSplit
+    metrics: dict[str, float]
+    headline: str
+    summary: str
 
 
 def evaluate(
@@ -47,42 +76,63 @@ def evaluate(
     settle_rank()
     with tracked_run() as outbox:
         # Before anything can fail: a failed run needs a name too.
-        name = f"{SIMULATED}-unseen" if data == SIMULATED else Path(data).name
+        name = name_of(data)
         outbox.name_run(f"evaluate {name}")
-        tau = {"graphids.tau": classifier.tau_record["tau"]} if classifier.tau_record else {}
-        outbox.set_tags({**NOT_WATCHED_TAGS, **tau, "graphids.evaluated_model": model_uri})
+        model = EvaluatedModel(classifier, model_uri, model_id)
+        tag_evaluation(outbox, model)
         captures = load_captures(data, on_bad_line=on_bad_line, data_seed=UNSEEN_DRIVES)
-        graphs = labelled_windows(captures, classifier.preprocessing.window_size, classifier.preprocessing.stride)
-        digest = dataset_digest(captures)
-        scored = score_split(classifier.gat, graphs, classifier.preprocessing, graphs.classes)
-        measured = measure(scored, classifier.threshold)
-        covered = captures_covered(captures, classifier.preprocessing)
-        dataset = outbox.log_input(
-            name=name,
-            digest=digest,
-            source=data,
-            profile={"captures": len(captures), "frames": sum(len(c.frames) for c in captures)},
-            context="evaluation",
-        )
-        is_own = model_id is not None and digest == _trained_on(model_id)
-        outbox.set_tags(
-            {
-                DATASET_TAG: digest,
-                "graphids.evaluated_on": "training" if is_own else "other",
-                "graphids.not_covered": f"{len(covered.not_covered)} of {counted(len(captures), 'capture')}",
-            }
-        )
-        if model_id is not None:
-            outbox.log_input_model(model_id)
-        metrics = {**measured.metrics, **covered.metrics()}
-        outbox.log_dict(metrics, "assessment.json")
-        outbox.log_dict(covered.to_dict(), "coverage.json")
-        outbox.log_metrics({f"test/{k}": v for k, v in metrics.items()}, model_id=model_id, dataset=dataset)
-        log_evaluation_report(outbox, measured, scored, classifier.preprocessing.classes)
-        note = covered.note()
-        text = evaluation_summary(measured, is_own=is_own, model_uri=model_uri, run=links_of(outbox), not_covered=note)
-        notes = (OWN_CAPTURES if is_own else "", note)
-        close_with(outbox, " ".join(filter(None, (*notes, headline(measured.metrics)))), text)
+        measured = measure_on(outbox, model, EvaluationData(captures, name, data))
+        close_with(outbox, measured.headline, measured.summary)
+
+
+def name_of(data: str) -> str:
+    """What a run calls the captures of an evaluation."""
+    return f"{SIMULATED}-unseen" if data == SIMULATED else Path(data).name
+
+
+def tag_evaluation(outbox: Outbox, model: EvaluatedModel) -> None:
+    """Say which model a run evaluates, before its captures are read."""
+    record = model.classifier.tau_record
+    tau = {"graphids.tau": record["tau"]} if record else {}
+    outbox.set_tags({**NOT_WATCHED_TAGS, **tau, "graphids.evaluated_model": model.uri})
+
+
+def measure_on(outbox: Outbox, model: EvaluatedModel, data: EvaluationData) -> Measured:
+    """Measure a model on captures and log what was found: metrics, tables, pictures and coverage."""
+    classifier, model_id = model.classifier, model.model_id
+    fitted = classifier.preprocessing
+    graphs = labelled_windows(data.captures, fitted.window_size, fitted.stride)
+    digest = dataset_digest(data.captures)
+    scored = score_split(classifier.gat, graphs, fitted, graphs.classes)
+    measured = measure(scored, classifier.threshold)
+    covered = captures_covered(data.captures, fitted)
+    dataset = outbox.log_input(
+        name=data.name,
+        digest=digest,
+        source=data.source,
+        profile={"captures": len(data.captures), "frames": sum(len(c.frames) for c in data.captures)},
+        context="evaluation",
+    )
+    is_own = model_id is not None and digest == _trained_on(model_id)
+    outbox.set_tags(
+        {
+            DATASET_TAG: digest,
+            "graphids.evaluated_on": "training" if is_own else "other",
+            "graphids.not_covered": f"{len(covered.not_covered)} of {counted(len(data.captures), 'capture')}",
+        }
+    )
+    if model_id is not None:
+        outbox.log_input_model(model_id)
+    metrics = {**measured.metrics, **covered.metrics()}
+    outbox.log_dict(metrics, "assessment.json")
+    outbox.log_dict(covered.to_dict(), "coverage.json")
+    metrics = {f"test/{name}": value for name, value in metrics.items()}
+    outbox.log_metrics(metrics, model_id=model_id, dataset=dataset)
+    log_evaluation_report(outbox, measured, scored, fitted.classes)
+    note = covered.note()
+    text = evaluation_summary(measured, is_own=is_own, model_uri=model.uri, run=links_of(outbox), not_covered=note)
+    notes = (OWN_CAPTURES if is_own else "", note)
+    return Measured(scored, metrics, " ".join(filter(None, (*notes, headline(measured.metrics)))), text)
 
 
 def _trained_on(model_id: str) -> str | None:

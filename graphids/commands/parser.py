@@ -8,7 +8,7 @@ from graphids import __version__
 from graphids.commands.arguments import OneLineParser, add_options
 from graphids.commands.completion import SHELLS
 from graphids.exit_codes import exit_code_table
-from graphids.options import AUTO, DEFAULT_ROOT_DIR, SCORING_HOST, SCORING_PORT, find_option
+from graphids.options import AUTO, BUDGET, DEFAULT_ROOT_DIR, SCORING_HOST, SCORING_PORT, find_option
 
 _Command = Callable[[str, str], argparse.ArgumentParser]
 
@@ -69,6 +69,10 @@ def _add_finished_runs(command: _Command) -> None:
     retau = command("retau", "log a run's model again under another tau, from the raw head, without training")
     _add_named(retau, "run_id", "id of the MLflow run that trained the model")
     retau.add_argument("--tau", default=AUTO, help=f"{find_option('tau').allowed}; default %(default)s")
+
+    retune = command("retune", "log a run's model again with a threshold for another rate of false alarms")
+    _add_named(retune, "run_id", "id of the MLflow run that trained the model")
+    retune.add_argument(f"--{BUDGET.name}", required=True, help=BUDGET.allowed)
 
 
 def _add_captures(command: _Command) -> None:

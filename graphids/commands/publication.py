@@ -97,12 +97,21 @@ def publish(
     digest = _log_model(outbox, network, findings, _data_used(data.module), save_model, epoch)
     metrics = {**_metrics(findings.assessment), "tau": record.tau, **({} if epoch is None else {"best_epoch": epoch})}
     outbox.log_metrics(metrics, model=digest, dataset=data.dataset)
-    outbox.log_dict({**asdict(findings.assessment), "head_row_norms": _row_norms(network)}, "assessment.json")
+    point = findings.assessment.operating_point
+    outbox.log_dict(
+        {
+            **asdict(findings.assessment),
+            "operating_point": point.to_dict(),
+            "head_row_norms": _row_norms(network),
+        },
+        "assessment.json",
+    )
     log_training_report(outbox, findings, test, data.module.rule_scores["test"], drift)
     outbox.flush()
     model = ModelLink(outbox.model_uri(digest, MODEL_NAME), digest)
     text = training_summary(findings, data.module.summary["split_reason"], model, links_of(outbox))
-    close_with(outbox, headline(findings.assessment.test, rule=findings.assessment.rule, tau=record.tau), text)
+    first = headline(findings.assessment.test, rule=findings.assessment.rule, tau=record.tau)
+    close_with(outbox, " ".join(filter(None, (point.note(), first))), text)
 
 
 def links_of(outbox: Outbox) -> RunLinks:

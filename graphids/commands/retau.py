@@ -1,27 +1,18 @@
 """The command `retau`: a run's model under another tau, without training."""
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Literal
 
-import mlflow
 import torch
-from mlflow.exceptions import MlflowException
-from mlflow.tracking import MlflowClient
 from torch import Tensor
 
-from graphids._mlflow.dataset_profile import dataset_profile
-from graphids._mlflow.run_description import tag_run
 from graphids._mlflow.tracked_run import tracked_run
 from graphids.assessment.tau_sweep import best_tau
+from graphids.commands.finished_run import FinishedRun
 from graphids.commands.processes import settle_rank
-from graphids.commands.publication import LoggedData, NormalizedNetwork, publish
-from graphids.commands.run_folder import CONFIG, DATASET_TAG
 from graphids.core.callbacks import NOT_WATCHED_TAGS, TauNormRecord, head_key
-from graphids.core.data.datamodule import CANDataModule
 from graphids.core.models.gat import GAT
-from graphids.options import AUTO, OptionError
+from graphids.options import AUTO
 
 
 def retau(
@@ -41,64 +32,21 @@ def retau(
         # Before anything can fail: a failed run needs a name too.
         outbox.name_run(f"tau={_shown(tau)} retau of {source_run_id[:8]}")
         outbox.set_tags({**NOT_WATCHED_TAGS, "graphids.tau": tau, "graphids.retau_of": source_run_id})
-        source = _trained_run(source_run_id)
-        model_uri = _model_uri(source)
-        classifier = load_model(model_uri)
-        config = json.loads(mlflow.artifacts.load_text(f"runs:/{source_run_id}/{CONFIG}"))
-        datamodule = CANDataModule(**config["data"])
-        datamodule.setup("fit")
-        trained_on = source.data.tags[DATASET_TAG]
-        datamodule.require_digest(trained_on)
-        dataset = outbox.log_input(
-            name=Path(config["data"]["data"]).name,
-            digest=datamodule.dataset_digest,
-            source=str(config["data"]["data"]),
-            profile=dataset_profile(datamodule.summary),
-        )
-        budget = config["model"]["false_alarms_per_hour"]
-        raw_head: Tensor = classifier.tau_record["raw_head"]
-        gat: GAT = classifier.gat
-        number = best_tau(gat, raw_head, datamodule, budget) if tau == AUTO else tau
+        source = FinishedRun.of(source_run_id, load_model)
+        data = source.read_captures(outbox)
+        raw_head: Tensor = source.classifier.tau_record["raw_head"]
+        gat: GAT = source.classifier.gat
+        budget = source.config["model"]["false_alarms_per_hour"]
+        number = best_tau(gat, raw_head, data.module, budget) if tau == AUTO else tau
         record = TauNormRecord(number, head_key(gat.state_dict()), raw_head, chosen=tau == AUTO)
         with torch.no_grad():
             gat.head.weight.copy_(record.normed_head())
-        seed = config["seed_everything"]
-        tag_run(outbox, tau=tau, seed=seed, dataset_digest=trained_on, device=gat.head.weight.device)
-        # All other parameters are those of the source, so that runs under several taus can be compared by parameter.
-        outbox.log_params({**source.data.params, "tau": tau})
-        outbox.name_run(f"tau={number:g} seed={seed} retau of {source_run_id[:8]}")
-        outbox.set_tags({"graphids.source_model": model_uri})
-        for callback in config["trainer"]["callbacks"]:
+        outbox.name_run(f"tau={number:g} seed={source.config['seed_everything']} retau of {source_run_id[:8]}")
+        for callback in source.config["trainer"]["callbacks"]:
             if callback["class_path"].endswith(".TauNormCallback"):
                 callback["init_args"] |= {"tau": tau, "choose_tau": "graphids.assessment.tau_sweep.choose_tau"}
-        outbox.log_dict(config, CONFIG)
-        publish(
-            outbox,
-            NormalizedNetwork(gat, record, classifier.preprocessing),
-            LoggedData(datamodule, dataset),
-            false_alarms_per_hour=budget,
-            save_model=save_model,
-        )
+        source.publish_as(outbox, record, data, {"tau": tau}, save_model)
 
 
 def _shown(tau: float | str) -> str:
     return tau if isinstance(tau, str) else f"{tau:g}"
-
-
-def _trained_run(run_id: str) -> mlflow.entities.Run:
-    try:
-        return MlflowClient().get_run(run_id)
-    except MlflowException as error:
-        raise OptionError(
-            f"--run_id: given {run_id!r}; expected a run that trained a model in {mlflow.get_tracking_uri()} ({error})."
-        ) from None
-
-
-def _model_uri(run: mlflow.entities.Run) -> str:
-    outputs = run.outputs.model_outputs if run.outputs else []
-    if len(outputs) != 1:
-        raise OptionError(
-            f"--run_id: run {run.info.run_id} logged {len(outputs)} models, expected one. Its status is "
-            f"{run.info.status}; name a run that `mlflow run .` finished."
-        )
-    return f"models:/{outputs[0].model_id}"

@@ -88,37 +88,46 @@ def counted(scores: ArrayLike, is_attack: ArrayLike) -> tuple[NDArray[np.float64
 def choose_threshold(
     scores: ArrayLike, labels: ArrayLike, duration_hours: float, false_alarms_per_hour: float
 ) -> float:
-    """Lowest threshold that keeps a validation split within its budget of false alarms (`score >= threshold` alerts).
+    """Threshold at which normal traffic like a validation split's raises false alarms at a given rate.
 
-    It lies half-way between the highest normal score that must not alert and the next higher score of the split, so
-    that rounding (another batch size, another device) flips neither of the two.
+    It is interpolated between normal scores by the median-unbiased quantile (Hyndman and Fan 1996, type 8), so that new
+    traffic of the same kind brings more than the rate as often as less. Windows with equal scores alert together or not
+    at all, whichever is nearer to the rate. A rate that stands for less than half a window of the split puts the
+    threshold above its highest normal score, half-way to the next score if there is one: rounding (another batch
+    size, another device) then flips neither.
 
     Args:
-        scores: float [G] of the validation windows.
+        scores: float [G] of the validation windows, on a scale that keeps them apart: margins, not probabilities, which
+            are all 1 from a margin of 37 on.
         labels: int [G], 0 normal, -1 unlabelled (ignored).
         duration_hours: Recorded time of the split, hours.
         false_alarms_per_hour: Normal windows per hour that may alert.
+
+    Returns:
+        `score >= threshold` alerts.
 
     Raises:
         ValueError: If no window is normal, a score is not finite, the duration is not positive or the rate negative.
     """
     values, kinds = _checked(scores, labels)
-    normal = np.sort(values[kinds == 0])[::-1]  # highest first
+    normal = values[kinds == 0]
     if not len(normal):
         raise ValueError("choose_threshold needs normal windows in the validation split, found none.")
     _check_positive("duration_hours", duration_hours)
     if not (math.isfinite(false_alarms_per_hour) and false_alarms_per_hour >= 0):
         raise ValueError(f"false_alarms_per_hour has to be a finite number >= 0, found {false_alarms_per_hour}.")
-    allowed = math.floor(duration_hours * false_alarms_per_hour)
-    if allowed >= len(normal):
+    wanted = duration_hours * false_alarms_per_hour  # windows that may alert, with a fraction
+    if wanted >= len(normal):
         return float(values.min())
-    silent = float(normal[allowed])
-    above = values[values > silent]
-    if not len(above):
-        return math.nextafter(silent, math.inf)
-    lowest_alert = float(above.min())
-    threshold = silent + (lowest_alert - silent) / 2
-    return threshold if threshold > silent else lowest_alert
+    threshold = float(np.quantile(normal, 1 - wanted / len(normal), method="median_unbiased"))
+    if not (normal == threshold).any():
+        return threshold
+    with_it, without_it = int((normal >= threshold).sum()), int((normal > threshold).sum())
+    lower, higher = normal[normal < threshold], values[values > threshold]
+    room = float(threshold - lower.max()) if len(lower) else 0.0
+    if with_it - wanted < wanted - without_it:
+        return threshold - room / 2
+    return float(threshold + (higher.min() - threshold if len(higher) else room or 1.0) / 2)
 
 
 def detection_metrics(

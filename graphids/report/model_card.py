@@ -67,8 +67,8 @@ False alarms per hour of normal traffic: {rate}, rules {rule_rate}: {alarms:,} a
 {assessment.normal_windows:,} normal windows, {time_words(assessment.normal_hours)}.
 
 ## Operating point
-A window alerts at a score of {assessment.threshold:.6g} or more: the lowest that keeps the validation split within \
-{assessment.false_alarms_per_hour:g} false alarms per hour, chosen after tau-normalization.
+A window alerts at a score of {assessment.threshold:.6g} or more, chosen on validation after tau-normalization for \
+{assessment.false_alarms_per_hour:g} false alarms per hour. {_operating_point(assessment)}
 
 ## Tau
 {_tau(findings)}
@@ -115,6 +115,11 @@ def _results(assessment: Assessment) -> str:
         left_out = len(assessment.kinds) - fitting
         table = f"{detection_table(worst, columns)}\nnot shown: {left_out} kinds with a higher AUROC"
     return table.replace("`", "'")
+
+
+def _operating_point(assessment: Assessment) -> str:
+    point = assessment.operating_point
+    return " ".join(filter(None, (point.sentence(), point.note())))
 
 
 def _tau(findings: Findings) -> str:

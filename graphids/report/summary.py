@@ -59,8 +59,9 @@ def training_summary(findings: Findings, split_note: str, model: ModelLink, run:
 {undefined}
 false alarms: {alarms} in the test split's {assessment.normal_windows:,} normal windows, \
 {time_words(assessment.normal_hours)} (rules {rule_alarms})
-threshold: {assessment.threshold:.6g}, chosen on validation after tau-normalization for at most \
-{assessment.false_alarms_per_hour:g} an hour
+threshold: {assessment.threshold:.6g}, chosen on validation after tau-normalization for \
+{assessment.false_alarms_per_hour:g} false alarms an hour
+{_operating_point(assessment)}
 tau-normalization with tau={record.tau:g} ({origin}){unchanged}, on validation:
   {changed_by_tau(assessment, digits=4)}
 {fill(sweep.sentence(), 118, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)}
@@ -72,6 +73,16 @@ digest  {model.digest}
 {run.lines()}
 load    python -c "import mlflow; print(mlflow.graphids.load_model('{model.uri}'))"
 serve   graphids serve {model.uri}"""
+
+
+def _operating_point(assessment: Assessment) -> str:
+    """What validation says of the threshold, and a second paragraph where the test split contradicts it."""
+    point = assessment.operating_point
+    return "\n".join(
+        fill(text, 118, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+        for text in (point.sentence(), point.note())
+        if text
+    )
 
 
 def false_alarms(assessment: Assessment, metrics: Mapping[str, float]) -> int:

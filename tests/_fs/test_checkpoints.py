@@ -1,5 +1,6 @@
 import contextlib
 import errno
+import itertools
 import os
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from graphids._fs import (
 )
 from graphids._fs.files import OpenedFile
 from graphids._fs.publish import publish_bytes
+from graphids._fs.sidecar import Sidecar, read_sidecar
 from graphids._fs.tensors import MappableMemory
 from graphids.commands.cli import main
 from support.damage import flip_bit
@@ -204,14 +206,16 @@ def test_saves_that_end_while_a_reader_reads_are_no_mismatch(
 def test_a_checkpoint_removed_while_it_is_read_is_missing_and_not_damaged(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = OpenedFile.read
+    looks = itertools.count()
 
-    def remove_then_read(file: OpenedFile, *args: Any) -> Any:
-        remove(checkpoint)
-        return read(file, *args)
+    def look_then_remove(path: Path) -> Sidecar:
+        found = read_sidecar(path)
+        if next(looks) == 1:  # after the first look, the checkpoint was opened
+            remove(checkpoint)
+        return found
 
     sidecar_path(checkpoint).unlink()
-    monkeypatch.setattr(OpenedFile, "read", remove_then_read)
+    monkeypatch.setattr(checkpoints, "read_sidecar", look_then_remove)
 
     with pytest.raises(FileNotFoundError):
         atomic_load(checkpoint)
@@ -424,3 +428,23 @@ def test_the_command_adopts_once_and_answers_in_a_line(checkpoint: Path, capsys:
 def test_importing_needs_no_torch() -> None:
     code = "import sys, graphids._fs; assert not {'torch', 'lightning', 'mlflow'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("sidecar", [None, b"", b"no digest"])
+def test_a_file_that_no_sidecar_could_accept_is_refused_without_being_read(
+    sidecar: bytes | None, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have any size: 64 GiB of it took all memory."""
+    sidecar_path(checkpoint).unlink()
+    if sidecar is not None:
+        sidecar_path(checkpoint).write_bytes(sidecar)
+    read = OpenedFile.read
+
+    def small(file: OpenedFile, *arguments: Any) -> Any:
+        assert file.path != checkpoint, "read"
+        return read(file, *arguments)
+
+    monkeypatch.setattr(OpenedFile, "read", small)
+
+    with pytest.raises(IntegrityError, match=r"epoch=1\.ckpt"):
+        atomic_load(checkpoint)

@@ -6,14 +6,16 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from graphids.assessment.assess import Assessment, assess, measure
+from graphids.assessment.assess import Assessment, assess, measure, validate
 from graphids.assessment.scored_split import normal_hours, score_split
 from graphids.core.callbacks import apply_tau_norm
 from graphids.core.classifier import WindowClassifier
 from graphids.core.data.datamodule import CANDataModule
 from graphids.core.data.dataset import load_captures
+from graphids.core.evaluation import choose_threshold
 from graphids.core.graphs.packed import build_graphs, concat_graphs
 from graphids.core.models.gat import GAT
+from support.scored_windows import scored_windows
 
 
 @pytest.fixture
@@ -32,14 +34,41 @@ def _assess(gat: GAT, raw_head: Tensor, data: CANDataModule, false_alarms_per_ho
     return assess(val, val.under(gat, raw_head), test, data.rule_scores, false_alarms_per_hour)
 
 
-def test_the_threshold_keeps_validation_within_the_budget_of_false_alarms(data: CANDataModule, gat: GAT) -> None:
+def test_the_threshold_uses_the_rate_that_was_asked_for(data: CANDataModule, gat: GAT) -> None:
     budget = 600.0
 
     found = _assess(gat, gat.head.weight, data, budget)
 
     hours = normal_hours(data.graphs["val"], data.preprocessing)
-    assert found.after["false_alarms_per_hour"] <= budget
-    assert found.after["false_alarms_per_hour"] * hours == pytest.approx(np.floor(budget * hours), abs=1)
+    assert found.after["false_alarms_per_hour"] * hours == pytest.approx(budget * hours, abs=1)
+    assert found.operating_point.validation.count == round(found.after["false_alarms_per_hour"] * hours)
+    assert found.operating_point.test.per_hour == pytest.approx(found.test["false_alarms_per_hour"])
+
+
+def test_margins_beyond_those_that_probabilities_tell_apart_get_a_threshold_that_can_be_reached() -> None:
+    """sigmoid(37) is 1 in float64: all probabilities here are, and so is the only threshold that alerts at all."""
+    val = scored_windows([0.5] * 6, [0, 0, 0, 0, 1, 1])
+    val.logits[:, 0] = -torch.tensor([38.0, 39.0, 40.0, 41.0, 45.0, 46.0], dtype=torch.float64)
+
+    threshold, metrics = validate(val, 0.0)
+
+    assert threshold == 1.0
+    assert metrics["all/recall"] == 1.0
+    assert metrics["false_alarms_per_hour"] == 4 / val.hours  # said, not hidden
+
+
+def test_windows_that_alert_are_those_whose_written_score_reaches_the_written_threshold(
+    gat: GAT, data: CANDataModule
+) -> None:
+    val = score_split(gat, data.graphs["val"], data.preprocessing)
+    for rate in (0.0, 60.0, 600.0, 6000.0):
+        threshold, metrics = validate(val, rate)
+        written = np.array([float(repr(score)) for score in val.score.tolist()])
+
+        alarms = (written[val.label == 0] >= float(repr(threshold))).sum()
+        assert alarms == round(metrics["false_alarms_per_hour"] * val.hours)
+        margin = choose_threshold(val.margin, val.label, val.hours, rate)
+        assert alarms == (val.margin[val.label == 0] >= margin).sum()
 
 
 def test_another_head_changes_the_metrics_and_the_same_head_does_not(data: CANDataModule, gat: GAT) -> None:

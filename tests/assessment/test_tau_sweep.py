@@ -174,10 +174,10 @@ def test_recall_is_taken_at_the_threshold_that_each_tau_would_get() -> None:
     result = sweep(gat, raw, false_alarms_per_hour=5.0)
 
     for i, tau in enumerate(TAUS):
-        score = raw.under(gat, apply_tau_norm(gat.head.weight.detach().clone(), tau)).score
-        threshold = choose_threshold(score, raw.label, 1.0, 5.0)
-        assert (score[raw.label == 0] >= threshold).sum() == 5
-        assert result.metrics["all_recall"][i] == (score[raw.label > 0] >= threshold).mean()
+        margin = raw.under(gat, apply_tau_norm(gat.head.weight.detach().clone(), tau)).margin
+        threshold = choose_threshold(margin, raw.label, 1.0, 5.0)
+        assert (margin[raw.label == 0] >= threshold).sum() == 5
+        assert result.metrics["all_recall"][i] == (margin[raw.label > 0] >= threshold).mean()
 
 
 def test_the_best_tau_has_the_highest_macro_f1_and_is_the_nearest_to_zero_that_has_it() -> None:

@@ -78,7 +78,7 @@ def test_what_the_configuration_refuses_fails_the_run_with_one_line(
 
 def test_every_entry_point_of_mlproject_is_a_command_with_those_options() -> None:
     entry_points = yaml.safe_load((ROOT / "MLproject").read_text())["entry_points"]
-    assert set(entry_points) == {"main", "sweep", "resume", "evaluate", "retau", "verify"}
+    assert set(entry_points) == {"main", "sweep", "resume", "evaluate", "retau", "retune", "verify"}
 
     for name, entry_point in entry_points.items():
         values = {parameter: f"value-of-{parameter}" for parameter in entry_point["parameters"]}

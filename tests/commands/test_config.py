@@ -25,7 +25,7 @@ def test_what_jsonnet_refuses_is_one_line() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[]", '{"trainer": {}, "model": {}, "data": {}}', '{"model": {"size": "small"}}']
+    "text", ["{", "[]", "[" * 100_000, '{"trainer": {}, "model": {}, "data": {}}', '{"model": {"size": "small"}}']
 )
 def test_json_that_is_not_the_configuration_of_a_run_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "config.json"

@@ -101,9 +101,10 @@ def test_unlabelled_windows_do_not_count() -> None:
 
 
 @pytest.mark.parametrize(
-    ("false_alarms_per_hour", "alerting_normal_windows"), [(0, 0), (1, 2), (1.4, 2), (1.5, 3), (100, 5)]
+    ("false_alarms_per_hour", "alerting_normal_windows"),
+    [(0, 0), (0.2, 0), (0.5, 1), (1, 2), (1.4, 3), (1.5, 3), (9, 5)],
 )
-def test_the_threshold_spends_the_budget_and_no_more(
+def test_the_threshold_uses_the_rate_to_the_nearest_window(
     false_alarms_per_hour: float, alerting_normal_windows: int
 ) -> None:
     normal = np.array([0.1, 0.2, 0.3, 0.4, 0.5])
@@ -114,16 +115,45 @@ def test_the_threshold_spends_the_budget_and_no_more(
     assert (normal >= threshold).sum() == alerting_normal_windows
 
 
-def test_the_threshold_is_the_lowest_that_keeps_the_budget_with_room_for_rounding() -> None:
+def test_new_traffic_of_the_same_kind_brings_more_than_the_rate_as_often_as_less() -> None:
+    """300 validation splits of 200 windows in one hour; the true rate of a uniform score is known."""
+    generator = np.random.default_rng(0)
+    for rate in (2, 5, 20):
+        thresholds = [choose_threshold(generator.random(200), np.zeros(200), 1.0, rate) for _ in range(300)]
+        true_rates = 200 * (1 - np.array(thresholds))
+
+        assert abs((true_rates > rate).mean() - 0.5) < 0.08
+
+
+def test_a_rate_between_two_scores_lies_between_them_in_proportion() -> None:
+    scores = [0.0, 1.0, 2.0, 3.0]
+
+    found = [choose_threshold(scores, [0] * 4, 1.0, rate) for rate in (1.0, 1.2, 1.4)]
+
+    # The k-th highest of n scores is exceeded by (k - 1/3) / (n + 1/3) of new ones.
+    np.testing.assert_allclose(found, [3 - (rate / 4 * (4 + 1 / 3) + 1 / 3 - 1) for rate in (1.0, 1.2, 1.4)])
+
+
+def test_without_any_allowed_alarm_the_threshold_leaves_room_for_rounding_on_both_sides() -> None:
     threshold = choose_threshold([0.1, 0.4, 0.6, 0.9], [0, 0, 1, 1], duration_hours=1.0, false_alarms_per_hour=0)
 
     assert threshold == pytest.approx(0.5)
 
 
-def test_tied_normal_scores_stay_silent_together() -> None:
-    scores, labels = [0.5, 0.5, 0.5, 0.7], [0, 0, 0, 1]
+@pytest.mark.parametrize(("false_alarms_per_hour", "alerting"), [(1, 0), (2, 3)])
+def test_tied_normal_scores_alert_together_where_that_is_nearer_to_the_rate(
+    false_alarms_per_hour: float, alerting: int
+) -> None:
+    scores, labels = [0.2, 0.2, 0.2, 0.2, 0.5, 0.5, 0.5, 0.7], [0] * 7 + [1]
 
-    assert 0.5 < choose_threshold(scores, labels, duration_hours=1.0, false_alarms_per_hour=2) <= 0.7
+    threshold = choose_threshold(scores, labels, duration_hours=1.0, false_alarms_per_hour=false_alarms_per_hour)
+
+    assert sum(score >= threshold for score in scores[:7]) == alerting
+    assert threshold not in scores
+
+
+def test_a_split_of_equal_normal_scores_does_not_alert_on_all_of_them() -> None:
+    assert 0.2 < choose_threshold([0.2] * 1000 + [0.9], [0] * 1000 + [1], 1.0, 60.0) < 0.9
 
 
 def test_where_normal_windows_score_highest_nothing_up_to_them_alerts() -> None:

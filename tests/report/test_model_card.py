@@ -36,6 +36,7 @@ ASSESSMENT = Assessment(
     kinds=("dos", "spoof"),
     normal_windows=36,
     normal_hours=0.05,
+    validation_hours=0.05,
 )
 SWEEP = TauSweep(
     taus=(0.0, 1.0),
@@ -67,7 +68,7 @@ def test_the_card_names_data_by_digest_and_says_what_each_split_holds() -> None:
 
 def test_the_operating_point_comes_with_its_false_alarms() -> None:
     assert "A window alerts at a score of 0.75 or more" in card()
-    assert "within 60 false alarms per hour" in card()
+    assert "chosen on validation after tau-normalization for 60 false alarms per hour. On validation 0 false" in card()
     assert (
         "False alarms per hour of normal traffic: 20.0, rules 0.0: 1 and 0 of 36 normal windows, 3.0 minutes." in card()
     )

@@ -49,13 +49,20 @@ def _summary(
         "rule_threshold": 2.0,
         "false_alarms_per_hour": 60.0,
         "before": {"macro/auroc": 0.9, "macro_f1": 0.5, "balanced_accuracy": 0.5, "all/recall": 0.25},
-        "after": {"macro/auroc": 0.95, "macro_f1": 0.75, "balanced_accuracy": 0.625, "all/recall": 0.5},
+        "after": {
+            "macro/auroc": 0.95,
+            "macro_f1": 0.75,
+            "balanced_accuracy": 0.625,
+            "all/recall": 0.5,
+            "false_alarms_per_hour": 60.0,
+        },
         "test": {**DOS, "false_alarms_per_hour": 20.0},
         "rule": {"dos/auroc": 0.75, "false_alarms_per_hour": 0.0},
         "undefined": [],
         "kinds": ("dos",),
         "normal_windows": 36,
         "normal_hours": 0.1,
+        "validation_hours": 0.1,
         **changed,
     }
     return training_summary(
@@ -113,8 +120,18 @@ def test_a_tau_that_changes_nothing_is_said_to_and_why() -> None:
     assert "Two logits get opposite gradients" in text
 
 
-def test_the_threshold_is_said_to_come_after_tau_and_from_which_budget() -> None:
-    assert "threshold: 0.75, chosen on validation after tau-normalization for at most 60 an hour" in _summary()
+def test_the_threshold_is_said_to_come_after_tau_and_for_which_rate_with_its_uncertainty() -> None:
+    assert (
+        "threshold: 0.75, chosen on validation after tau-normalization for 60 false alarms an hour\n"
+        "  On validation 6 false alarms in 6.0 minutes: 22.0 to 130.6 an hour with 95 % confidence.\n"
+    ) in _summary()
+
+
+def test_a_test_split_that_contradicts_the_rate_is_said_to_in_one_sentence() -> None:
+    flooded = " ".join(_summary(test={**DOS, "false_alarms_per_hour": 900.0}).split())
+
+    assert "60 an hour were asked for and the test split saw 900.0 (90 in 6.0 minutes), more than chance" in flooded
+    assert "were asked for" not in _summary()
 
 
 def test_undefined_metrics_are_dashes_and_named() -> None:

@@ -54,6 +54,7 @@ class Detector(LightningModule):
         weight_decay: Of weight matrices; biases, norms and embeddings are not decayed.
         warmup: Share of all steps over which the learning rate rises linearly.
         false_alarms_per_hour: Normal windows per hour that may alert; the threshold is chosen for it after training.
+            `graphids retune` chooses another one.
 
     Raises:
         ValueError: For an unknown size or loss, or a number out of range.
