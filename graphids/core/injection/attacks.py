@@ -60,7 +60,7 @@ class Episode:
     @property
     def is_extended(self) -> bool:
         """Whether 29-bit identifiers are the rule on this bus."""
-        return 2 * sum(sender.node_key >= EXTENDED_BIT for sender in self.senders) > len(self.senders)
+        return 2 * sum(sender.node_key >= int(EXTENDED_BIT) for sender in self.senders) > len(self.senders)
 
     def ticks(self, period: float) -> NDArray[np.int64]:
         """Ticks, int64, at which an intruder acts every `period` ticks at full intensity, with some jitter."""

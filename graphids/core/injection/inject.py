@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from graphids.core.byte_roles import FEWEST_FRAMES, byte_roles, signals_of
 from graphids.core.frames import (
     EXTENDED_BIT,
     MAX_EXTENDED_ID,
@@ -23,7 +24,7 @@ from graphids.core.injection.bus import (
     priority,
     wire_ticks,
 )
-from graphids.core.injection.recorded_message import RecordedMessage, find_signals
+from graphids.core.injection.recorded_message import RecordedMessage
 from graphids.core.wire import frame_bits, likely_bit_rate, without_bursts
 
 # The simulator's own mixtures are left out: each has its parts here.
@@ -67,7 +68,7 @@ class Injected:
     def is_within(self, timestamp: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Which times lie within any of the attacks, bool of their shape."""
         since = timestamp - self.frames.timestamp[0]
-        return np.any([(since >= i.first_s) & (since <= i.last_s) for i in self.injections], axis=0)
+        return np.asarray(np.any([(since >= i.first_s) & (since <= i.last_s) for i in self.injections], axis=0))
 
 
 def inject(frames: Frames, injections: Sequence[Injection], *, seed: int, bit_rate: int | None = None) -> Injected:
@@ -151,8 +152,9 @@ def _message(node_key: int, sent: Transmissions, mailbox: int) -> RecordedMessag
     rows = np.flatnonzero(sent.mailbox == mailbox)
     dlc = int(np.bincount(sent.dlc[rows]).argmax())
     gaps = np.diff(sent.release[rows])
+    signals = signals_of(byte_roles(sent.payload[rows], dlc)) if len(rows) >= FEWEST_FRAMES else ()
     period = float(np.median(gaps)) if len(gaps) else np.inf
-    return RecordedMessage(node_key, dlc, max(period, 1.0), find_signals(sent.payload[rows], dlc))
+    return RecordedMessage(node_key, dlc, max(period, 1.0), signals)
 
 
 def _ends(sent: Transmissions, bit_rate: int) -> NDArray[np.int64]:
