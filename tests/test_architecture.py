@@ -32,6 +32,8 @@ FLOORS = (
 CORE = (
     ("graphids.core.compiled",),
     ("graphids.core.frames", "graphids.core.evaluation"),
+    ("graphids.core.byte_roles", "graphids.core.wire"),
+    ("graphids.core.injection", "graphids.core.profile"),
     (
         "graphids.core.callbacks",
         "graphids.core.captures",

@@ -7,20 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graphids.core.frames import MAX_PAYLOAD_BYTES, NORMAL, Frames, is_clock_jump
-
-
-def _frame_bits() -> NDArray[np.int64]:
-    """Bit times of a frame by its kind of identifier (11 or 29 bits) and its number of bytes, int64 [2, 9].
-
-    44 or 64 bits of frame and 3 of interframe space around the data (ISO 11898-1), and stuffing estimated at a quarter
-    of its worst case: one bit in four of those that are stuffed, which are the first 34 or 54 and the data.
-    """
-    data = 8 * np.arange(MAX_PAYLOAD_BYTES + 1)
-    return np.stack([47 + data + (33 + data) // 16, 67 + data + (53 + data) // 16])
-
-
-_FRAME_BITS = _frame_bits()
+from graphids.core.frames import NORMAL, Frames, is_clock_jump
+from graphids.core.wire import frame_bits
 
 
 @dataclass(slots=True)
@@ -107,7 +95,7 @@ class Survey:
 
     def add(self, frames: Frames) -> None:
         """Count a part, which follows those before it."""
-        key, bits = frames.node_key(), _FRAME_BITS[frames.is_extended.astype(np.intp), frames.dlc]
+        key, bits = frames.node_key(), frame_bits(frames.dlc, frames.is_extended)
         present = np.flatnonzero(np.bincount(frames.channel))
         for index in map(int, present):
             rows: Any = slice(None) if len(present) == 1 else frames.channel == index

@@ -1,1 +1,1 @@
-"""The parts of the simulated vehicle: its drive, messages and bus, and what an intruder does to them."""
+"""The simulated vehicle: its drives, its messages and when its ECUs send them."""

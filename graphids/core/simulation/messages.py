@@ -9,7 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from graphids.core.injection.bus import MS, TICKS_PER_S
+from graphids.core.injection.sender import Spoken
+
 FAST_PERIOD_MS = 25
+CREEP_PER_S = 20  # raw units
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +71,47 @@ class Message:
         return 2 if self.checksum else 0
 
     @property
+    def node_key(self) -> int:
+        """Its arbitration ID, which has 11 bits."""
+        return self.arbitration_id
+
+    @property
+    def period(self) -> float:
+        """Ticks between two transmissions."""
+        return self.period_ms * MS
+
+    @property
     def is_fast(self) -> bool:
         """True where a window holds enough frames of it for an attacker to care."""
         return self.period_ms <= FAST_PERIOD_MS
+
+    @property
+    def is_victim(self) -> bool:
+        """Whether it is fast and carries a noisy sensor in at least three bytes of signals."""
+        is_noisy = any(coding.noise_lsb for coding in self.codings)
+        return self.is_fast and bool(self.checksum) and self.signal_bytes >= 3 and is_noisy
+
+    def forge(self, rng: np.random.Generator, said: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
+        """Constants from the range that the drive covers, with valid counter and checksum."""
+        raw = decode(self, said)
+        forged = np.tile(rng.integers(raw.min(axis=0), raw.max(axis=0) + 1), (count, 1))
+        return encode(self, forged, np.arange(count))
+
+    def lie(self, rng: np.random.Generator, spoken: Spoken, manner: str) -> NDArray[np.uint8]:
+        """What the message said last, or a value that creeps away from it, with valid counter and checksum.
+
+        Raises:
+            ValueError: If `manner` is not "either".
+        """
+        if manner != "either":
+            raise ValueError(f"A simulated message lies in the manner 'either', found {manner!r}.")
+        truth, forged = decode(self, spoken.payload), spoken.is_forged
+        said = truth[spoken.release < spoken.first][-1]
+        creep = int(rng.integers(-1, 2)) * CREEP_PER_S
+        lie = said + (spoken.release[forged] - spoken.first)[:, None] * creep // TICKS_PER_S
+        lie = np.clip(lie, truth.min(axis=0), truth.max(axis=0))
+        told = truth[forged] + ((lie - truth[forged]) * spoken.intensity).astype(np.int64)
+        return encode(self, told, spoken.payload[forged, self.dlc - 2].astype(np.int64))
 
 
 def encode(message: Message, raw: NDArray[np.int64], counter: NDArray[np.int64]) -> NDArray[np.uint8]:

@@ -1,7 +1,7 @@
 """Captures of a simulated car: a deterministic stand-in for recordings, with every attack labelled.
 
-`drive` says how the signals move, `vehicle` what its ECUs send, `attacks` what an intruder does, `bus` which frame is
-sent when; here they become frames, a data set in memory, or files.
+`drive` says how the signals move, `vehicle` what its ECUs send, the room `injection` what an intruder does and
+which frame is sent when; here they become frames, a data set in memory, or files.
 """
 
 import gzip as gzip_module
@@ -14,14 +14,14 @@ from typing import Literal
 import numpy as np
 
 from graphids.core.frames import NORMAL, Capture, Frames
-from graphids.core.simulation.attacks import ATTACKS, TARGETED, Episode, victims
-from graphids.core.simulation.bus import BITS_PER_S, US_PER_BIT, Transmissions, arbitrate
+from graphids.core.injection.attacks import ATTACKS, TARGETED, Episode, victims
+from graphids.core.injection.bus import TICKS_PER_S, US_PER_TICK, Transmissions, arbitrate
 from graphids.core.simulation.drive import simulate_drive
 from graphids.core.simulation.messages import Message
 from graphids.core.simulation.text_writer import candump_text, csv_text, labels_text
 from graphids.core.simulation.vehicle import build_vehicle, transmissions
 
-ATTACK_KINDS = tuple(ATTACKS)
+ATTACK_KINDS = ("dos", "fuzzy", "spoof", "replay", "suppress", "masquerade")
 CAPTURES_PER_KIND = 5  # split by capture, three train: from fewer victims a network memorizes their IDs
 DURATION_S = 20.0
 NORMAL_CAPTURES = 5
@@ -61,7 +61,7 @@ def simulate_vehicle(
         seed: Draws the driver, the route, phases, noise and all that varies in the attack.
         duration_s: At least 1 s; it gives about 1600 frames per second.
         attack: "none" or one of `ATTACK_KINDS`; it takes up 30 % of the time, in two intervals.
-        intensity: Strength of the attack in (0, 1]; see `attacks.Episode`.
+        intensity: Strength of the attack in (0, 1]; see `injection.attacks.Episode`.
         target: Arbitration ID to spoof, or whose ECU to suppress or masquerade as. None draws `VICTIMS_PER_INTERVAL`
             for each interval, attacked one after another, so that a detector trained on one capture does not memorize
             one victim's ID.
@@ -99,8 +99,8 @@ def simulate(
     targets = _draw_targets(attacking, vehicle, target, len(intervals))
     for (first, last), victim in zip(_thirds(intervals), targets, strict=True):
         sent = ATTACKS[attack](sent, Episode(vehicle, first, last, victim, intensity, attacking))
-    # Frames end on even microseconds (a bit takes two), intervals on odd ones: no frame is ever on an edge.
-    seconds = tuple(((first * US_PER_BIT + 1) / 1e6, (last * US_PER_BIT + 1) / 1e6) for first, last in intervals)
+    # Frames end on even microseconds (a tick takes two), intervals on odd ones: no frame is ever on an edge.
+    seconds = tuple(((first * US_PER_TICK + 1) / 1e6, (last * US_PER_TICK + 1) / 1e6) for first, last in intervals)
     ids = tuple(vehicle[i].arbitration_id for i in dict.fromkeys(targets)) if attack in TARGETED else ()
     return Simulation(_frames(sent, attack, seconds), attack, seconds, ids)
 
@@ -108,14 +108,14 @@ def simulate(
 def _frames(sent: Transmissions, attack: str, intervals: tuple[tuple[float, float], ...]) -> Frames:
     rows, end = arbitrate(sent)
     carried = sent.take(rows)
-    timestamp = end * US_PER_BIT / 1e6
+    timestamp = end * US_PER_TICK / 1e6
     attack_kind = carried.attack.astype(np.int16)
     if attack == "suppress":
         for first_s, last_s in intervals:
             attack_kind[(timestamp >= first_s) & (timestamp <= last_s)] = 1
     return Frames(
         timestamp=timestamp,
-        arbitration_id=carried.arbitration_id,
+        arbitration_id=carried.node_key,
         dlc=carried.dlc,
         payload=carried.payload,
         is_extended=np.zeros(len(rows), np.bool_),
@@ -127,8 +127,8 @@ def _frames(sent: Transmissions, attack: str, intervals: tuple[tuple[float, floa
 
 
 def _draw_intervals(rng: np.random.Generator, duration_s: float) -> tuple[tuple[int, int], ...]:
-    """Two stretches of 15 % of the capture, one in each half, in bit times; the first 15 % stay free of attack."""
-    total = int(duration_s * BITS_PER_S)
+    """Two stretches of 15 % of the capture, one in each half, in ticks; the first 15 % stay free of attack."""
+    total = int(duration_s * TICKS_PER_S)
     length = total * 15 // 100
     starts = (total * int(rng.integers(15, 33)) // 100, total * int(rng.integers(52, 80)) // 100)
     return tuple((start, start + length) for start in starts)

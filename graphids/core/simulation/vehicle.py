@@ -4,16 +4,16 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from graphids.core.simulation.bus import BITS_PER_S, Transmissions, join
+from graphids.core.injection.attacks import triangular
+from graphids.core.injection.bus import MS, NOT_RECORDED, TICKS_PER_S, Transmissions, join
 from graphids.core.simulation.drive import Drive
 from graphids.core.simulation.messages import Coding, Message, encode
 
 # A hold outlasts a window of 256 frames, so that some training window sees nothing but a message at rest.
 HOLD_EVERY_S = 3.0
-LONGEST_JITTER = BITS_PER_S // 1000  # of each of the two draws that are summed
-SHORTEST_HOLD, LONGEST_HOLD = BITS_PER_S * 25 // 100, BITS_PER_S * 35 // 100
+LONGEST_JITTER = MS  # of each of the two draws that are summed
+SHORTEST_HOLD, LONGEST_HOLD = TICKS_PER_S * 25 // 100, TICKS_PER_S * 35 // 100
 
 SPEED = Coding("speed_kmh", 0.01, noise_lsb=1)
 RPM = Coding("engine_rpm", 0.25, noise_lsb=2)
@@ -139,12 +139,12 @@ def transmissions(
 def _draw_holds(
     vehicle: tuple[Message, ...], rng: np.random.Generator, duration_s: float
 ) -> dict[int, list[tuple[int, int]]]:
-    """First and last bit time of every hold, by message: another message each time until all have had their turn."""
+    """First and last tick of every hold, by message: another message each time until all have had their turn."""
     noisy = [i for i, message in enumerate(vehicle) if message.is_fast and any(c.noise_lsb for c in message.codings)]
     turns = rng.permutation(noisy).tolist()
     holds: dict[int, list[tuple[int, int]]] = {}
     for turn in range(int(duration_s / HOLD_EVERY_S)):
-        start = int(rng.integers(0, int(duration_s * BITS_PER_S)))
+        start = int(rng.integers(0, int(duration_s * TICKS_PER_S)))
         length = int(rng.integers(SHORTEST_HOLD, LONGEST_HOLD))
         holds.setdefault(turns[turn % len(turns)], []).append((start, start + length))
     return holds
@@ -165,15 +165,15 @@ def _message_transmissions(
     rng: np.random.Generator,
     duration_s: float,
 ) -> Transmissions:
-    period = message.period_ms * BITS_PER_S // 1000
+    period = message.period_ms * MS
     phase = int(rng.integers(0, period))
-    k = np.arange(int(duration_s * BITS_PER_S - phase) // period + 1)
+    k = np.arange(int(duration_s * TICKS_PER_S - phase) // period + 1)
     jitter = min(period // 40, LONGEST_JITTER)
     release = phase + k * period + k * period * sender.skew_ppm // 1_000_000 + triangular(rng, jitter, len(k))
     release = np.maximum(release, 0)
     raw = np.zeros((len(k), len(message.codings)), np.int64)
     for column, coding in enumerate(message.codings):
-        value = drive.at(coding.signal, release / BITS_PER_S)
+        value = drive.at(coding.signal, release / TICKS_PER_S)
         exact = np.floor((value - coding.offset) / coding.scale + 0.5).astype(np.int64)
         raw[:, column] = exact + triangular(rng, coding.noise_lsb, len(k)) * (exact > 0)
     for first, last in sender.holds:
@@ -182,14 +182,9 @@ def _message_transmissions(
     return Transmissions(
         release=release,
         mailbox=np.full(len(k), sender.mailbox, np.int64),
-        arbitration_id=np.full(len(k), message.arbitration_id, np.uint32),
+        node_key=np.full(len(k), message.node_key, np.uint32),
         dlc=np.full(len(k), message.dlc, np.uint8),
         payload=encode(message, raw, k + int(rng.integers(0, 16))),
         attack=np.zeros(len(k), np.uint8),
+        recorded=np.full(len(k), NOT_RECORDED, np.int64),
     )
-
-
-def triangular(rng: np.random.Generator, magnitude: int, size: int) -> NDArray[np.int64]:
-    """Sums of two uniform integers from `-magnitude` to `magnitude`: a bell of whole numbers, int64 [size]."""
-    first, second = rng.integers(-magnitude, magnitude + 1, size=(2, size))
-    return np.asarray(first + second)

@@ -5,7 +5,7 @@ import pytest
 
 from graphids.core.captures.survey import Survey
 from graphids.core.frames import Frames, concat
-from graphids.core.simulation.bus import frame_bits
+from graphids.core.wire import frame_bits
 
 
 def recording(times: list[float], *, ids: list[int] | None = None, dlc: int = 8, **columns: object) -> Frames:
@@ -53,7 +53,7 @@ def test_a_frame_has_the_bits_that_the_simulated_bus_gives_it(dlc: int, bits: in
 
     survey.add(recording([0.0], dlc=dlc))
 
-    assert survey.buses[""].bits == bits == frame_bits(np.array([dlc], np.uint8))[0]
+    assert survey.buses[""].bits == bits == frame_bits(np.array([dlc], np.uint8), np.zeros(1, np.bool_))[0]
 
 
 def test_a_29_bit_identifier_makes_a_frame_20_bits_longer_before_stuffing() -> None:

@@ -3,8 +3,8 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from graphids.core.frames import Frames
-from graphids.core.simulation.attacks import Episode, dos, victims
-from graphids.core.simulation.bus import BITS_PER_S, Transmissions, arbitrate, frame_bits
+from graphids.core.injection.attacks import Episode, dos, victims
+from graphids.core.injection.bus import TICKS_PER_S, Transmissions, arbitrate, wire_ticks
 from graphids.core.simulation.drive import simulate_drive
 from graphids.core.simulation.messages import checksum, decode
 from graphids.core.simulation.simulate import ATTACK_KINDS, Simulation, simulate
@@ -76,12 +76,12 @@ def test_dos_floods_with_an_id_below_all_others(attacked: dict[str, Simulation])
 def test_dos_makes_the_ecus_frames_wait() -> None:
     rng = np.random.default_rng(2)
     sent = transmissions(VEHICLE, simulate_drive(rng, 2.0), rng, 2.0)
-    flooded = dos(sent, Episode(VEHICLE, first=0, last=2 * BITS_PER_S, target=0, intensity=1.0, rng=rng))
+    flooded = dos(sent, Episode(VEHICLE, first=0, last=2 * TICKS_PER_S, target=0, intensity=1.0, rng=rng))
 
     def mean_wait(offered: Transmissions) -> float:
         """Bit times between release and the start of a frame, over what the ECUs get onto the wire."""
         rows, end = arbitrate(offered)
-        wait = end - frame_bits(offered.dlc[rows]) - offered.release[rows]
+        wait = end - wire_ticks(offered, TICKS_PER_S)[rows] - offered.release[rows]
         return float(wait[offered.attack[rows] == 0].mean())
 
     assert mean_wait(flooded) > 2 * mean_wait(sent)

@@ -9,7 +9,6 @@ from numpy.testing import assert_array_equal
 
 from graphids.core.captures.read import find_captures, read_captures
 from graphids.core.frames import Capture, Frames
-from graphids.core.simulation.bus import frame_bits
 from graphids.core.simulation.simulate import (
     ATTACK_KINDS,
     NORMAL_CAPTURES,
@@ -17,6 +16,7 @@ from graphids.core.simulation.simulate import (
     simulated_captures,
     write_dataset,
 )
+from graphids.core.wire import frame_bits
 
 SHORT = {"duration_s": 2.0, "captures_per_kind": 1}
 
@@ -65,13 +65,13 @@ def test_frames_are_spaced_by_at_least_their_time_on_the_wire() -> None:
     frames = simulate_vehicle(seed=2, duration_s=5.0, attack="dos")
 
     end_us = np.rint(frames.timestamp * 1e6).astype(np.int64)
-    assert (np.diff(end_us) >= 2 * frame_bits(frames.dlc)[1:]).all()
+    assert (np.diff(end_us) >= 2 * frame_bits(frames.dlc, frames.is_extended)[1:]).all()
 
 
 def test_normal_traffic_loads_the_bus_by_a_good_third() -> None:
     frames = simulate_vehicle(seed=2, duration_s=5.0)
 
-    assert 0.35 < 2e-6 * frame_bits(frames.dlc).sum() / 5.0 < 0.5
+    assert 0.35 < 2e-6 * frame_bits(frames.dlc, frames.is_extended).sum() / 5.0 < 0.5
     assert 1400 < len(frames) / 5.0 < 1900
 
 

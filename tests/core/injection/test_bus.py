@@ -1,7 +1,7 @@
 import numpy as np
 from numpy.testing import assert_array_equal
 
-from graphids.core.simulation.bus import Transmissions, arbitrate, frame_bits
+from graphids.core.injection.bus import TICKS_PER_S, Transmissions, arbitrate, wire_ticks
 
 
 def waiting(*frames: tuple[int, int, int]) -> Transmissions:
@@ -11,15 +11,26 @@ def waiting(*frames: tuple[int, int, int]) -> Transmissions:
     return Transmissions(
         release=release.astype(np.int64),
         mailbox=mailbox.astype(np.int64),
-        arbitration_id=arbitration_id.astype(np.uint32),
+        node_key=arbitration_id.astype(np.uint32),
         dlc=np.full(n, 8, np.uint8),
         payload=np.zeros((n, 8), np.uint8),
         attack=np.zeros(n, np.uint8),
+        recorded=np.full(n, -1),
     )
 
 
-def test_a_frame_takes_47_bits_around_its_data_and_a_quarter_of_the_worst_stuffing() -> None:
-    assert_array_equal(frame_bits(np.array([0, 1, 8], np.uint8)), [47 + 2, 55 + 2, 111 + 6])
+def test_between_equal_first_bits_an_identifier_of_11_bits_wins() -> None:
+    extended = 0x8000_0000 | (0x100 << 18)
+
+    rows, _ = arbitrate(waiting((0, 0, 0x101), (0, 1, extended), (0, 2, 0x100)))
+
+    assert_array_equal(rows, [2, 1, 0])
+
+
+def test_a_slower_bus_takes_longer() -> None:
+    _, end = arbitrate(waiting((0, 0, 0x100)), bit_rate=250_000)
+
+    assert_array_equal(end, [234])
 
 
 def test_of_two_frames_that_wait_the_lower_id_wins() -> None:
@@ -57,7 +68,7 @@ def test_frames_on_the_wire_never_overlap() -> None:
 
     rows, end = arbitrate(sent)
 
-    begin = end - frame_bits(sent.dlc[rows])
+    begin = end - wire_ticks(sent, TICKS_PER_S)[rows]
     assert (begin[1:] >= end[:-1]).all()
     assert (begin >= sent.release[rows]).all()
 

@@ -1,0 +1,254 @@
+"""Attacks laid over recorded traffic: the door of this room."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphids.core.byte_roles import FEWEST_FRAMES, byte_roles, signals_of
+from graphids.core.frames import (
+    EXTENDED_BIT,
+    MAX_EXTENDED_ID,
+    NORMAL,
+    DataError,
+    Frames,
+    without_clock_jumps,
+)
+from graphids.core.injection.attacks import ATTACKS, MANNERS, TARGETED, Episode, victims
+from graphids.core.injection.bus import (
+    TICKS_PER_S,
+    US_PER_TICK,
+    Transmissions,
+    arbitrate,
+    priority,
+    wire_ticks,
+)
+from graphids.core.injection.recorded_message import RecordedMessage
+from graphids.core.wire import frame_bits, likely_bit_rate, without_bursts
+
+# The simulator's own mixtures are left out: each has its parts here.
+KINDS = tuple(kind for kind in ATTACKS if kind not in ("spoof", "masquerade"))
+_LIES = tuple(f"masquerade_{manner}" for manner in MANNERS)
+_NO_KIND = 1  # what an attack writes into the column `attack`; kind number k is kept as k + 1 afterwards
+
+
+@dataclass(frozen=True, slots=True)
+class Injection:
+    """One attack on a recording.
+
+    Attributes:
+        kind: One of `KINDS`.
+        first_s: When it begins, in seconds after the first frame.
+        last_s: When it ends.
+        target: Node key of the message that is attacked; None to draw one, and where the kind has no target.
+        intensity: In (0, 1]; see `Episode`.
+    """
+
+    kind: str
+    first_s: float
+    last_s: float
+    target: int | None = None
+    intensity: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Injected:
+    """A recording with attacks.
+
+    Attributes:
+        frames: In the order of the wire. `attack` is 1 on injected and altered frames and `attack_kind` names their
+            kind; during a suppression every frame of the interval has the kind, because none is left to mark.
+        injections: As carried out, the targets drawn.
+    """
+
+    frames: Frames
+    injections: tuple[Injection, ...]
+
+    def is_within(self, timestamp: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which times lie within any of the attacks, bool of their shape."""
+        since = timestamp - self.frames.timestamp[0]
+        return np.asarray(np.any([(since >= i.first_s) & (since <= i.last_s) for i in self.injections], axis=0))
+
+
+def inject(frames: Frames, injections: Sequence[Injection], *, seed: int, bit_rate: int | None = None) -> Injected:
+    """Lays attacks over a recording of one bus; what they add competes for the bus with what was recorded.
+
+    Frames that no attack touches keep their payloads, and their times but for the wait that injected frames cause.
+    One that is still waiting when its successor is due is lost, as on the bus.
+
+    Args:
+        frames: Attack-free, of one bus, in recorded order.
+        injections: At least one; attacks may overlap.
+        seed: Draws all that is left open. The same arguments give the same bytes.
+        bit_rate: Of the bus, bits per second; None guesses it, see `likely_bit_rate`.
+
+    Raises:
+        DataError: If the frames hold attacks already or none at all, an attack lies outside the recording, its kind
+            or target is unknown, or nothing is worth attacking.
+    """
+    _require_attack_free(frames)
+    rng = np.random.default_rng(seed)
+    rate = likely_bit_rate(frames) if bit_rate is None else bit_rate
+    times_s = np.maximum.accumulate(without_clock_jumps(frames.timestamp))
+    sent, senders, offset = _recorded_traffic(frames, times_s, rate)
+    recorded_ends = _ends(sent, rate)
+    kinds = (NORMAL, *dict.fromkeys(injection.kind for injection in injections))
+    done: list[Injection] = []
+    for injection in injections:
+        episode = _episode(injection, senders, times_s, offset, rng)
+        sent = ATTACKS[injection.kind](sent, episode)
+        number = kinds.index(injection.kind) + _NO_KIND
+        attack = np.where(sent.attack == _NO_KIND, number, sent.attack).astype(np.uint8)
+        sent = replace(sent, attack=attack)
+        target = senders[episode.target].node_key if injection.kind in TARGETED else None
+        done.append(replace(injection, target=target))
+    rows, end = arbitrate(sent, rate)
+    carried = sent.take(rows)
+    return Injected(_carried(frames, times_s, carried, end - offset, recorded_ends - offset, kinds, done), tuple(done))
+
+
+def _require_attack_free(frames: Frames) -> None:
+    if not len(frames):
+        raise DataError("Attacks are laid over recorded frames, found none. Give a recording with frames.")
+    if frames.attack is not None and frames.attack_kind is not None:
+        attacked = int(((frames.attack != 0) | (frames.attack_kind != 0)).sum())
+        if attacked:
+            raise DataError(
+                f"Attacks are laid over attack-free traffic, found {attacked} attacked frames of {len(frames)}. Give a "
+                "recording without attacks."
+            )
+
+
+def _recorded_traffic(
+    frames: Frames, times_s: NDArray[np.float64], bit_rate: int
+) -> tuple[Transmissions, tuple[RecordedMessage, ...], int]:
+    """What the nodes of the recording wanted to send, who they are, and the ticks before its first frame ended."""
+    keys = frames.node_key()
+    distinct = np.unique(keys)
+    distinct = distinct[np.argsort(priority(distinct), kind="stable")]
+    place = np.argsort(distinct)
+    mailbox = place[np.searchsorted(distinct[place], keys)]
+    wire_s = frame_bits(frames.dlc, frames.is_extended) / bit_rate
+    ends_s = without_bursts(times_s, wire_s)
+    sent = Transmissions(
+        release=np.zeros(len(frames), np.int64),
+        mailbox=mailbox.astype(np.int64),
+        node_key=keys,
+        dlc=frames.dlc,
+        payload=frames.payload,
+        attack=np.zeros(len(frames), np.uint8),
+        recorded=np.arange(len(frames)),
+    )
+    ticks = np.floor((ends_s - times_s[0]) * TICKS_PER_S).astype(np.int64)
+    release = ticks - wire_ticks(sent, bit_rate)
+    offset = -min(int(release.min()), 0)
+    sent = replace(sent, release=release + offset)
+    senders = tuple(_message(int(key), sent, index) for index, key in enumerate(distinct))
+    return sent, senders, offset
+
+
+def _message(node_key: int, sent: Transmissions, mailbox: int) -> RecordedMessage:
+    rows = np.flatnonzero(sent.mailbox == mailbox)
+    dlc = int(np.bincount(sent.dlc[rows]).argmax())
+    gaps = np.diff(sent.release[rows])
+    signals = signals_of(byte_roles(sent.payload[rows], dlc)) if len(rows) >= FEWEST_FRAMES else ()
+    period = float(np.median(gaps)) if len(gaps) else np.inf
+    return RecordedMessage(node_key, dlc, max(period, 1.0), signals)
+
+
+def _ends(sent: Transmissions, bit_rate: int) -> NDArray[np.int64]:
+    """Tick at which each recorded frame ends if nothing is injected; its release where it would be overwritten."""
+    ends = sent.release.copy()
+    rows, end = arbitrate(sent, bit_rate)
+    ends[rows] = end
+    return ends
+
+
+def _episode(
+    injection: Injection,
+    senders: tuple[RecordedMessage, ...],
+    times_s: NDArray[np.float64],
+    offset: int,
+    rng: np.random.Generator,
+) -> Episode:
+    kind, length_s = injection.kind, float(times_s[-1] - times_s[0])
+    if kind not in KINDS:
+        raise DataError(f"There is no attack {kind!r}. Expected one of {', '.join(KINDS)}.")
+    if not 0.0 <= injection.first_s < injection.last_s <= length_s:
+        raise DataError(
+            f"The attack {kind} runs from {injection.first_s:g} to {injection.last_s:g} s, but the recording has "
+            f"{length_s:.3f} s. Expected it within."
+        )
+    if not 0.0 < injection.intensity <= 1.0:
+        raise DataError(f"The attack {kind} has intensity {injection.intensity}. Expected more than 0 and at most 1.")
+    first, last = (round(s * TICKS_PER_S) + offset for s in (injection.first_s, injection.last_s))
+    target = _target(injection, senders, last - first, rng)
+    return Episode(senders, first, last, target, injection.intensity, rng)
+
+
+def _target(injection: Injection, senders: tuple[RecordedMessage, ...], duration: int, rng: np.random.Generator) -> int:
+    """Index of the attacked message: the one asked for, or one that is sent several times in the episode."""
+    kind = injection.kind
+    if kind not in TARGETED:
+        return 0
+    able = victims(senders) if kind in _LIES else tuple(range(len(senders)))
+    if injection.target is not None:
+        for index, sender in enumerate(senders):
+            if sender.node_key == injection.target and index in able:
+                return index
+        known = any(sender.node_key == injection.target for sender in senders)
+        raise DataError(
+            f"The attack {kind} cannot target {_hex(injection.target)}: "
+            f"{'it carries no signal that could be altered' if known else 'the recording holds no such ID'}. Expected "
+            f"one of {', '.join(_hex(senders[i].node_key) for i in able[:20])}{' ...' if len(able) > 20 else ''}."
+        )
+    lively = [index for index in able if senders[index].period * 5 <= duration] or list(able)
+    if not lively:
+        raise DataError(f"The attack {kind} needs a message with a signal that varies, found none in the recording.")
+    return int(rng.choice(lively))
+
+
+def _hex(node_key: int) -> str:
+    return f"{node_key & MAX_EXTENDED_ID:08X}" if node_key & int(EXTENDED_BIT) else f"{node_key:03X}"
+
+
+def _carried(
+    frames: Frames,
+    times_s: NDArray[np.float64],
+    carried: Transmissions,
+    end: NDArray[np.int64],
+    recorded_end: NDArray[np.int64],
+    kinds: tuple[str, ...],
+    injections: Sequence[Injection],
+) -> Frames:
+    """Frames of what got onto the wire; a recorded one keeps its stamp, later by as much as it had to wait longer."""
+    row = carried.recorded
+    is_recorded = row >= 0
+    tick_s = US_PER_TICK / 1e6
+    wait_s = np.where(is_recorded, np.maximum(end - recorded_end[row], 0), 0) * tick_s
+    when_s = np.where(is_recorded, times_s[row] + wait_s, times_s[0] + end * tick_s)
+    # The clock of the recording may have jumped: an injected frame gets the stamp of the recorded one before it.
+    jumped = frames.timestamp - times_s
+    latest = np.searchsorted(times_s, when_s, side="right") - 1
+    stamp = np.where(is_recorded, frames.timestamp[row] + wait_s, when_s + jumped[np.maximum(latest, 0)])
+    order = np.lexsort((np.where(is_recorded, row, len(frames)), when_s))
+    carried, stamp, when_s = carried.take(order), stamp[order], when_s[order] - times_s[0]
+    attack = (carried.attack > 0).astype(np.uint8)
+    kind = np.where(attack, carried.attack.astype(np.int16) - _NO_KIND, 0).astype(np.int16)
+    for injection in injections:
+        if injection.kind == "suppress":
+            inside = (when_s >= injection.first_s) & (when_s <= injection.last_s)
+            kind[inside & (kind == 0)] = kinds.index("suppress")
+    return Frames(
+        timestamp=stamp,
+        arbitration_id=carried.node_key & np.uint32(MAX_EXTENDED_ID),
+        dlc=carried.dlc,
+        payload=carried.payload,
+        is_extended=carried.is_extended,
+        channel=np.full(len(stamp), frames.channel[0], np.uint8),
+        channels=frames.channels,
+        attack=attack,
+        attack_kind=kind,
+        kinds=kinds,
+    )

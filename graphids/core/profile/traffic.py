@@ -1,0 +1,53 @@
+"""Traffic: frames as habits are followed in them, with times that were possible on the wire."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphids.core.frames import Frames, without_clock_jumps
+from graphids.core.wire import frame_bits, likely_bit_rate, without_bursts
+
+UNKNOWN = -1
+
+
+class Traffic(NamedTuple):
+    """Frames of one bus, in recorded order, C-contiguous columns of one length `n`.
+
+    Attributes:
+        message: int32 [n], index of the arbitration ID in a list of known ones; `UNKNOWN` for any other.
+        time_s: float64 [n], seconds, never falling: jumps of the clock taken out, bursts of USB adapters undone.
+        dlc: uint8 [n].
+        payload: uint8 [n, 8], zero beyond `dlc`.
+    """
+
+    message: NDArray[np.int32]
+    time_s: NDArray[np.float64]
+    dlc: NDArray[np.uint8]
+    payload: NDArray[np.uint8]
+
+
+def possible_times(frames: Frames, bit_rate: int | None = None) -> NDArray[np.float64]:
+    """Times at which the frames can have ended, float64 [n], never falling; see `wire.without_bursts`."""
+    rate = likely_bit_rate(frames) if bit_rate is None else bit_rate
+    times_s = np.maximum.accumulate(without_clock_jumps(frames.timestamp))
+    return np.maximum.accumulate(without_bursts(times_s, frame_bits(frames.dlc, frames.is_extended) / rate))
+
+
+def traffic_of(frames: Frames, node_key: NDArray[np.uint32], times_s: NDArray[np.float64]) -> Traffic:
+    """The frames, with their arbitration IDs looked up.
+
+    Args:
+        frames: Of one bus.
+        node_key: Known arbitration IDs, sorted.
+        times_s: As `possible_times` gives them.
+    """
+    keys = frames.node_key()
+    place = np.minimum(np.searchsorted(node_key, keys), max(len(node_key) - 1, 0))
+    known = node_key[place] == keys if len(node_key) else np.zeros(len(keys), np.bool_)
+    return Traffic(
+        np.where(known, place, UNKNOWN).astype(np.int32),
+        np.ascontiguousarray(times_s),
+        np.ascontiguousarray(frames.dlc),
+        np.ascontiguousarray(frames.payload),
+    )
