@@ -101,8 +101,9 @@ def publish(
     log_training_report(outbox, findings, test, data.module.rule_scores["test"], drift)
     outbox.flush()
     model = ModelLink(outbox.model_uri(digest, MODEL_NAME), digest)
-    text = training_summary(findings, data.module.summary["split_reason"], model, links_of(outbox))
-    close_with(outbox, headline(findings.assessment.test, rule=findings.assessment.rule, tau=record.tau), text)
+    text = training_summary(findings, data.module.summary["split_reason"], model, links_of(outbox), drift=drift)
+    assessment = findings.assessment
+    close_with(outbox, headline(assessment.test, rule=assessment.rule, tau=record.tau, drift=drift), text)
 
 
 def links_of(outbox: Outbox) -> RunLinks:
