@@ -95,16 +95,19 @@ def experiment_tags(experiment_id: str) -> dict[str, str]:
     return {
         f"mlflow.sharedViewState.{VIEW_KEY}": _view(),
         "mlflow.note.content": _description(experiment_id),
+        # Where MLflow has no switch between GenAI and model training, this chooses the experiment's pages.
+        "mlflow.experimentKind": "custom_model_development",
     }
 
 
 def _description(experiment_id: str) -> str:
-    # The UI folds a description to its first line: the links are there.
+    # MLflow's front page prints the beginning of a description as it is written; the experiment's own page, where it is
+    # markdown, folds it to its first line. So there are words first, which name the view, and links below.
     return (
-        f"**[{VIEW_NAME}]({view_page(experiment_id)})** ([charts]({view_page(experiment_id, charts=True)})): "
-        "runs of graphids side by side, by tau, GPU memory drift and detection on the test split.\n\n"
-        "Each run trains or measures an intrusion detector for a CAN bus. Its page begins with its summary; its "
-        "model's page shows the model card."
+        f"Runs that train or measure an intrusion detector for a CAN bus. {VIEW_NAME}, under Views on the page of "
+        "runs, lays them side by side: tau, GPU memory drift and detection on the test split.\n\n"
+        f"Open it here: [{VIEW_NAME}]({view_page(experiment_id)}), [charts]({view_page(experiment_id, charts=True)}). "
+        "A run's page begins with its summary; a model's page shows its model card."
     )
 
 

@@ -106,12 +106,24 @@ def test_an_experiments_tags_are_within_what_mlflow_keeps_and_the_same_for_every
     assert tags == experiment_tags("7")
 
 
-def test_the_description_leads_to_the_view_on_the_same_server() -> None:
-    note = experiment_tags("7")[NOTE_TAG]
+def test_the_description_begins_with_words_that_need_no_markdown() -> None:
+    """MLflow's front page prints as much of it as there is room for, and does not render it."""
+    words, links = experiment_tags("7")[NOTE_TAG].split("\n\n")
 
-    first_line = note.splitlines()[0]  # all that the page shows unasked
-    assert f"]({view_page('7')})" in first_line
-    assert f"]({view_page('7', charts=True)})" in first_line
+    assert len(words) > 150  # more than a column of the front page holds
+    assert not set("*_[]()<>#`|") & set(words)
+    assert "Drift and tau, under Views" in words  # all that the experiment's own page shows unasked
+    for page in (view_page("7"), view_page("7", charts=True)):
+        assert f"]({page})" in links
+
+
+def test_the_front_page_shows_no_tag_of_the_experiment() -> None:
+    """It shows every tag that is not MLflow's own, however long."""
+    assert all(tag.startswith("mlflow.") for tag in (*experiment_tags("7"), OWN_TAGS))
+
+
+def test_an_experiment_is_one_of_training() -> None:
+    assert experiment_tags("7")["mlflow.experimentKind"] == "custom_model_development"
 
 
 def test_the_addresses_open_the_pages_of_a_training() -> None:
