@@ -4,6 +4,7 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
+from graphids._mlflow.saved_view import asked_first
 from graphids._mlflow.tracked_run import STORE_ERRORS, tracked_run
 from graphids.assessment.assess import measure
 from graphids.assessment.captures_covered import captures_covered
@@ -74,7 +75,7 @@ def evaluate(
         )
         if model_id is not None:
             outbox.log_input_model(model_id)
-        metrics = {**measured.metrics, **covered.metrics()}
+        metrics = {**asked_first(measured.metrics), **covered.metrics()}
         outbox.log_dict(metrics, "assessment.json")
         outbox.log_dict(covered.to_dict(), "coverage.json")
         outbox.log_metrics({f"test/{k}": v for k, v in metrics.items()}, model_id=model_id, dataset=dataset)

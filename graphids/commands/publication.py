@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import mlflow
 
-from graphids._mlflow.saved_view import CHANGED_BY_TAU
+from graphids._mlflow.saved_view import CHANGED_BY_TAU, asked_first
 from graphids.assessment.assess import Assessment, assess
 from graphids.assessment.scored_split import score_split
 from graphids.assessment.tau_sweep import sweep_tau
@@ -157,15 +157,16 @@ def _row_norms(network: NormalizedNetwork) -> dict[str, dict[str, float]]:
 
 
 def _metrics(assessment: Assessment) -> dict[str, float]:
-    """Metric names as the UI groups them: test/, rule/, and validation around tau-normalization.
+    """Metric names as the UI groups them: test/, test_rule/, and validation around tau-normalization.
 
-    What does not depend on who scores is under test/ alone; assessment.json has all of it.
+    What does not depend on who scores is under test/ alone; assessment.json has all of it. MLflow's own charts come in
+    the order of names, and the detector stands before the baseline.
     """
     return {
-        **{f"test/{name}": value for name, value in assessment.test.items()},
+        **{f"test/{name}": value for name, value in asked_first(assessment.test).items()},
         **{
-            f"rule/{name}": value
-            for name, value in assessment.rule.items()
+            f"test_rule/{name}": value
+            for name, value in asked_first(assessment.rule).items()
             if not name.endswith(("/windows", "/prevalence"))
         },
         **{f"val_before_tau/{name}": assessment.before[name] for name in CHANGED_BY_TAU if name in assessment.before},
