@@ -96,7 +96,7 @@ def _detection_pictures(scored: ScoredSplit, scorings: Sequence[Scoring], predic
         "roc": lambda: draw_roc(scored, scorings),
         "precision_recall": lambda: draw_precision_recall(scored, scorings),
         "reliability": lambda: draw_reliability(scored),
-        "score_over_time": lambda: draw_score_over_time(scored, scorings[0].threshold),
+        "score_over_time": lambda: draw_score_over_time(scored, scorings[0]),
     }
 
 
