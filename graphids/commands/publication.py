@@ -16,14 +16,13 @@ from graphids.core.classifier import WindowClassifier
 from graphids.core.data.datamodule import CANDataModule
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.models.gat import GAT
+from graphids.logged_model import model_name
 from graphids.outbox.outbox import Outbox
 from graphids.report.findings import Findings
 from graphids.report.model_card import DataUsed, model_card
 from graphids.report.pictures import log_training_report
 from graphids.report.summary import ModelLink, RunLinks, headline, training_summary
 from graphids.secrets import without_secrets
-
-MODEL_NAME = "model"
 
 
 class NormalizedNetwork(NamedTuple):
@@ -94,13 +93,15 @@ def publish(
     )
     # From here on the number; until now what was asked for, which may be "auto".
     outbox.set_tags({"graphids.tau": record.tau})
-    digest = _log_model(outbox, network, findings, _data_used(data.module), save_model, epoch)
+    used = _data_used(data.module)
+    name = model_name(record.tau, data.module.hparams["seed"], used.name)
+    digest = _log_model(outbox, network, findings, used, save_model, name=name, step=epoch or 0)
     metrics = {**_metrics(findings.assessment), "tau": record.tau, **({} if epoch is None else {"best_epoch": epoch})}
     outbox.log_metrics(metrics, model=digest, dataset=data.dataset)
     outbox.log_dict({**asdict(findings.assessment), "head_row_norms": _row_norms(network)}, "assessment.json")
     log_training_report(outbox, findings, test, data.module.rule_scores["test"], drift)
     outbox.flush()
-    model = ModelLink(outbox.model_uri(digest, MODEL_NAME), digest)
+    model = ModelLink(outbox.model_uri(digest, name), digest)
     text = training_summary(findings, data.module.summary["split_reason"], model, links_of(outbox), drift=drift)
     assessment = findings.assessment
     close_with(outbox, headline(assessment.test, rule=assessment.rule, tau=record.tau, drift=drift), text)
@@ -128,7 +129,9 @@ def _log_model(
     findings: Findings,
     data: DataUsed,
     save_model: Callable[..., str],
-    epoch: int | None,
+    *,
+    name: str,
+    step: int,
 ) -> str:
     """Log the network as a model with its card; returns its root digest."""
     gat, record, preprocessing = network
@@ -143,8 +146,8 @@ def _log_model(
     card = without_secrets(model_card(findings, preprocessing, data))
     return outbox.log_model(
         lambda folder: save_model(classifier, folder, model_card=card),
-        name=MODEL_NAME,
-        step=epoch or 0,
+        name=name,
+        step=step,
         tags={"graphids.tau": str(record.tau)},
         description=card,
     )
