@@ -71,8 +71,9 @@ def training_summary(
     warning, note = (
         f"\n{fill(words, 118)}" if (words := drift_sentence(drift, status)) else "" for status in (WARNING, OK)
     )
+    # A line wider than the window pushes the end of the headline out of it, on the run's page.
     return f"""{warning}
-{split_note}
+{fill(split_note, 118)}
 
 {detection_table(assessment.kinds, {"": test, "rule ": rule})}
 {undefined}

@@ -43,6 +43,7 @@ def _summary(
     record: TauNormRecord = RECORD,
     sweep: TauSweep = SWEEP,
     drift: VRAMDriftCallback | None = None,
+    split_note: str = "Split by capture.",
     **changed: object,
 ) -> str:
     parts = {
@@ -61,7 +62,7 @@ def _summary(
     }
     return training_summary(
         Findings(Assessment(**parts), record, sweep),  # type: ignore[arg-type]
-        "Split by capture.",
+        split_note,
         ModelLink("models:/m-1", "d" * 64),
         RunLinks("r1", "7", tracking_uri),
         drift=drift,
@@ -163,6 +164,14 @@ def test_an_evaluation_says_in_how_much_traffic_alarms_were_counted_and_where_it
     assert "false alarms: - an hour, in 3.1 seconds of normal traffic" in summary
     assert "look    https://tracking/#/experiments/7/runs/r1" in summary
     assert "compare https://tracking/#/experiments/7/runs?viewStateShareKey=" in summary
+
+
+def test_no_line_of_words_is_wider_than_a_window() -> None:
+    lost = _watched(0.0, 0.47, cause="mostly growth of live tensors of this process, which is a long story")
+
+    words = _summary(drift=lost, split_note="Split by time: " + "found dos in 1, " * 20).partition("kind ")[0]
+
+    assert max(map(len, words.splitlines())) <= 118
 
 
 def test_columns_line_up() -> None:
