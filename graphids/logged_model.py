@@ -4,7 +4,8 @@
 FAILED.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -14,6 +15,27 @@ from mlflow.models import Model
 from graphids._fs import IntegrityError
 
 DIGEST_KEY = "graphids.digest"
+# `runs:/<run id>/model` means the model of a run, whatever it is called.
+ANY_NAME = "model"
+_MAX_DATA_CHARACTERS = 40
+
+
+def model_name(tau: float, seed: object, data: str) -> str:
+    """What a LoggedModel is, in the characters that MLflow has in its name: neither a dot nor a slash.
+
+    >>> model_name(0.25, 0, "day 1.log")
+    'gat-tau0_25-seed0-day_1_log'
+    """
+    return re.sub(r"[^A-Za-z0-9-]", "_", f"gat-tau{tau:g}-seed{seed}-{data[:_MAX_DATA_CHARACTERS]}")
+
+
+def models_named(models: Iterable[LoggedModel], name: str) -> list[LoggedModel]:
+    """The models of a run that are called so; `model` is any that graphids logged, unless one is really called so."""
+    all_models = list(models)
+    named = [model for model in all_models if model.name == name]
+    if named or name != ANY_NAME:
+        return named
+    return [model for model in all_models if DIGEST_KEY in model.params]
 
 
 def log_saved_model(

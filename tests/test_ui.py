@@ -46,6 +46,24 @@ def test_the_saved_view_shows_tau_drift_and_detection_of_each_run_without_any_co
     window.require_whole()
 
 
+def test_the_front_page_shows_the_description_in_words(runs: FourRuns, window: Window) -> None:
+    window.open(f"{runs.uri}/#/", "Recent Experiments", re.compile("^Runs that train or measure")).settle()
+
+    # The page has all of a description, and shows as much as its column holds.
+    _, _, description = window.text().partition("Runs that train")
+    assert description.find("](") > 150
+    assert "ownTags" not in window.text()
+
+
+def test_the_link_of_the_description_leads_to_model_training(runs: FourRuns, window: Window) -> None:
+    window.open(f"{runs.uri}/#/experiments/{runs.experiment_id}/runs?workflowType=machine_learning")
+    window.expect("under Views on the page").settle()
+
+    link = window.page.get_by_role("link", name="Drift and tau").first.get_attribute("href")
+    assert link is not None
+    assert "workflowType=machine_learning" in link
+
+
 def test_the_view_s_charts_are_in_a_section_for_each_prefix_and_its_pictures_are_those_that_the_runs_have(
     runs: FourRuns, window: Window
 ) -> None:
@@ -68,7 +86,7 @@ def test_the_compare_page_lays_taus_and_drift_side_by_side(runs: FourRuns, windo
 
     assert [float(tau) for tau in window.line("tau")] == [tau for tau, _ in runs.run_ids]
     assert window.line("graphids.vram_drift") == [status for _, status in runs.run_ids]
-    window.expect(*runs.names.values(), "best_epoch", "rule/all/auroc")
+    window.expect(*runs.names.values(), "best_epoch", "test_rule/all/auroc")
     window.require_whole()
 
 
@@ -84,6 +102,7 @@ def test_the_compare_page_lays_a_picture_of_two_runs_side_by_side(runs: FourRuns
 def test_a_run_s_page_begins_with_its_summary_and_says_what_drifted(runs: FourRuns, window: Window) -> None:
     window.open(runs.run(TAUS[1], WARNING), "prevalence", "tau-normalization with tau=1").settle()
 
+    window.expect(re.compile("^WARNING: GPU memory drifted, first after epoch"))
     window.expect("graphids.vram_drift", WARNING, "mostly another process on the card")
     window.require_whole()
 
@@ -102,6 +121,14 @@ def test_a_run_s_pictures_are_shown_among_its_artifacts(runs: FourRuns, window: 
     window.click("confusion.png").settle()
     assert window.num_pictures() >= 1
     window.require_whole()
+
+
+def test_the_models_are_called_what_they_are(runs: FourRuns, window: Window) -> None:
+    window.open(runs.models, "Model name", "Source run").settle()
+
+    rows = window.table("Model name", "Source run")
+    assert {row["Model name"] for row in rows} == {"gat-tau0-seed0-simulated", "gat-tau1-seed0-simulated"}
+    assert {row["Source run"] for row in rows} == set(runs.names.values())
 
 
 def test_the_model_s_page_shows_its_card(runs: FourRuns, window: Window) -> None:

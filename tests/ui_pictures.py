@@ -35,6 +35,13 @@ def take_pictures(runs: FourRuns) -> None:
     with browser_window(1600, 620) as window:
         window.open(runs.view)
         keep(window, "runs-table")
+        window.open(f"{runs.uri}/#/experiments?workflowType=machine_learning", "Runs that train")
+        keep(window, "front-page")
+        window.open(runs.models, "Source run")
+        keep(window, "models-list")
+    with browser_window(1600, 500) as window:  # above the tags, one of which is a folder of this machine
+        window.open(runs.run(TAUS[1], WARNING), "prevalence")
+        keep(window, "run-page")
     with browser_window(1600, 1000) as window:
         for section in ("vram", "figures"):
             window.open(runs.charts).settle().scroll_to(section)

@@ -13,6 +13,9 @@ from graphids._mlflow.tracked_run import status_after
 from graphids.core.callbacks import NOT_WATCHED_TAGS, VRAMDriftCallback
 from graphids.outbox.outbox import Outbox
 
+# MLflow's compare page opens on the first metric that a run logged.
+_SHOWN_FIRST = ("val/macro_auroc",)
+
 
 class MLflowTrainingCallback(pl.Callback):
     """Forwards a fit to its MLflow run, without ever waiting for MLflow.
@@ -87,7 +90,8 @@ class MLflowTrainingCallback(pl.Callback):
         self._validated = False
         metrics["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
         metrics |= _vram_metrics(trainer)
-        self.outbox.log_metrics(metrics, step=trainer.current_epoch)
+        first = {key: metrics[key] for key in _SHOWN_FIRST if key in metrics}
+        self.outbox.log_metrics({**first, **metrics}, step=trainer.current_epoch)
         drift_tags = _drift_tags(trainer)
         if drift_tags != self._drift_tags:
             self.outbox.set_tags(drift_tags)

@@ -1,6 +1,6 @@
 """Makes `mlflow.graphids` available after `import mlflow`, and patches MLflow once its modules are imported.
 
-`graphids._mlflow_plugin.projects` and `graphids._mlflow_plugin.store` say what is patched, and why.
+`projects`, `store`, `run_models` and `registered_versions`, beside this module, say what is patched, and why.
 
 MLflow loads the entry points of `mlflow.run_context_provider` while it is being imported; ours names this module.
 Registering on import is therefore the module's whole purpose, and the one import-time effect of the package. It
@@ -15,6 +15,8 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
 from graphids._mlflow_plugin.projects import patch_local_backend, patch_projects
+from graphids._mlflow_plugin.registered_versions import patch_registry_store
+from graphids._mlflow_plugin.run_models import patch_registration, patch_runs_repository
 from graphids._mlflow_plugin.store import patch_store
 
 ALIAS = "mlflow.graphids"
@@ -22,6 +24,9 @@ FLAVOR_MODULE = "mlflow_graphids"
 LOCAL_BACKEND_MODULE = "mlflow.projects.backend.local"
 PROJECTS_MODULE = "mlflow.projects"
 STORE_MODULE = "mlflow.store.db.utils"
+RUNS_MODULE = "mlflow.store.artifact.runs_artifact_repo"
+REGISTRATION_MODULE = "mlflow.tracking._model_registry.fluent"
+REGISTRY_STORE_MODULE = "mlflow.store.model_registry.sqlalchemy_store"
 
 
 class GraphidsRunContext:
@@ -107,6 +112,9 @@ def _patches() -> dict[str, Callable[[ModuleType], None]]:
         LOCAL_BACKEND_MODULE: patch_local_backend,
         PROJECTS_MODULE: patch_projects,
         STORE_MODULE: patch_store,
+        RUNS_MODULE: patch_runs_repository,
+        REGISTRATION_MODULE: patch_registration,
+        REGISTRY_STORE_MODULE: patch_registry_store,
     }
 
 

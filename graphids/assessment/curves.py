@@ -67,10 +67,15 @@ def present_kinds(scored: ScoredSplit) -> dict[str, NDArray[np.bool_]]:
 
 
 def hardest_kinds(kinds: Iterable[str], scoring: Scoring, most: int) -> list[str]:
-    """The `most` kinds with the lowest AUROC, or all if there are fewer; in the order given."""
+    """The `most` kinds with the lowest AUROC, of equal ones those with the lowest recall; in the order given."""
     names = list(kinds)
-    ranked = sorted(names, key=lambda name: scoring.metrics.get(f"{name}/auroc", 0.0))[:most]
+    ranked = ranked_kinds(names, scoring)[:most]
     return [name for name in names if name in ranked]
+
+
+def ranked_kinds(kinds: Iterable[str], scoring: Scoring) -> list[str]:
+    """The kinds from the hardest on: with the lowest AUROC, of equal ones with the lowest recall."""
+    return sorted(kinds, key=lambda kind: [scoring.metrics.get(f"{kind}/{name}", 0.0) for name in ("auroc", "recall")])
 
 
 def roc_points(scores: ArrayLike, is_attack: ArrayLike) -> Points:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from mlflow import MlflowClient
 
+from graphids._mlflow.saved_view import asked_first
 from graphids._mlflow.tracked_run import STORE_ERRORS, tracked_run
 from graphids.assessment.assess import measure
 from graphids.assessment.captures_covered import captures_covered
@@ -123,7 +124,7 @@ def measure_on(outbox: Outbox, model: EvaluatedModel, data: EvaluationData) -> M
     )
     if model_id is not None:
         outbox.log_input_model(model_id)
-    metrics = {**measured.metrics, **covered.metrics()}
+    metrics = {**asked_first(measured.metrics), **covered.metrics()}
     outbox.log_dict(metrics, "assessment.json")
     outbox.log_dict(covered.to_dict(), "coverage.json")
     metrics = {f"test/{name}": value for name, value in metrics.items()}

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import mlflow
 
-from graphids._mlflow.saved_view import CHANGED_BY_TAU
+from graphids._mlflow.saved_view import CHANGED_BY_TAU, asked_first
 from graphids.assessment.assess import Assessment, assess
 from graphids.assessment.scored_split import score_split
 from graphids.assessment.tau_sweep import sweep_tau
@@ -16,14 +16,13 @@ from graphids.core.classifier import WindowClassifier
 from graphids.core.data.datamodule import CANDataModule
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.models.gat import GAT
+from graphids.logged_model import model_name
 from graphids.outbox.outbox import Outbox
 from graphids.report.findings import Findings
 from graphids.report.model_card import DataUsed, model_card
 from graphids.report.pictures import log_training_report
 from graphids.report.summary import ModelLink, RunLinks, headline, training_summary
 from graphids.secrets import without_secrets
-
-MODEL_NAME = "model"
 
 
 class NormalizedNetwork(NamedTuple):
@@ -94,7 +93,9 @@ def publish(
     )
     # From here on the number; until now what was asked for, which may be "auto".
     outbox.set_tags({"graphids.tau": record.tau})
-    digest = _log_model(outbox, network, findings, _data_used(data.module), save_model, epoch)
+    used = _data_used(data.module)
+    name = model_name(record.tau, data.module.hparams["seed"], used.name)
+    digest = _log_model(outbox, network, findings, used, save_model, name=name, step=epoch or 0)
     metrics = {**_metrics(findings.assessment), "tau": record.tau, **({} if epoch is None else {"best_epoch": epoch})}
     outbox.log_metrics(metrics, model=digest, dataset=data.dataset)
     point = findings.assessment.operating_point
@@ -108,9 +109,10 @@ def publish(
     )
     log_training_report(outbox, findings, test, data.module.rule_scores["test"], drift)
     outbox.flush()
-    model = ModelLink(outbox.model_uri(digest, MODEL_NAME), digest)
-    text = training_summary(findings, data.module.summary["split_reason"], model, links_of(outbox))
-    first = headline(findings.assessment.test, rule=findings.assessment.rule, tau=record.tau)
+    model = ModelLink(outbox.model_uri(digest, name), digest)
+    text = training_summary(findings, data.module.summary["split_reason"], model, links_of(outbox), drift=drift)
+    assessment = findings.assessment
+    first = headline(assessment.test, rule=assessment.rule, tau=record.tau, drift=drift)
     close_with(outbox, " ".join(filter(None, (point.note(), first))), text)
 
 
@@ -136,7 +138,9 @@ def _log_model(
     findings: Findings,
     data: DataUsed,
     save_model: Callable[..., str],
-    epoch: int | None,
+    *,
+    name: str,
+    step: int,
 ) -> str:
     """Log the network as a model with its card; returns its root digest."""
     gat, record, preprocessing = network
@@ -151,8 +155,8 @@ def _log_model(
     card = without_secrets(model_card(findings, preprocessing, data))
     return outbox.log_model(
         lambda folder: save_model(classifier, folder, model_card=card),
-        name=MODEL_NAME,
-        step=epoch or 0,
+        name=name,
+        step=step,
         tags={"graphids.tau": str(record.tau)},
         description=card,
     )
@@ -165,15 +169,16 @@ def _row_norms(network: NormalizedNetwork) -> dict[str, dict[str, float]]:
 
 
 def _metrics(assessment: Assessment) -> dict[str, float]:
-    """Metric names as the UI groups them: test/, rule/, and validation around tau-normalization.
+    """Metric names as the UI groups them: test/, test_rule/, and validation around tau-normalization.
 
-    What does not depend on who scores is under test/ alone; assessment.json has all of it.
+    What does not depend on who scores is under test/ alone; assessment.json has all of it. MLflow's own charts come in
+    the order of names, and the detector stands before the baseline.
     """
     return {
-        **{f"test/{name}": value for name, value in assessment.test.items()},
+        **{f"test/{name}": value for name, value in asked_first(assessment.test).items()},
         **{
-            f"rule/{name}": value
-            for name, value in assessment.rule.items()
+            f"test_rule/{name}": value
+            for name, value in asked_first(assessment.rule).items()
             if not name.endswith(("/windows", "/prevalence"))
         },
         **{f"val_before_tau/{name}": assessment.before[name] for name in CHANGED_BY_TAU if name in assessment.before},

@@ -23,7 +23,8 @@ from graphids.secrets import without_secrets
 
 PARAMS_PER_REQUEST = 100
 # Experiment tag: sha256 of each tag that a run has set there, to tell them from tags that a person has changed.
-OWN_TAGS = "graphids.own_tags"
+# MLflow's pages show every tag but its own.
+OWN_TAGS = "mlflow.graphids.ownTags"
 # Operations that a run can do without: a refusal is reported in one line, and does not change the exit code.
 OPTIONAL = frozenset({"experiment"})
 _NO_TAG = ""

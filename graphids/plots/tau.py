@@ -2,6 +2,7 @@
 
 import textwrap
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -13,12 +14,16 @@ _LINES = {
     "balanced_accuracy": ("balanced accuracy", "s"),
     "accuracy": ("accuracy", "D"),
     "macro_auroc": ("macro AUROC", "^"),
-    "all_recall": ("recall at the false-alarm budget", "v"),
+    "all_recall": ("recall at the budget", "v"),
 }
+_LEAST_CHANGE = 0.001
 
 
 def draw_tau_sweep(sweep: TauSweep, chosen: float) -> Figure:
-    """Validation metrics against tau; the head as trained, this run's tau and the best one are marked.
+    """What each tau changes of the validation metrics; the head as trained, this run's tau and the best one are marked.
+
+    Drawn are differences from tau=0, whose values the legend has: metrics lie far apart, and what tau does to one of
+    them is small beside that.
 
     Args:
         sweep: Of the run's validation split.
@@ -29,17 +34,18 @@ def draw_tau_sweep(sweep: TauSweep, chosen: float) -> Figure:
     # Hollow, each smaller than the one before: where metrics are equal, all of them show.
     for place, ((name, (words, marker)), colour) in enumerate(zip(_LINES.items(), COLOURS, strict=False)):
         if name in sweep.metrics:
-            (line,) = axes.plot(sweep.taus, sweep.metrics[name], marker=marker, color=colour, label=words)
+            values = np.array(sweep.metrics[name])
+            label = f"{words}, from {values[0]:.4f}"
+            (line,) = axes.plot(sweep.taus, values - values[0], marker=marker, color=colour, label=label)
             line.set(markersize=9 - 1.5 * place, fillstyle="none")
     _mark_taus(axes, sweep.best, chosen)
-    low = min((min(values) for values in sweep.metrics.values()), default=0.0)
-    high = max((max(values) for values in sweep.metrics.values()), default=1.0)
-    room = max(0.05 * (high - low), 0.01)
-    low, high = low - max(room, 0.03 - (high - low)), high + room
-    axes.set(ylim=(low, high), xlabel="tau", ylabel="metric on validation")
-    # No tick outside [0, 1], which no metric can leave.
-    axes.set_yticks([tick for tick in axes.get_yticks() if max(low, 0) <= tick <= min(high, 1)])
-    figure.suptitle("tau on validation, without training again", fontsize=11)
+    changes = [value - values[0] for values in sweep.metrics.values() for value in values]
+    low, high = min(changes, default=0.0), max(changes, default=0.0)
+    # A change in the third digit is the least that is worth a look.
+    room = max(0.06 * (high - low), _LEAST_CHANGE)
+    axes.set(ylim=(low - room, high + room), xlabel="tau", ylabel="change on validation against the head as trained")
+    axes.yaxis.set_major_formatter(lambda y, _: f"{y:+.3g}" if y else "0")
+    figure.suptitle("What tau changes on validation, without training again", fontsize=11)
     legend_below(figure, axes)
     axes.text(
         0.5,
@@ -60,4 +66,5 @@ def _mark_taus(axes: Axes, best: float, chosen: float) -> None:
     looks = {0.0: (FAINT, ":"), best: (INK, "--"), chosen: (INK, "-")}  # where a tau is several of these, the last
     for tau, (colour, style) in looks.items():
         words = ", ".join(meaning for value, meaning in meanings if value == tau)
-        axes.axvline(tau, color=colour, linestyle=style, linewidth=1.6, label=f"tau={tau:g}: {words}")
+        label = "\n".join(textwrap.wrap(f"tau={tau:g}: {words}", 44))
+        axes.axvline(tau, color=colour, linestyle=style, linewidth=1.6, label=label)

@@ -27,8 +27,6 @@ from graphids.plots.timeline import draw_score_over_time
 from graphids.report.findings import Findings
 
 PICTURES_TAG = "graphids.pictures"
-# The UI makes a section of charts out of what comes before the slash.
-SECTION = "figures"
 _PER_KIND = ("auroc", "average_precision", "recall")
 _SWEPT = ("macro_f1", "balanced_accuracy", "accuracy", "macro_auroc", "all_recall", "moved")
 
@@ -98,7 +96,7 @@ def _detection_pictures(scored: ScoredSplit, scorings: Sequence[Scoring], predic
         "roc": lambda: draw_roc(scored, scorings),
         "precision_recall": lambda: draw_precision_recall(scored, scorings),
         "reliability": lambda: draw_reliability(scored),
-        "score_over_time": lambda: draw_score_over_time(scored, scorings[0].threshold),
+        "score_over_time": lambda: draw_score_over_time(scored, scorings[0]),
     }
 
 
@@ -119,7 +117,8 @@ def _log_pictures(outbox: Outbox, pictures: Pictures) -> None:
 
 def log_picture(outbox: Outbox, name: str, picture: bytes) -> None:
     """Log a PNG where each of the UI's pages looks for one."""
-    outbox.log_image(picture, f"{SECTION}/{name}")
+    # Without a slash the UI's own charts have it in their last section: they show it small, below all parameters.
+    outbox.log_image(picture, name)
     # The compare page shows only files of the run's top folder.
     outbox.log_bytes(picture, f"{name}.png")
 

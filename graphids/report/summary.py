@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from graphids._mlflow.saved_view import run_page, view_page
 from graphids.assessment.assess import Assessment, Measurement
+from graphids.core.callbacks.vram_drift import OK, WARNING, VRAMDriftCallback
 from graphids.report.findings import Findings
 from graphids.wording import format_metric, time_words
 
@@ -44,16 +45,35 @@ class ModelLink(NamedTuple):
     digest: str
 
 
-def training_summary(findings: Findings, split_note: str, model: ModelLink, run: RunLinks) -> str:
-    """What was detected, what tau-normalization changed, which model it is, and what to type next."""
+def training_summary(
+    findings: Findings,
+    split_note: str,
+    model: ModelLink,
+    run: RunLinks,
+    *,
+    drift: VRAMDriftCallback | None = None,
+) -> str:
+    """What drifted, what was detected, what tau-normalization changed, which model it is, and what to type next.
+
+    Args:
+        findings: What was measured.
+        split_note: How the captures were split.
+        model: Where it is.
+        run: Where the run is.
+        drift: What watched the GPU's memory, where the run trained.
+    """
     assessment, record, sweep = findings.assessment, findings.record, findings.sweep
     test, rule = assessment.test, assessment.rule
     undefined = f"undefined on this test split: {', '.join(assessment.undefined)}\n" if assessment.undefined else ""
     origin = f"chosen on validation by macro-F1 from {len(sweep.taus)} values" if record.chosen else "as given"
     unchanged = "" if record.tau else ": the head as trained"
     alarms, rule_alarms = (false_alarms(assessment, metrics) for metrics in (test, rule))
-    return f"""
-{split_note}
+    warning, note = (
+        f"\n{fill(words, 118)}" if (words := drift_sentence(drift, status)) else "" for status in (WARNING, OK)
+    )
+    # A line wider than the window pushes the end of the headline out of it, on the run's page.
+    return f"""{warning}
+{fill(split_note, 118)}
 
 {detection_table(assessment.kinds, {"": test, "rule ": rule})}
 {undefined}
@@ -64,7 +84,7 @@ threshold: {assessment.threshold:.6g}, chosen on validation after tau-normalizat
 {_operating_point(assessment)}
 tau-normalization with tau={record.tau:g} ({origin}){unchanged}, on validation:
   {changed_by_tau(assessment, digits=4)}
-{fill(sweep.sentence(), 118, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)}
+{fill(sweep.sentence(), 118, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)}{note}
 
 run     {run.run_id}
 model   {model.uri}
@@ -90,8 +110,31 @@ def false_alarms(assessment: Assessment, metrics: Mapping[str, float]) -> int:
     return round(metrics.get("false_alarms_per_hour", 0.0) * assessment.normal_hours)
 
 
-def headline(metrics: Mapping[str, float], *, rule: Mapping[str, float] | None = None, tau: float | None = None) -> str:
-    """The metrics that a person asks for first, in one sentence.
+def drift_sentence(drift: VRAMDriftCallback | None, *statuses: str) -> str:
+    """What became of the GPU's memory, in words; empty where nothing was watched or the status is another one.
+
+    Args:
+        drift: What watched it.
+        statuses: Of which there is something to say.
+    """
+    if drift is None or drift.status not in statuses:
+        return ""
+    gone = f"{max(drift.drift_max or 0.0, 0.0):.0%} of the usable memory gone"
+    if drift.status == OK:
+        return f"No drift of GPU memory: at most {gone}."
+    # The numbers and the advice after it are in the tag.
+    cause = drift.cause.partition(":")[0]
+    return f"WARNING: GPU memory drifted, first after epoch {drift.first_drift_epoch}: up to {gone}, {cause}."
+
+
+def headline(
+    metrics: Mapping[str, float],
+    *,
+    rule: Mapping[str, float] | None = None,
+    tau: float | None = None,
+    drift: VRAMDriftCallback | None = None,
+) -> str:
+    """The metrics that a person asks for first, and what drifted; a warning stands before them.
 
     >>> headline({"macro/auroc": 0.996, "all/recall": 0.86, "false_alarms_per_hour": 35.6}, rule={}, tau=0.5)
     'Macro AUROC 0.996 (rules -), recall 0.860 (rules -), 35.6 false alarms per hour (rules -); tau=0.5.'
@@ -106,7 +149,8 @@ def headline(metrics: Mapping[str, float], *, rule: Mapping[str, float] | None =
         + ("" if rule is None else f" (rules {format_metric(rule.get(name), digits)})")
         for words, name, digits in words
     ]
-    return f"{', '.join(parts)}{'' if tau is None else f'; tau={tau:g}'}."
+    sentence = f"{', '.join(parts)}{'' if tau is None else f'; tau={tau:g}'}."
+    return " ".join(filter(None, (drift_sentence(drift, WARNING), sentence, drift_sentence(drift, OK))))
 
 
 def evaluation_summary(

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import ErrorCode
 
-from graphids._mlflow.saved_view import PICTURE_SECTION, PICTURES, VIEW_KEY, experiment_tags, run_page, view_page
+from graphids._mlflow.saved_view import PICTURES, VIEW_KEY, asked_first, experiment_tags, run_page, view_page
 from graphids._mlflow.tracked_run import tracked_run
 from graphids.commands.config import render_config
 from graphids.commands.evaluate import evaluate
@@ -23,7 +23,6 @@ from graphids.commands.train import train
 from graphids.core.frames import DataError
 from graphids.options import OPTIONS, OptionError
 from graphids.outbox.delivery import OWN_TAGS
-from graphids.report import pictures as report
 from support.stores import empty_store
 from support.tiny_model import tiny_classifier
 
@@ -75,7 +74,7 @@ def test_the_views_columns_are_tau_drift_and_detection_with_the_rules_beside() -
     columns = view_state()["selectedColumns"]
 
     assert columns[:2] == ["tags.`graphids.tau`", "tags.`graphids.vram_drift`"]
-    assert {"metrics.`test/macro/auroc`", "metrics.`rule/macro/auroc`", "metrics.`vram/drift_max`"} <= set(columns)
+    assert {"metrics.`test/macro/auroc`", "metrics.`test_rule/macro/auroc`", "metrics.`vram/drift_max`"} <= set(columns)
     # Names of runs begin alike: the width that MLflow gives them shows no more than that.
     assert view_state()["columnOrder"] == ["attributes.`Run Name`", *columns]
     assert view_state()["columnWidths"]["attributes.`Run Name`"] > 200
@@ -89,14 +88,19 @@ def test_every_chart_is_in_a_section_of_the_view_and_none_is_there_twice() -> No
         section["uuid"] for section in state["compareRunSections"]
     }
     assert len({chart["uuid"] for chart in charts}) == len(charts)
-    assert state["compareRunSections"][-1]["name"] == "rule"
+    assert state["compareRunSections"][-1]["name"] == "test_rule"
 
 
 def test_the_views_pictures_are_those_that_a_run_logs() -> None:
     shown = {key for chart in view_state()["compareRunCharts"] for key in chart.get("imageKeys", ())}
 
-    assert report.SECTION == PICTURE_SECTION
-    assert shown == {f"figures/{name}" for name in (*PICTURES, "tau_sweep", "tau_study", "vram_drift")}
+    assert shown == {*PICTURES, "tau_sweep", "tau_study", "vram_drift"}
+
+
+def test_what_a_person_asks_for_comes_first_and_nothing_is_lost() -> None:
+    metrics = {"dos/auroc": 1.0, "all/auroc": 0.5, "macro/auroc": 0.75}
+
+    assert list(asked_first(metrics).items()) == [("macro/auroc", 0.75), ("all/auroc", 0.5), ("dos/auroc", 1.0)]
 
 
 def test_an_experiments_tags_are_within_what_mlflow_keeps_and_the_same_for_every_run() -> None:
@@ -106,12 +110,24 @@ def test_an_experiments_tags_are_within_what_mlflow_keeps_and_the_same_for_every
     assert tags == experiment_tags("7")
 
 
-def test_the_description_leads_to_the_view_on_the_same_server() -> None:
-    note = experiment_tags("7")[NOTE_TAG]
+def test_the_description_begins_with_words_that_need_no_markdown() -> None:
+    """MLflow's front page prints as much of it as there is room for, and does not render it."""
+    words, links = experiment_tags("7")[NOTE_TAG].split("\n\n")
 
-    first_line = note.splitlines()[0]  # all that the page shows unasked
-    assert f"]({view_page('7')})" in first_line
-    assert f"]({view_page('7', charts=True)})" in first_line
+    assert len(words) > 150  # more than a column of the front page holds
+    assert not set("*_[]()<>#`|") & set(words)
+    assert "Drift and tau, under Views" in words  # all that the experiment's own page shows unasked
+    for page in (view_page("7"), view_page("7", charts=True)):
+        assert f"]({page})" in links
+
+
+def test_the_front_page_shows_no_tag_of_the_experiment() -> None:
+    """It shows every tag that is not MLflow's own, however long."""
+    assert all(tag.startswith("mlflow.") for tag in (*experiment_tags("7"), OWN_TAGS))
+
+
+def test_an_experiment_is_one_of_training() -> None:
+    assert experiment_tags("7")["mlflow.experimentKind"] == "custom_model_development"
 
 
 def test_the_addresses_open_the_pages_of_a_training() -> None:

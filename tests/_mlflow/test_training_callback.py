@@ -97,6 +97,16 @@ def test_each_epoch_has_its_gpu_memory_and_the_end_the_worst_of_it(fit: Callable
     assert worst == (1, {"vram/drift_max": 0.3})
 
 
+def test_the_first_metric_of_a_run_is_detection_because_mlflows_compare_page_opens_on_it(
+    fit: Callable[..., None], kept: Kept
+) -> None:
+    fit(VRAMDriftCallback(), 1)
+
+    (epoch,) = (entry["metrics"] for op, entry in kept.entries if op == "metrics")
+    assert next(iter(epoch)) == "val/macro_auroc"
+    assert {"val/loss", "train/loss", "learning_rate"} < set(epoch)
+
+
 def test_the_tags_say_ok_from_the_start_and_which_epoch_drifted_and_why_once_one_did(
     fit: Callable[..., None], kept: Kept
 ) -> None:

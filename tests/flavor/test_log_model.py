@@ -158,6 +158,15 @@ def test_params_may_not_name_the_anchor(classifier: WindowClassifier) -> None:
         log_model(classifier, params={"graphids.digest": "0" * 64})
 
 
+def test_a_run_s_model_is_meant_by_model_whatever_it_is_called(classifier: WindowClassifier) -> None:
+    with mlflow.start_run() as run:
+        info = log_model(classifier, "gat-tau0_5-seed0-simulated")
+
+    for name in ("model", "gat-tau0_5-seed0-simulated"):
+        loaded = load_model(f"runs:/{run.info.run_id}/{name}")
+        assert (loaded.model_id, loaded.anchored) == (info.model_id, True)
+
+
 def test_a_run_uri_that_names_no_model_says_so(logged: ModelInfo) -> None:
     with pytest.raises(IntegrityError, match="logged no model named 'other'"):
         load_model(f"runs:/{logged.run_id}/other")

@@ -21,7 +21,7 @@ from graphids.plots.drift import draw_drift
 from graphids.plots.rates import draw_precision_recall, draw_roc
 from graphids.plots.style import COLOURS, png, written
 from graphids.plots.tau import draw_tau_sweep
-from graphids.plots.timeline import attack_intervals, chosen_capture, draw_score_over_time
+from graphids.plots.timeline import attack_intervals, chosen_captures, draw_score_over_time
 from support.figures import pixels
 from support.scored_windows import many, scored_windows, scoring
 
@@ -187,21 +187,29 @@ def test_a_tau_that_is_two_things_at_once_has_one_mark_that_says_both() -> None:
 
     def marks(chosen: float) -> list[str]:
         lines = draw_tau_sweep(idle, chosen).axes[0].lines
-        return [str(line.get_label()) for line in lines if set(line.get_ydata()) == {0, 1}]
+        return [" ".join(str(line.get_label()).split()) for line in lines if set(line.get_ydata()) == {0, 1}]
 
     assert marks(0.5) == ["tau=0: the head as trained, auto's choice", "tau=0.5: this run's model"]
     assert marks(0.0) == ["tau=0: the head as trained, this run's model, auto's choice"]
 
 
-def test_no_metric_of_a_sweep_seems_to_exceed_1_and_equal_ones_do_not_hide_each_other() -> None:
-    same = (1.0, 1.0, 1.0)
-    figure = draw_tau_sweep(replace(SWEEP, metrics={"macro_f1": same, "accuracy": same}), 0.5)
-    figure.draw_without_rendering()
+def test_a_sweep_shows_what_tau_changes_however_far_apart_the_metrics_lie() -> None:
+    metrics = {"macro_f1": (0.9, 0.92, 0.91), "macro_auroc": (0.995, 0.995, 0.996), "all_recall": (0.0, 0.0, 0.0)}
+    (axes,) = draw_tau_sweep(replace(SWEEP, metrics=metrics), 0.5).axes
 
-    (axes,) = figure.axes
-    assert axes.get_yticks().max() <= 1
-    assert axes.get_ylim()[0] <= 0.98
-    below, above = (_line(axes, label) for label in ("macro-F1", "accuracy"))
+    f1 = _line(axes, "macro-F1, from 0.9000")
+    assert np.allclose(f1.get_ydata(), [0.0, 0.02, 0.01])
+    low, high = axes.get_ylim()
+    assert 0.8 * (high - low) < 0.02
+    assert low < 0.0 < 0.02 < high
+
+
+def test_a_tau_that_changes_nothing_is_a_flat_line_and_equal_ones_do_not_hide_each_other() -> None:
+    same = (1.0, 1.0, 1.0)
+    (axes,) = draw_tau_sweep(replace(SWEEP, metrics={"macro_f1": same, "accuracy": same}), 0.5).axes
+
+    assert axes.get_ylim() == pytest.approx((-0.001, 0.001))
+    below, above = (_line(axes, f"{name}, from 1.0000") for name in ("macro-F1", "accuracy"))
     assert below.get_markersize() > above.get_markersize()
 
 
@@ -213,18 +221,28 @@ def test_intervals_of_attacks_end_where_the_kind_changes_or_the_recording_has_a_
     assert found == [(1, 1.0, 3.5), (2, 3.0, 4.5), (2, 100.0, 101.5)]
 
 
-def test_the_capture_shown_is_chosen_by_its_labels_alone_so_that_runs_compare() -> None:
-    label, capture = [1, 0, 1, 1, 1, 1, 2], [0, 0, 1, 1, 1, 2, 2]
+def test_the_captures_shown_are_those_of_the_hardest_kinds() -> None:
+    # An easy kind in capture 0, the hardest in 1 and, once, in 0; of equal AUROC with the easy one, but missed, in 2.
+    label, capture = [1, 1, 0, 2, 2, 2, 3, 0], [0, 0, 0, 0, 1, 1, 2, 2]
+    score = [0.9, 0.9, 0.1, 0.2, 0.05, 0.05, 0.3, 0.1]
+    scored = scored_windows(score, label, capture=capture, classes=("normal", "easy", "hard", "quiet"))
 
-    assert chosen_capture(scored_windows([0.5] * 7, label, capture=capture)) == 2
-    assert chosen_capture(scored_windows([0.5] * 5, label[:5], capture=capture[:5])) == 1
-    assert chosen_capture(scored_windows([], [])) is None
+    assert chosen_captures(scored, scoring(scored, 0.5)) == [1, 2]
+    title, *_ = draw_score_over_time(scored, scoring(scored, 0.5)).axes
+    assert title.get_title(loc="left") == "capture 1"
+
+
+def test_without_an_attack_the_longest_capture_is_shown_and_without_a_window_none() -> None:
+    quiet, none = scored_windows([0.5] * 3, [0, 0, 0], capture=[0, 1, 1]), scored_windows([], [])
+
+    assert chosen_captures(quiet, scoring(quiet, 0.5)) == [1]
+    assert chosen_captures(none, Scoring("GAT", none.score, 0.5, {})) == []
 
 
 def test_score_over_time_tells_found_missed_and_false_alarms_apart() -> None:
     scored = scored_windows([0.9, 0.2, 0.9, 0.1], [1, 1, 0, 0])
 
-    texts = _texts(draw_score_over_time(scored, 0.5))
+    texts = _texts(draw_score_over_time(scored, scoring(scored, 0.5)))
 
     for words in ("attack, found (1)", "attack, missed (1)", "false alarm (1)", "normal, silent (1)", "attack: dos"):
         assert words in texts
@@ -232,7 +250,8 @@ def test_score_over_time_tells_found_missed_and_false_alarms_apart() -> None:
 
 @pytest.mark.parametrize("score", [[0.4, 0.56, 0.6], [0.001, 0.9, 0.99], [0.5, 0.5, 0.5], [0.9999, 0.99995, 0.9999]])
 def test_the_axis_of_probabilities_has_at_least_three_marks(score: list[float]) -> None:
-    figure = draw_score_over_time(scored_windows(score, [0, 1, 0]), score[1])
+    scored = scored_windows(score, [0, 1, 0])
+    figure = draw_score_over_time(scored, scoring(scored, score[1]))
 
     marks = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert 3 <= len(marks) == len(set(marks))
@@ -278,7 +297,7 @@ def _all(scored: ScoredSplit) -> dict[str, Callable[[], Figure]]:
         "roc": lambda: draw_roc(scored, scorings()),
         "precision_recall": lambda: draw_precision_recall(scored, scorings()),
         "reliability": lambda: draw_reliability(scored),
-        "score_over_time": lambda: draw_score_over_time(scored, 0.5),
+        "score_over_time": lambda: draw_score_over_time(scored, scorings()[0]),
     }
 
 
@@ -316,7 +335,10 @@ def test_a_picture_of_many_windows_and_kinds_stays_below_100_kb() -> None:
 def test_nothing_is_cut_at_the_edge_of_a_picture() -> None:
     """Text that is cut leaves ink in the outermost pixels."""
     scored = ODD["odd names"]
+    names = ("macro_f1", "balanced_accuracy", "accuracy", "macro_auroc", "all_recall")
+    idle = replace(SWEEP, metrics=dict.fromkeys(names, (0.5, 0.5, 0.5)), best=0.0)
     pictures = {**_all(scored), "tau_sweep": lambda: draw_tau_sweep(SWEEP, 0.3)}
+    pictures["tau_sweep, one tau is all"] = lambda: draw_tau_sweep(idle, 0.0)
     pictures["vram_drift"] = lambda: draw_drift(_drift([0.0, 0.4]), threshold=0.2, cause="a long cause, " * 20)
     for name, draw in pictures.items():
         drawn = pixels(draw())

@@ -92,7 +92,7 @@ def test_a_run_that_made_a_model_has_every_picture_and_table(of_training: Record
     outbox = of_training
 
     assert set(outbox.files) == {f"{name}.png" for name in PICTURES | OF_TRAINING}
-    assert outbox.images == {f"figures/{name.removesuffix('.png')}": data for name, data in outbox.files.items()}
+    assert outbox.images == {name.removesuffix(".png"): data for name, data in outbox.files.items()}
     assert set(outbox.tables) == {"attack_kinds.json", "confusion.json", "tau_sweep.json"}
     assert outbox.tags == {PICTURES_TAG: "complete"}
 

@@ -6,7 +6,7 @@ import torch
 
 from graphids.assessment.assess import Assessment, Measurement
 from graphids.assessment.tau_sweep import TauSweep
-from graphids.core.callbacks import TauNormRecord
+from graphids.core.callbacks import TauNormRecord, VRAMDriftCallback
 from graphids.report.findings import Findings
 from graphids.report.summary import (
     ModelLink,
@@ -42,6 +42,8 @@ def _summary(
     *,
     record: TauNormRecord = RECORD,
     sweep: TauSweep = SWEEP,
+    drift: VRAMDriftCallback | None = None,
+    split_note: str = "Split by capture.",
     **changed: object,
 ) -> str:
     parts = {
@@ -67,10 +69,23 @@ def _summary(
     }
     return training_summary(
         Findings(Assessment(**parts), record, sweep),  # type: ignore[arg-type]
-        "Split by capture.",
+        split_note,
         ModelLink("models:/m-1", "d" * 64),
         RunLinks("r1", "7", tracking_uri),
+        drift=drift,
     )
+
+
+def _watched(*shares: float, cause: str = "") -> VRAMDriftCallback:
+    """What watched a fit of as many epochs; with a cause it warned after the last."""
+    drift = VRAMDriftCallback()
+    drift.history = [{"epoch": epoch, "drift": share} for epoch, share in enumerate(shares)]
+    drift.cause, drift.first_drift_epoch = cause, len(shares) - 1 if cause else None
+    return drift
+
+
+LOST = "WARNING: GPU memory drifted, first after epoch 1: up to 47% of the usable memory gone, mostly another process."
+KEPT = "No drift of GPU memory: at most 3% of the usable memory gone."
 
 
 def test_a_kind_has_one_line_with_the_rules_beside_the_model() -> None:
@@ -168,6 +183,14 @@ def test_an_evaluation_says_in_how_much_traffic_alarms_were_counted_and_where_it
     assert "compare https://tracking/#/experiments/7/runs?viewStateShareKey=" in summary
 
 
+def test_no_line_of_words_is_wider_than_a_window() -> None:
+    lost = _watched(0.0, 0.47, cause="mostly growth of live tensors of this process, which is a long story")
+
+    words = _summary(drift=lost, split_note="Split by time: " + "found dos in 1, " * 20).partition("kind ")[0]
+
+    assert max(map(len, words.splitlines())) <= 118
+
+
 def test_columns_line_up() -> None:
     table = detection_table(["dos", "a_long_kind_of_attack"], {"": DOS})
 
@@ -179,3 +202,23 @@ def test_the_headline_has_a_dash_for_what_is_undefined_and_leaves_out_rules_wher
     assert headline({"macro/auroc": 1.0}, rule={"macro/auroc": 0.75}, tau=0.25) == (
         "Macro AUROC 1.000 (rules 0.750), recall - (rules -), - false alarms per hour (rules -); tau=0.25."
     )
+
+
+def test_a_drift_stands_before_all_else_in_headline_and_summary() -> None:
+    lost = _watched(0.0, 0.47, cause="mostly another process: memory used by others +16,384 MiB; `nvidia-smi` names it")
+
+    assert headline(DOS, tau=0.5, drift=lost).startswith(f"{LOST} Macro AUROC")
+    assert " ".join(_summary(drift=lost).split()).startswith(f"{LOST} Split by capture.")
+
+
+def test_memory_that_was_watched_and_did_not_drift_is_said_to_have_kept_after_tau() -> None:
+    kept = _watched(0.03, 0.02)
+
+    assert headline(DOS, tau=0.5, drift=kept).endswith(f"tau=0.5. {KEPT}")
+    tau, drift = (_summary(drift=kept).index(words) for words in ("with tau=0.5", KEPT))
+    assert tau < drift
+    assert "at most 0% of the usable memory gone" in headline({}, drift=_watched(-0.25))  # memory came back
+
+
+def test_nothing_is_said_of_memory_that_nobody_watched() -> None:
+    assert "memory" not in headline(DOS, tau=0.5, drift=VRAMDriftCallback()) + _summary() + headline(DOS)

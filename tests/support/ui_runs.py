@@ -14,6 +14,7 @@ from support.tracking_server import TrackingServer
 GIB = 2**30
 TAUS = (0.0, 1.0)
 OK, WARNING = "ok", "WARNING"
+_AS_TRAINING = "?workflowType=machine_learning"
 # From which reading on the card loses memory: the first is the baseline, then one follows each epoch.
 _LOST_AFTER = {OK: 10**6, WARNING: 2}
 
@@ -68,11 +69,15 @@ class FourRuns:
         return f"{self.view}&compareRunsMode=CHART"
 
     def run(self, tau: float, status: str, tab: str = "") -> str:
-        return f"{self.uri}/#/experiments/{self.experiment_id}/runs/{self.run_ids[tau, status]}{tab}"
+        return f"{self.uri}/#/experiments/{self.experiment_id}/runs/{self.run_ids[tau, status]}{tab}{_AS_TRAINING}"
+
+    @property
+    def models(self) -> str:
+        return f"{self.uri}/#/experiments/{self.experiment_id}/models{_AS_TRAINING}"
 
     @property
     def model(self) -> str:
-        return f"{self.uri}/#/experiments/{self.experiment_id}/models/{self.model_id}"
+        return f"{self.uri}/#/experiments/{self.experiment_id}/models/{self.model_id}{_AS_TRAINING}"
 
     def compare(self, *run_ids: str) -> str:
         runs, experiments = (quote(json.dumps(ids)) for ids in (run_ids, [self.experiment_id]))

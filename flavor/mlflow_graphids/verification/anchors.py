@@ -16,7 +16,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.utils.models import get_model_name_and_version
 
 from graphids._fs import IntegrityError
-from graphids.logged_model import DIGEST_KEY
+from graphids.logged_model import DIGEST_KEY, models_named
 
 _MAX_COPIES = 16  # a version may be a copy of a copy
 
@@ -124,7 +124,7 @@ def _of_run(client: MlflowClient, runs_uri: str) -> LoggedModel:
     run_id, _, name = urlparse(runs_uri).path.lstrip("/").partition("/")
     outputs = client.get_run(run_id).outputs
     steps = {output.model_id: output.step for output in outputs.model_outputs} if outputs else {}
-    named = [model for model in map(client.get_logged_model, steps) if model.name == name]
+    named = models_named(map(client.get_logged_model, steps), name)
     last = [model for model in named if steps[model.model_id] == max(steps[m.model_id] for m in named)]
     if len(last) == 1:
         return last[0]
