@@ -53,6 +53,7 @@ FLAVOR = (
     ),
     ("mlflow_graphids.pyfunc_wrapper", "mlflow_graphids.reader"),
     ("mlflow_graphids.saving",),
+    ("mlflow_graphids.registration",),
     ("mlflow_graphids.loading",),
     ("mlflow_graphids.serving",),
 )
