@@ -29,6 +29,7 @@ from mlflow_graphids.verification.manifest import (
     parse_manifest,
     render_manifest,
 )
+from mlflow_graphids.wheel import own_wheel
 
 
 def save_model(
@@ -48,7 +49,9 @@ def save_model(
 ) -> str:
     """Save a classifier as an MLflow model in a new folder.
 
-    Equal classifiers saved with equal arguments by one version of graphids have equal digests.
+    Equal classifiers saved with equal arguments by one installation of graphids have equal digests. The model carries
+    the wheel of that installation, and the environment files require it, unless `pip_requirements` or `conda_env` is
+    given.
 
     Args:
         graphids_model: What to save; its threshold, preprocessing and tau record travel with it.
@@ -57,7 +60,7 @@ def save_model(
         signature: By default the one of `frames_schema`.
         input_example: A table of at least `window_size` frames, or a tuple of it and a dict of params.
         conda_env: As in every MLflow flavor.
-        pip_requirements: As in every MLflow flavor; by default `get_default_pip_requirements`.
+        pip_requirements: As in every MLflow flavor; by default the wheel and `get_default_pip_requirements`.
         extra_pip_requirements: As in every MLflow flavor.
         code_paths: Files and folders that `mlflow.pyfunc` puts on `sys.path`. They are part of the digest;
             `load_model` imports none of them.
@@ -88,6 +91,9 @@ def save_model(
         files[READER_FILE] = pickle_reader(capture_reader)
     if model_card is not None:
         files[CARD_FILE] = model_card.encode()
+    wheel = own_wheel()
+    if wheel is not None:
+        files[wheel.path] = wheel.data
     folder = Path(path).absolute()
     _validate_and_prepare_target_save_path(folder)  # type: ignore[no-untyped-call]
     code = _validate_and_copy_code_paths(code_paths, str(folder), CODE_FOLDER)  # type: ignore[no-untyped-call]
@@ -100,11 +106,13 @@ def save_model(
         reader=None if capture_reader is None else reader_versions(),
     )
     for name, data in {**files, MANIFEST_FILE: manifest}.items():
+        (folder / name).parent.mkdir(exist_ok=True)
         publish_bytes(folder / name, data)
     _save_example(mlflow_model, input_example, str(folder))
     _describe(mlflow_model, manifest, code, metadata, settings)
     mlflow_model.save(str(folder / MLMODEL_FILE))
-    write_environment(folder, conda_env, pip_requirements, extra_pip_requirements)
+    required = None if wheel is None else wheel.requirement
+    write_environment(folder, required, conda_env, pip_requirements, extra_pip_requirements)
     return digest_bytes(manifest)
 
 
