@@ -261,6 +261,7 @@ def test_the_copy_that_load_model_keeps_has_it_too(saved: Saved, tmp_path: Path)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_mlflow_builds_an_environment_from_a_model_and_serves_from_it(
     saved: Saved, table: pd.DataFrame, tmp_path: Path
 ) -> None:
