@@ -7,6 +7,7 @@ each Python, when it is asked for.
 
 import json
 import os
+import re
 from pathlib import Path
 
 import nox
@@ -20,6 +21,8 @@ TESTS = ("pytest", "-n", "3", "--dist", "loadfile", "--no-loadscope-reorder")
 SITE = "docs/_build/html"
 SBOM = "dist/sbom.json"
 AUDIT = ("pip-audit", "--disable-pip", "--no-deps", "--progress-spinner", "off", "-r", "constraints.txt")
+LOCK = ("--universal", "--python-version", "3.11", "--generate-hashes", "--no-annotate", "--no-header")
+NEEDED_BY_TORCH = ("filelock", "fsspec", "jinja2", "networkx", "setuptools", "sympy", "typing-extensions")
 OFFLINE = "the advisory database cannot be reached"
 COVERAGE = ("--cov", "--cov-report=term:skip-covered")
 
@@ -80,6 +83,23 @@ def audit(session: nox.Session) -> None:
             fixed = ", ".join(advisory["fix_versions"]) or "none yet"
             session.warn(f"{package['name']} {package['version']}: {advisory['id']}, fixed in {fixed}")
     session.log(f"{len(packages)} packages, {sum(bool(package.get('vulns')) for package in packages)} with advisories")
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """requirements.lock: what graphids needs to run, at the versions of constraints.txt, each with its digests.
+
+    Without torch: its builds for CPUs are not on the package index, which has no digests of them. What torch itself
+    needs is there, so that `pip install --no-deps torch==...` completes it.
+    """
+    session.install("uv>=0.9")
+    wanted = Path(session.create_tmp())
+    needed = nox.project.load_toml("pyproject.toml")["project"]["dependencies"]
+    needed = [name for name in needed if not re.match(r"torch\b(?!-)", name)]
+    (wanted / "requirements.in").write_text("\n".join([*needed, *NEEDED_BY_TORCH]))
+    (wanted / "overrides.txt").write_text("torch; python_version < '3'")
+    pinned = ("-c", "constraints.txt", "--override", str(wanted / "overrides.txt"), str(wanted / "requirements.in"))
+    session.run("uv", "pip", "compile", *LOCK, *pinned, "-o", "requirements.lock", silent=True)
 
 
 @nox.session
