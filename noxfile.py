@@ -1,21 +1,29 @@
 """The tasks of this repository: `nox -l` lists them, `nox` does what CI does, `nox -s tests` does one.
 
 They run in the environment that nox itself is started from, which README's install command makes: an environment for
-each task would install torch as often. Only `tests_on` makes one for each Python, and only when it is asked for.
+each task would install torch as often. `audit` and `supply_chain` make small ones for their tools, `tests_on` one for
+each Python, when it is asked for.
 """
 
+import json
+import os
+import re
 from pathlib import Path
 
 import nox
 
 nox.needs_version = ">=2025.2.9"
-nox.options.sessions = ["lint", "docs", "tests", "faults"]
+nox.options.sessions = ["lint", "docs", "tests", "faults", "audit"]
 nox.options.error_on_external_run = False
 
 # A worker more than CI has cores: some tests wait for servers.
 TESTS = ("pytest", "-n", "3", "--dist", "loadfile", "--no-loadscope-reorder")
 SITE = "docs/_build/html"
 SBOM = "dist/sbom.json"
+AUDIT = ("pip-audit", "--disable-pip", "--no-deps", "--progress-spinner", "off", "-r", "constraints.txt")
+LOCK = ("--universal", "--python-version", "3.11", "--generate-hashes", "--no-annotate", "--no-header")
+NEEDED_BY_TORCH = ("filelock", "fsspec", "jinja2", "networkx", "setuptools", "sympy", "typing-extensions")
+OFFLINE = "the advisory database cannot be reached"
 COVERAGE = ("--cov", "--cov-report=term:skip-covered")
 
 
@@ -54,14 +62,55 @@ def tests_on(session: nox.Session) -> None:
 
 
 @nox.session
-def supply_chain(session: nox.Session) -> None:
-    """A bill of materials of constraints.txt (CycloneDX, dist/sbom.json), and its known vulnerabilities (pip-audit).
+def audit(session: nox.Session) -> None:
+    """Known vulnerabilities of what constraints.txt pins, as warnings: an advisory is news, not a fault of a commit.
 
-    It asks the package index, so it runs only when it is asked for.
+    Skipped without the package index, or without the advisories that it serves.
+    """
+    try:
+        session.install("pip-audit>=2.9", silent=True)
+    except nox.command.CommandFailed:
+        session.skip(OFFLINE)
+    report = Path(session.create_tmp(), "audit.json").absolute()
+    report.unlink(missing_ok=True)
+    # It exits with 1 for an advisory and for a failed request alike, but only the first comes with a report.
+    session.run(*AUDIT, "-f", "json", "-o", os.fspath(report), success_codes=[0, 1], silent=True)
+    if not report.exists():
+        session.skip(OFFLINE)
+    packages = json.loads(report.read_text())["dependencies"]
+    for package in packages:
+        for advisory in package.get("vulns", ()):
+            fixed = ", ".join(advisory["fix_versions"]) or "none yet"
+            session.warn(f"{package['name']} {package['version']}: {advisory['id']}, fixed in {fixed}")
+    session.log(f"{len(packages)} packages, {sum(bool(package.get('vulns')) for package in packages)} with advisories")
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """requirements.lock: what graphids needs to run, at the versions of constraints.txt, each with its digests.
+
+    Without torch: its builds for CPUs are not on the package index, which has no digests of them. What torch itself
+    needs is there, so that `pip install --no-deps torch==...` completes it.
+    """
+    session.install("uv>=0.9")
+    wanted = Path(session.create_tmp())
+    needed = nox.project.load_toml("pyproject.toml")["project"]["dependencies"]
+    needed = [name for name in needed if not re.match(r"torch\b(?!-)", name)]
+    (wanted / "requirements.in").write_text("\n".join([*needed, *NEEDED_BY_TORCH]))
+    (wanted / "overrides.txt").write_text("torch; python_version < '3'")
+    pinned = ("-c", "constraints.txt", "--override", str(wanted / "overrides.txt"), str(wanted / "requirements.in"))
+    session.run("uv", "pip", "compile", *LOCK, *pinned, "-o", "requirements.lock", silent=True)
+
+
+@nox.session
+def supply_chain(session: nox.Session) -> None:
+    """A bill of materials of constraints.txt (CycloneDX, dist/sbom.json), and its known vulnerabilities, as errors.
+
+    For a release: it fails without the index.
     """
     session.install("cyclonedx-bom>=7", "pip-audit>=2.9")
     Path(SBOM).parent.mkdir(exist_ok=True)
     described = ("--pyproject", "pyproject.toml", "--output-reproducible", "--of", "JSON", "-o", SBOM)
     session.run("cyclonedx-py", "requirements", "constraints.txt", *described)
     session.log(f"Wrote {SBOM}")
-    session.run("pip-audit", "--disable-pip", "--no-deps", "-r", "constraints.txt")
+    session.run(*AUDIT)

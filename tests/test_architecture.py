@@ -52,9 +52,11 @@ FLAVOR = (
         "mlflow_graphids.environment",
         "mlflow_graphids.frames_schema",
         "mlflow_graphids.verifying",
+        "mlflow_graphids.wheel",
     ),
     ("mlflow_graphids.pyfunc_wrapper", "mlflow_graphids.reader"),
     ("mlflow_graphids.saving",),
+    ("mlflow_graphids.registration",),
     ("mlflow_graphids.loading",),
     ("mlflow_graphids.serving",),
 )

@@ -39,6 +39,21 @@ def test_constraints_satisfy_every_requirement_of_the_project() -> None:
         assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), requirement
 
 
+def test_the_lock_has_every_dependency_but_torch_at_its_constraint_and_with_digests() -> None:
+    pins = _constraints()
+    entries = re.split(r"\n(?=\S)", (ROOT / "requirements.lock").read_text().strip())
+    locked = {canonicalize_name(re.match(r"[\w.-]+", entry)[0]): entry for entry in entries}  # type: ignore[index]
+
+    names = {canonicalize_name(requirement.name) for requirement in _project_requirements()}
+    assert names - locked.keys() == {"torch"}
+    for name, entry in locked.items():
+        assert re.findall(r"--hash=sha256:[0-9a-f]{64}", entry), name
+        if name in pins:
+            assert entry.partition("==")[2].startswith(f"{pins[name]} "), name
+        elif name != "setuptools":  # which `pip freeze` leaves out, and with it constraints.txt
+            assert re.search(r"; .*(?:sys_platform|platform_system|os_name|python_)", entry), name
+
+
 def test_conda_yaml_pins_every_dependency_of_the_project_to_the_constraint() -> None:
     pins = _constraints()
     names = {canonicalize_name(r.name) for r in _project_requirements()}

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from mlflow_graphids.environment import get_default_conda_env, get_default_pip_requirements
     from mlflow_graphids.loading import _load_pyfunc, load_model
     from mlflow_graphids.pyfunc_wrapper import NotCoveredWarning
-    from mlflow_graphids.saving import log_model, save_model
+    from mlflow_graphids.registration import log_model
+    from mlflow_graphids.saving import save_model
     from mlflow_graphids.serving.scoring_app import ServerLimits
     from mlflow_graphids.serving.server import serve
     from mlflow_graphids.verification.manifest import FLAVOR_NAME
@@ -49,7 +50,8 @@ _MODULES = {
     "mlflow_graphids.environment": ("get_default_conda_env", "get_default_pip_requirements"),
     "mlflow_graphids.loading": ("_load_pyfunc", "load_model"),
     "mlflow_graphids.pyfunc_wrapper": ("NotCoveredWarning",),
-    "mlflow_graphids.saving": ("log_model", "save_model"),
+    "mlflow_graphids.registration": ("log_model",),
+    "mlflow_graphids.saving": ("save_model",),
     "mlflow_graphids.serving.scoring_app": ("ServerLimits",),
     "mlflow_graphids.serving.server": ("serve",),
     "mlflow_graphids.verification.manifest": ("FLAVOR_NAME",),

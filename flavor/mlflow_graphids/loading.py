@@ -18,7 +18,7 @@ from graphids.options import OptionError
 from mlflow_graphids.artifacts import from_payload
 from mlflow_graphids.pyfunc_wrapper import ServedClassifier, VerifiedClassifier, own_settings, require_settings
 from mlflow_graphids.reader import unpickle_reader
-from mlflow_graphids.saving import digest_being_logged
+from mlflow_graphids.registration import digest_being_logged
 from mlflow_graphids.verification.folder import verify_folder
 from mlflow_graphids.verification.manifest import MANIFEST_FILE
 from mlflow_graphids.verification.trust import (

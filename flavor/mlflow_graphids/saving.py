@@ -1,24 +1,18 @@
-"""Saving and logging: payload, manifest and MLmodel on disk, then the anchor in the tracking store."""
+"""Saving: payload, manifest, MLmodel and environment in a folder on disk."""
 
 from collections.abc import Mapping, Sequence
-from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-import mlflow
 from mlflow import pyfunc
 from mlflow.models import Model, ModelInputExample, ModelSignature
-from mlflow.models.model import ModelInfo
 from mlflow.models.utils import _save_example
-from mlflow.tracking import MlflowClient
-from mlflow.tracking._model_registry import DEFAULT_AWAIT_MAX_SLEEP_SECONDS
 from mlflow.utils.environment import _validate_env_arguments
-from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from mlflow.utils.model_utils import _validate_and_copy_code_paths, _validate_and_prepare_target_save_path
 
 from graphids._fs import digest_bytes, publish_bytes
 from graphids.core.classifier import WindowClassifier
-from graphids.logged_model import DIGEST_KEY, set_anchor
+from graphids.logged_model import DIGEST_KEY
 from mlflow_graphids.artifacts import to_payload
 from mlflow_graphids.environment import write_environment
 from mlflow_graphids.frames_schema import default_signature
@@ -35,9 +29,7 @@ from mlflow_graphids.verification.manifest import (
     parse_manifest,
     render_manifest,
 )
-
-# Digest of the model that `log_model` has just saved and MLflow now validates in this process.
-digest_being_logged: ContextVar[str | None] = ContextVar("digest_being_logged", default=None)
+from mlflow_graphids.wheel import own_wheel
 
 
 def save_model(
@@ -57,7 +49,9 @@ def save_model(
 ) -> str:
     """Save a classifier as an MLflow model in a new folder.
 
-    Equal classifiers saved with equal arguments by one version of graphids have equal digests.
+    Equal classifiers saved with equal arguments by one installation of graphids have equal digests. The model carries
+    the wheel of that installation, and the environment files require it, unless `pip_requirements` or `conda_env` is
+    given.
 
     Args:
         graphids_model: What to save; its threshold, preprocessing and tau record travel with it.
@@ -66,7 +60,7 @@ def save_model(
         signature: By default the one of `frames_schema`.
         input_example: A table of at least `window_size` frames, or a tuple of it and a dict of params.
         conda_env: As in every MLflow flavor.
-        pip_requirements: As in every MLflow flavor; by default `get_default_pip_requirements`.
+        pip_requirements: As in every MLflow flavor; by default the wheel and `get_default_pip_requirements`.
         extra_pip_requirements: As in every MLflow flavor.
         code_paths: Files and folders that `mlflow.pyfunc` puts on `sys.path`. They are part of the digest;
             `load_model` imports none of them.
@@ -97,6 +91,9 @@ def save_model(
         files[READER_FILE] = pickle_reader(capture_reader)
     if model_card is not None:
         files[CARD_FILE] = model_card.encode()
+    wheel = own_wheel()
+    if wheel is not None:
+        files[wheel.path] = wheel.data
     folder = Path(path).absolute()
     _validate_and_prepare_target_save_path(folder)  # type: ignore[no-untyped-call]
     code = _validate_and_copy_code_paths(code_paths, str(folder), CODE_FOLDER)  # type: ignore[no-untyped-call]
@@ -109,119 +106,14 @@ def save_model(
         reader=None if capture_reader is None else reader_versions(),
     )
     for name, data in {**files, MANIFEST_FILE: manifest}.items():
+        (folder / name).parent.mkdir(exist_ok=True)
         publish_bytes(folder / name, data)
     _save_example(mlflow_model, input_example, str(folder))
     _describe(mlflow_model, manifest, code, metadata, settings)
     mlflow_model.save(str(folder / MLMODEL_FILE))
-    write_environment(folder, conda_env, pip_requirements, extra_pip_requirements)
+    required = None if wheel is None else wheel.requirement
+    write_environment(folder, required, conda_env, pip_requirements, extra_pip_requirements)
     return digest_bytes(manifest)
-
-
-def log_model(
-    graphids_model: WindowClassifier,
-    name: str = "model",
-    *,
-    registered_model_name: str | None = None,
-    await_registration_for: int | None = DEFAULT_AWAIT_MAX_SLEEP_SECONDS,
-    signature: ModelSignature | None = None,
-    input_example: ModelInputExample | None = None,
-    conda_env: Mapping[str, Any] | str | None = None,
-    pip_requirements: Sequence[str] | str | None = None,
-    extra_pip_requirements: Sequence[str] | str | None = None,
-    code_paths: list[str] | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    model_config: Mapping[str, Any] | None = None,
-    capture_reader: CaptureReader | None = None,
-    model_card: str | None = None,
-    params: Mapping[str, Any] | None = None,
-    tags: Mapping[str, Any] | None = None,
-    model_type: str | None = None,
-    step: int = 0,
-    model_id: str | None = None,
-) -> ModelInfo:
-    """Log a classifier to the active run, anchor its digest in the LoggedModel, then register it.
-
-    Args:
-        graphids_model: What to log.
-        name: Name of the LoggedModel.
-        registered_model_name: Also make a version of this registered model, once the anchor is set; the version gets
-            the digest as a tag for display.
-        await_registration_for: Seconds to wait for the version.
-        signature: As in `save_model`.
-        input_example: MLflow scores it before it logs the model, and warns if that fails.
-        conda_env: As in `save_model`.
-        pip_requirements: As in `save_model`.
-        extra_pip_requirements: As in `save_model`.
-        code_paths: As in `save_model`.
-        metadata: As in `save_model`.
-        model_config: As in `save_model`; MLflow also logs it as params of the run.
-        capture_reader: As in `save_model`.
-        model_card: As in `save_model`; it also becomes the description of the LoggedModel and of the version.
-        params: Params of the LoggedModel, beside the run's.
-        tags: Tags of the LoggedModel, and of the version.
-        model_type: Type of the LoggedModel.
-        step: Step of the run that the model belongs to.
-        model_id: An existing LoggedModel to log to, instead of a new one.
-
-    Returns:
-        MLflow's description of the logged model; its `model_uri` is what `load_model` takes.
-
-    Raises:
-        IntegrityError: If the LoggedModel has another digest in its params; it is marked FAILED.
-        ValueError: If `params` names `graphids.digest`, which only verification may set.
-    """
-    if DIGEST_KEY in (params or {}):
-        raise ValueError(f"params holds {DIGEST_KEY!r}, which log_model sets itself; leave it out.")
-    described = {} if model_card is None else {MLFLOW_RUN_NOTE: model_card}
-    flavor = _Flavor()
-    before = digest_being_logged.set(None)
-    try:
-        model_info: ModelInfo = Model.log(
-            artifact_path=None,
-            name=name,
-            flavor=flavor,
-            graphids_model=graphids_model,
-            signature=signature,
-            input_example=input_example,
-            conda_env=conda_env,
-            pip_requirements=pip_requirements,
-            extra_pip_requirements=extra_pip_requirements,
-            code_paths=code_paths,
-            metadata=dict(metadata) if metadata else None,
-            model_config=model_config,
-            capture_reader=capture_reader,
-            model_card=model_card,
-            params=dict(params) if params else None,
-            tags={**described, **(tags or {})} or None,
-            model_type=model_type,
-            step=step,
-            model_id=model_id,
-        )
-    finally:
-        digest_being_logged.reset(before)
-    set_anchor(model_info.model_id, flavor.digest)
-    if registered_model_name is not None:
-        registered = mlflow.register_model(
-            f"models:/{model_info.model_id}",
-            registered_model_name,
-            await_registration_for=await_registration_for,
-            tags={**(tags or {}), DIGEST_KEY: flavor.digest},
-        )
-        model_info.registered_model_version = registered.version
-        if model_card is not None:
-            MlflowClient().update_model_version(registered_model_name, registered.version, model_card)
-    return model_info
-
-
-class _Flavor:
-    """Stands in for the flavor module that `Model.log` wants; keeps the digest, which the artifact must not supply."""
-
-    __name__ = LOADER_MODULE
-    digest = ""
-
-    def save_model(self, **arguments: Any) -> None:
-        self.digest = save_model(**arguments)
-        digest_being_logged.set(self.digest)
 
 
 def _code_files(folder: Path) -> dict[str, bytes]:

@@ -92,15 +92,15 @@ def _resume(arguments: argparse.Namespace) -> None:
     from graphids.commands.interrupted_run import interrupted_run
     from graphids.commands.run_folder import PLAN
 
-    run = interrupted_run(arguments.run_id, arguments.folder)
-    if PLAN in run.config:
-        from graphids.commands.sweep import resume_sweep
+    with interrupted_run(arguments.run_id, arguments.folder) as run:
+        if PLAN in run.config:
+            from graphids.commands.sweep import resume_sweep
 
-        resume_sweep(run)
-    else:
-        from graphids.commands.train import resume
+            resume_sweep(run)
+        else:
+            from graphids.commands.train import resume
 
-        resume(run)
+            resume(run)
 
 
 def _sweep(arguments: argparse.Namespace) -> None:

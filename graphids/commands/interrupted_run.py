@@ -2,26 +2,26 @@
 
 import os
 import shlex
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import mlflow
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 from mlflow.entities import LifecycleStage, Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from graphids._fs import IntegrityError, atomic_load, read_digested, require_own_folder, settle
+from graphids._fs import make_private_folder, read_digested, require_own_folder
 from graphids._mlflow.run_outbox import open_queue
 from graphids._mlflow.tracked_run import STORE_ERRORS, no_run
 from graphids.commands.config import parse_config
 from graphids.commands.processes import settle_rank
+from graphids.commands.resume_point import find_checkpoint
 from graphids.commands.resumed_config import require_own_names
 from graphids.commands.run_folder import CHECKPOINTS, CONFIG, DATASET_TAG, FOLDER_TAG, PLAN, locked
-from graphids.core.callbacks import tau_norm_record
 from graphids.failure import ERROR_TAG, impatient_requests, record_failure
 from graphids.options import DEFAULT_ROOT_DIR, OptionError
 from graphids.outbox.durable_queue import JOURNAL, quiet_store
@@ -50,8 +50,11 @@ class InterruptedRun:
     dataset_digest: str | None
 
 
-def interrupted_run(run_id: str, folder: Path | None = None) -> InterruptedRun:
-    """Find what is left of a run, after sending MLflow what it could not be told before.
+@contextmanager
+def interrupted_run(run_id: str, folder: Path | None = None) -> Iterator[InterruptedRun]:
+    """What is left of a run, after sending MLflow what it could not be told before; held against other processes.
+
+    Until the block ends: a second process that finds it as interrupted would resume it too, or end it as failed.
 
     Args:
         run_id: MLflow run id.
@@ -61,46 +64,17 @@ def interrupted_run(run_id: str, folder: Path | None = None) -> InterruptedRun:
         OptionError: If MLflow does not answer or still lacks the run's end; if the run is unknown, deleted, finished or
             at work in another process; or if its configuration cannot be found.
     """
-    try:
-        with impatient_requests(), quiet_store():
-            return _found(run_id, folder)
-    except OptionError as error:
-        # `mlflow run -e resume` has a run of its own, which shows the reason; cli records only what fails before this.
-        surrounding = os.environ.get("MLFLOW_RUN_ID")
-        if surrounding not in (None, run_id):
-            record_failure(surrounding, str(error))
-        raise
-
-
-def find_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint in `folder` that is furthest along, of those that verify; None if there is none.
-
-    What a kill left of a save is settled first (by rank 0). A checkpoint that does not verify or cannot be resumed from
-    is named in a warning and skipped. Among equals, a head as trained is preferred to a tau-normalized one, and the
-    last checkpoint to the best: Lightning never removes the checkpoint that a fit was resumed from.
-    """
-    if not os.path.lexists(folder):
-        return None
-    require_own_folder(folder)
-    if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-        settle(folder)
-    progress: dict[Path, tuple[int, int, bool, bool]] = {}
-    for path in sorted(folder.glob("*.ckpt")):
+    with ExitStack() as held:
         try:
-            checkpoint = atomic_load(path)
-            epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
-            steps = checkpoint["global_step"]
-            if "optimizer_states" not in checkpoint:
-                raise KeyError("optimizer_states")
-            if not isinstance(steps, int) or not isinstance(epochs, int):
-                raise ValueError(f"its progress is {steps!r} steps and {epochs!r} epochs, expected whole numbers")
-            is_raw, is_last = tau_norm_record(checkpoint) is None, path.stem == ModelCheckpoint.CHECKPOINT_NAME_LAST
-            progress[path] = (steps, epochs, is_raw, is_last)
-        except (IntegrityError, OSError, ValueError, RuntimeError) as error:
-            rank_zero_warn(f"{path} is skipped: {error}")
-        except (KeyError, TypeError) as error:
-            rank_zero_warn(f"{path} is skipped: it lacks {error}; expected a checkpoint of a whole trainer.")
-    return max(progress, key=progress.__getitem__, default=None)
+            with impatient_requests(), quiet_store():
+                run = _found(run_id, folder, held)
+        except OptionError as error:
+            # `mlflow run -e resume` has a run of its own, which shows the reason; cli records what fails before this.
+            surrounding = os.environ.get("MLFLOW_RUN_ID")
+            if surrounding not in (None, run_id):
+                record_failure(surrounding, str(error))
+            raise
+        yield run
 
 
 def attach_to(run: InterruptedRun) -> None:
@@ -132,22 +106,19 @@ def _record_what_is_resumed(run_id: str, surrounding: str | None) -> None:
         client.delete_tag(run_id, ERROR_TAG)
 
 
-def _found(run_id: str, folder: Path | None) -> InterruptedRun:
+def _found(run_id: str, folder: Path | None, held: ExitStack) -> InterruptedRun:
     folder = _folder(_active(run_id), folder)
     config = _config(run_id, folder)
     settle_rank(None if PLAN in config else config)
     # The other ranks start while rank 0 holds the folder, and nothing may be settled while a process saves there.
-    is_first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
-    with locked(folder) if folder.is_dir() and is_first else nullcontext():
-        if is_first:
-            _send_what_is_unsent(run_id, folder)
-        run = _active(run_id)
-        if run.info.status == "FINISHED":
-            raise OptionError(
-                f"RUN_ID: run {run_id} is FINISHED, expected one that was interrupted (RUNNING, KILLED or FAILED). "
-                "To repeat it, pass its config.json to `graphids train --config`."
-            )
-        checkpoint = find_checkpoint(folder / CHECKPOINTS)
+    if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+        if not folder.is_dir():
+            _unfinished(run_id)
+            make_private_folder(folder)
+        held.enter_context(locked(folder))
+        _send_what_is_unsent(run_id, folder)
+    run = _unfinished(run_id)
+    checkpoint = find_checkpoint(folder / CHECKPOINTS)
     if PLAN in config:
         rank_zero_info(f"Sweep {run_id} resumes with the runs that are not finished.")
     elif checkpoint is None:
@@ -155,6 +126,16 @@ def _found(run_id: str, folder: Path | None) -> InterruptedRun:
     else:
         rank_zero_info(f"Run {run_id} resumes from {checkpoint}.")
     return InterruptedRun(run_id, folder, config, checkpoint, run.data.tags.get(DATASET_TAG))
+
+
+def _unfinished(run_id: str) -> Run:
+    run = _active(run_id)
+    if run.info.status == "FINISHED":
+        raise OptionError(
+            f"RUN_ID: run {run_id} is FINISHED, expected one that was interrupted (RUNNING, KILLED or FAILED). "
+            "To repeat it, pass its config.json to `graphids train --config`."
+        )
+    return run
 
 
 def _active(run_id: str) -> Run:

@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ LOCK = ".lock"
 PLAN = "sweep"  # key of a sweep's plan in its config.json, next to what its trainings have in common
 FOLDER_TAG = "graphids.folder"
 DATASET_TAG = "graphids.dataset_digest"
+
+# Folders that this thread has locked: the one of a run that is resumed, before the run begins.
+_held: ContextVar[frozenset[Path]] = ContextVar("held", default=frozenset())
 
 
 @contextmanager
@@ -48,16 +52,21 @@ def resume_command(folder: Path) -> str:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a run's folder against other processes.
+    """Hold a run's folder against other processes and threads; who holds it already, holds it on.
 
     Raises:
         OptionError: If another process holds it.
     """
+    if folder in _held.get():
+        yield
+        return
     # Child runs hold it too: a sweep that was killed is at work for as long as one of its children is.
     descriptor = try_lock(folder / LOCK, inherit=True)
     if descriptor is None:
         raise OptionError(f"{folder}: another process is at work on this run; wait for it, or end it.")
+    before = _held.set(_held.get() | {folder})
     try:
         yield
     finally:
+        _held.reset(before)
         os.close(descriptor)

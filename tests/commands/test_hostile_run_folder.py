@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 
 from graphids._fs import IntegrityError
 from graphids.commands.config import render_config
-from graphids.commands.interrupted_run import interrupted_run
+from graphids.commands.interrupted_run import InterruptedRun, interrupted_run
 from graphids.commands.run_folder import FOLDER_TAG, resume_command
 from graphids.options import OPTIONS, OptionError
 from support.stores import empty_store
@@ -43,11 +43,16 @@ def interrupted(client: MlflowClient, root: Path, text: str = CONFIG) -> tuple[s
     return run_id, folder
 
 
+def found(run_id: str, folder: Path | None = None) -> InterruptedRun:
+    with interrupted_run(run_id, folder) as run:
+        return run
+
+
 def test_a_run_in_the_folder_of_runs_is_found(client: MlflowClient) -> None:
     run_id, folder = interrupted(client, Path("graphids_runs"))
 
     with pytest.warns(UserWarning, match="starts from the beginning"):
-        assert interrupted_run(run_id).folder == folder
+        assert found(run_id).folder == folder
     assert resume_command(folder) == f"graphids resume {run_id}"
 
 
@@ -56,10 +61,10 @@ def test_a_tag_that_leads_elsewhere_is_followed_only_if_the_folder_is_typed(clie
     run_id, folder = interrupted(client, Path(where))
 
     with pytest.raises(OptionError, match=f"outside of .*graphids_runs; whoever .* --folder {folder.resolve()}"):
-        interrupted_run(run_id)
+        found(run_id)
 
     with pytest.warns(UserWarning, match="starts from the beginning"):
-        assert interrupted_run(run_id, folder).folder == folder.resolve()
+        assert found(run_id, folder).folder == folder.resolve()
     assert resume_command(folder.resolve()) == f"graphids resume {run_id} --folder {folder.resolve()}"
 
 
@@ -70,7 +75,7 @@ def test_a_link_in_the_folder_of_runs_leads_elsewhere_too(client: MlflowClient, 
     client.set_tag(run_id, FOLDER_TAG, str(Path("graphids_runs", run_id).absolute()))
 
     with pytest.raises((OptionError, IntegrityError), match=r"outside of|symbolic link"):
-        interrupted_run(run_id)
+        found(run_id)
 
 
 def test_a_folder_that_is_gone_is_made_anew_in_the_folder_of_runs(client: MlflowClient, tmp_path: Path) -> None:
@@ -79,7 +84,7 @@ def test_a_folder_that_is_gone_is_made_anew_in_the_folder_of_runs(client: Mlflow
     client.log_text(run_id, CONFIG, "config.json")
 
     with pytest.warns(UserWarning, match="starts from the beginning"):
-        assert interrupted_run(run_id).folder == tmp_path / "graphids_runs" / run_id
+        assert found(run_id).folder == tmp_path / "graphids_runs" / run_id
 
 
 def test_a_configuration_that_names_code_is_not_run(client: MlflowClient) -> None:
@@ -88,12 +93,12 @@ def test_a_configuration_that_names_code_is_not_run(client: MlflowClient) -> Non
     run_id, folder = interrupted(client, Path("graphids_runs"), json.dumps(config))
 
     with pytest.raises(OptionError, match=r"config\.json: trainer\.callbacks\.7\.class_path is 'evil\.Callback'"):
-        interrupted_run(run_id)
+        found(run_id)
 
     (folder / "config.json").unlink()
     client.log_text(run_id, json.dumps(config), "config.json")
     with pytest.raises(OptionError, match=r"trainer\.callbacks\.7\.class_path is 'evil\.Callback'"):
-        interrupted_run(run_id)
+        found(run_id)
 
 
 def link(path: Path) -> None:
@@ -111,8 +116,8 @@ def test_a_fifo_or_a_link_in_the_folder_is_refused_and_not_waited_for(
     if (name, make) == ("checkpoints", Path.mkdir):
         os.mkfifo(folder / name / "last.ckpt")
         with pytest.warns(UserWarning, match=r"last\.ckpt is skipped: .*found a FIFO"):
-            interrupted_run(run_id)
+            found(run_id)
         return
 
     with pytest.raises(IntegrityError, match=f"{name}: expected a"):
-        interrupted_run(run_id)
+        found(run_id)

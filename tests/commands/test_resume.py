@@ -2,8 +2,11 @@
 
 import fcntl
 import json
+import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +16,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import TQDMProgressBar
 
-from graphids.commands import publication
+from graphids.commands import publication, train
 from graphids.core.callbacks import Sha256ModelCheckpoint, TauNormCallback
 from graphids.core.data.datamodule import CANDataModule
 from graphids.core.models.detector import Detector
@@ -269,6 +272,30 @@ def test_what_cannot_be_resumed_is_refused_with_the_reason(runs: TinyRuns, tmp_p
     assert runs.resume(run_id) == 0, runs.log()  # from the artifact
     assert runs.resume(run_id) == 2
     assert f"run {run_id} is FINISHED, expected one that was interrupted" in runs.log()
+
+
+@pytest.mark.parametrize(
+    ("owner", "method"), [(train, "attach_to"), (Detector, "training_step")], ids=["before it begins", "at work"]
+)
+def test_of_two_that_resume_a_run_the_second_is_refused_and_the_run_is_the_firsts(
+    runs: TinyRuns, uninterrupted: Result, owner: Any, method: str
+) -> None:
+    run_id, _ = runs.train(at_step(MID_EPOCH, SIGTERM))
+    second = runs.folder / "second.json"
+
+    def resume_too() -> None:
+        command = [sys.executable, "-m", "graphids", "resume", run_id]
+        environment = {**os.environ, "MLFLOW_TRACKING_URI": runs.tracking_uri, "PYTHONPATH": os.pathsep.join(sys.path)}
+        answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        second.write_text(json.dumps([answer.returncode, answer.stderr]))
+
+    assert runs.resume(run_id, Interruption(owner, method, 0, resume_too)) == 0, runs.log()
+
+    code, said = json.loads(second.read_text())
+    folder = runs.checkpoints(run_id).parent
+    assert said == f"graphids resume: {folder}: another process is at work on this run; wait for it, or end it.\n"
+    assert code == 2
+    assert runs.result(run_id) == uninterrupted
 
 
 @pytest.mark.parametrize("fault", ["hang", "refuse"])

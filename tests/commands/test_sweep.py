@@ -71,7 +71,8 @@ class Sweeps:
         """Exit code of resuming, with children that are played."""
 
         def work(launch: child_runs.Launch) -> None:
-            sweep.resume_sweep(interrupted_run(run_id), launch=launch)
+            with interrupted_run(run_id) as run:
+                sweep.resume_sweep(run, launch=launch)
 
         return self._parent(work, self._played({}))
 

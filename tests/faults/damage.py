@@ -14,6 +14,8 @@ from faults import doors
 from faults.crew import Shard
 from faults.subjects import Saved, mlmodel_parts
 from faults.table import Tally, Wrong
+from graphids import __version__
+from mlflow_graphids.verification.manifest import wheel_file
 
 PAGE_BYTES = 4096
 CHECKPOINT = "x.ckpt"
@@ -27,6 +29,7 @@ SHARES = {
     "model.json": 8,
     "manifest.json": 8,
     "MLmodel": 8,
+    wheel_file(__version__): 4,
 }
 _VERIFY_EVERY = 3  # of the cases of a model, one goes through `graphids verify`, the others through `load_model`
 

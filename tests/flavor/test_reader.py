@@ -17,7 +17,7 @@ from graphids.core.frames import DataError, Frames
 from graphids.options import OptionError
 from mlflow_graphids import IntegrityError, _load_pyfunc, load_model, save_model
 from mlflow_graphids.reader import IncompatibleReaderError, reader_versions
-from support.tampering import write_manifest
+from support.tampering import WHEEL, write_manifest
 from support.tiny_model import three_ids
 
 Saved = tuple[Path, str]
@@ -44,7 +44,7 @@ def capture(table: pd.DataFrame, tmp_path: Path) -> Path:
 def test_the_manifest_lists_the_reader_with_its_digest_and_what_it_needs(with_reader: Saved, saved: Saved) -> None:
     manifest = json.loads((with_reader[0] / "manifest.json").read_text())
 
-    assert [entry["path"] for entry in manifest["files"]] == ["model.json", "reader.pkl", "weights.safetensors"]
+    assert [entry["path"] for entry in manifest["files"]] == ["model.json", "reader.pkl", "weights.safetensors", WHEEL]
     assert manifest["reader"] == reader_versions()
     assert not (saved[0] / "reader.pkl").exists()
     assert "reader" not in json.loads((saved[0] / "manifest.json").read_text())

@@ -26,7 +26,7 @@ from mlflow_graphids import (
 )
 from mlflow_graphids.environment import write_environment
 from support.damage import flip_bit
-from support.tampering import edit_mlmodel, reseal, write_manifest
+from support.tampering import WHEEL, edit_mlmodel, reseal, write_manifest
 
 Saved = tuple[Path, str]
 
@@ -99,7 +99,7 @@ def test_the_digest_is_that_of_a_manifest_that_lists_every_payload_file(saved: S
     assert digest == digest_file(folder / "manifest.json")
     assert {entry["path"]: (entry["size_bytes"], entry["sha256"]) for entry in manifest["files"]} == {
         name: ((folder / name).stat().st_size, digest_file(folder / name))
-        for name in ("model.json", "weights.safetensors")
+        for name in ("model.json", "weights.safetensors", WHEEL)
     }
     description = yaml.safe_load((folder / "MLmodel").read_text())
     assert description["flavors"]["graphids"]["digest"] == description["metadata"]["graphids.digest"] == digest
@@ -112,7 +112,7 @@ def test_a_model_holds_no_pickle(saved: Saved) -> None:
 
     assert payload == {
         "MLmodel", "conda.yaml", "manifest.json", "model.json", "python_env.yaml", "requirements.txt",
-        "weights.safetensors",
+        "weights.safetensors", "wheels",
     }  # fmt: skip
     safetensors.torch.load((saved[0] / "weights.safetensors").read_bytes())
 
@@ -414,7 +414,7 @@ def test_the_default_environment_is_what_mlflow_makes_of_the_default_requirement
     environments = []
     for name, requirements in (("default", None), ("given", get_default_pip_requirements())):
         (tmp_path / name).mkdir()
-        write_environment(tmp_path / name, None, requirements, None)
+        write_environment(tmp_path / name, None, None, requirements, None)
         environments.append({path.name: path.read_text() for path in (tmp_path / name).iterdir()})
 
     assert environments[0] == environments[1]
@@ -422,16 +422,11 @@ def test_the_default_environment_is_what_mlflow_makes_of_the_default_requirement
 
 
 def test_requirements_pin_installed_versions_that_an_index_can_serve(saved: Saved) -> None:
-    requirements = (saved[0] / "requirements.txt").read_text().split()
+    own, *requirements = (saved[0] / "requirements.txt").read_text().splitlines()
 
+    assert own.startswith("mlflow-graphids @ file:wheels/")
     assert {line.partition("==")[0] for line in requirements} >= {"mlflow", "torch", "torch-geometric"}
     assert all("==" in line and "+" not in line for line in requirements)
-
-
-def test_no_environment_file_asks_an_index_for_graphids(saved: Saved) -> None:
-    """On the public index the name belongs to another project."""
-    for name in ("requirements.txt", "conda.yaml", "python_env.yaml"):
-        assert "graphids" not in (saved[0] / name).read_text()
 
 
 def test_a_loaded_model_reads_as_one_line(saved: tuple[Path, str]) -> None:

@@ -12,7 +12,8 @@ from graphids import __version__
 from graphids._fs import digest_file
 from graphids.commands import cli
 from mlflow_graphids import IncompatibleModelError, IntegrityError, load_model, verification_report
-from support.tampering import edit_mlmodel, reseal, write_manifest
+from mlflow_graphids.verification.manifest import wheel_file
+from support.tampering import WHEEL, edit_mlmodel, reseal, write_manifest
 
 Saved = tuple[Path, str]
 NEWER = "99.1.0"
@@ -27,9 +28,13 @@ def rewrite(folder: Path, edit: Callable[[dict[str, Any]], object], **manifest: 
     description = json.loads((folder / "model.json").read_text())
     edit(description)
     (folder / "model.json").write_text(json.dumps(description))
-    write_manifest(folder, json.dumps({**json.loads((folder / "manifest.json").read_text()), **manifest}).encode())
+    content = {**json.loads((folder / "manifest.json").read_text()), **manifest}
+    version = content["graphids_version"]
+    if version == NEWER:  # which would have put its own wheel into the model
+        next(entry for entry in content["files"] if entry["path"] == WHEEL)["path"] = wheel_file(NEWER)
+        (folder / WHEEL).rename(folder / wheel_file(NEWER))
+    write_manifest(folder, json.dumps(content).encode())
     reseal(folder)
-    version = manifest.get("graphids_version", __version__)
     edit_mlmodel(folder, lambda mlmodel: mlmodel["flavors"]["graphids"].update(graphids_version=version))
     return digest_file(folder / "manifest.json")
 

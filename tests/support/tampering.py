@@ -12,6 +12,7 @@ import pickle
 import platform
 import shutil
 import stat
+import zipfile
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
@@ -21,10 +22,14 @@ from typing import Any
 import safetensors.torch
 import yaml
 
+from graphids import __version__
 from graphids._fs import digest_file
+from mlflow_graphids.verification.manifest import wheel_file
 from support.damage import flip_bit
 
 WEIGHTS, MODEL, MANIFEST, MLMODEL = "weights.safetensors", "model.json", "manifest.json", "MLmodel"
+WHEEL = wheel_file(__version__)
+_OTHER_WHEEL = WHEEL.replace(__version__, "99.1.0")
 _SPARSE_BYTES = 1 << 40
 Tamper = Callable[[Path], None]
 
@@ -89,6 +94,29 @@ def _append_to_mlmodel(data: bytes, folder: Path) -> None:
     (folder / MLMODEL).write_bytes((folder / MLMODEL).read_bytes() + data)
 
 
+def _rename_in_manifest(path: str, other: str, manifest: dict[str, Any]) -> None:
+    next(entry for entry in manifest["files"] if entry["path"] == path)["path"] = other
+
+
+def _rename_wheel(folder: Path) -> None:
+    (folder / WHEEL).rename(folder / _OTHER_WHEEL)
+    _with_manifest(partial(_rename_in_manifest, WHEEL, _OTHER_WHEEL), folder)
+
+
+def _declared_beside_the_wheel(name: str, folder: Path) -> None:
+    (folder / name).parent.mkdir(exist_ok=True)
+    shutil.copy(folder / WHEEL, folder / name)
+    _declare(name)(folder)
+    reseal(folder)
+
+
+def _planted_in_the_wheel(folder: Path) -> None:
+    """A wheel that an installer would run: a module that Python imports at its start."""
+    with zipfile.ZipFile(folder / WHEEL, "a") as wheel:
+        wheel.writestr("planted.pth", f"import os; os.makedirs({os.fspath(marker_of(folder))!r}, exist_ok=True)\n")
+    reseal(folder)
+
+
 def _write(name: str, data: bytes, folder: Path) -> None:
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(data)
@@ -103,7 +131,7 @@ def _sparse(name: str, folder: Path) -> None:
 
 
 def _link(name: str, folder: Path) -> None:
-    elsewhere = folder.parent / f"{folder.name}-elsewhere-{name}"
+    elsewhere = folder.parent / f"{folder.name}-elsewhere-{Path(name).name}"
     (folder / name).rename(elsewhere)
     (folder / name).symlink_to(elsewhere)
 
@@ -250,6 +278,17 @@ TAMPERING: dict[str, Tamper] = {
     "a name that forges lines of the report": partial(_write, "x\nok                 y\x1b[2K", b"x"),
     "folders deeper than any path": _folders_beyond_any_path,
     "ten thousand empty folders": _ten_thousand_folders,
+    # The wheel.
+    "one bit of the wheel flipped": lambda f: flip_bit(f / WHEEL, (f / WHEEL).stat().st_size // 2),
+    "wheel missing": lambda f: (f / WHEEL).unlink(),
+    "wheel a link to the right bytes": partial(_link, WHEEL),
+    "wheel of another version": _rename_wheel,
+    "second wheel": lambda f: shutil.copy(f / WHEEL, f / _OTHER_WHEEL),
+    "second wheel declared": partial(_declared_beside_the_wheel, _OTHER_WHEEL),
+    "wheel of another project declared": partial(_declared_beside_the_wheel, "wheels/graphids-0.1.0-py3-none-any.whl"),
+    "source archive declared": partial(_declared_beside_the_wheel, "wheels/mlflow_graphids-0.2.0.tar.gz"),
+    "wheel in a folder of wheels": partial(_declared_beside_the_wheel, WHEEL.replace("/", "/older/")),
+    "code planted in the wheel and every digest repaired": _planted_in_the_wheel,
     # Code.
     "code planted": _plant_code,
     "loader module swapped": _other_loader,
@@ -317,7 +356,13 @@ TAMPERING: dict[str, Tamper] = {
     "threshold changed and every digest repaired": _other_threshold,
 }  # fmt: skip
 
-INVISIBLE_WITHOUT_ANCHOR = frozenset({"threshold changed and every digest repaired", "reader planted"})
+INVISIBLE_WITHOUT_ANCHOR = frozenset(
+    {
+        "threshold changed and every digest repaired",
+        "reader planted",
+        "code planted in the wheel and every digest repaired",
+    }
+)
 
 
 def tampered_copy(folder: Path, tampering: str, target: Path) -> Path:

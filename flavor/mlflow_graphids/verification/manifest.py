@@ -27,6 +27,7 @@ MODEL_FILE = "model.json"
 READER_FILE = "reader.pkl"
 CARD_FILE = "MODEL_CARD.md"
 CODE_FOLDER = "code"
+WHEELS_FOLDER = "wheels"
 MAX_MANIFEST_BYTES = 1 << 20
 # A network of this kind takes megabytes. Without an anchor the manifest's word is all there is, and it could be huge.
 MAX_MODEL_BYTES = 1 << 30
@@ -54,7 +55,7 @@ class Manifest:
     """What a manifest says.
 
     Attributes:
-        graphids_version: The version of graphids that wrote the model.
+        graphids_version: The version of graphids that wrote the model, and of the wheel in it.
         files: The payload.
         signature: MLflow's signature of the model, as a dict.
         model_config: Defaults of the params of `predict`.
@@ -96,7 +97,7 @@ def render_manifest(
         ValueError: If a manifest cannot list a file of that name.
     """
     payload = [PayloadFile(path, len(data), digest_bytes(data)) for path, data in sorted(files.items())]
-    if problems := list(_path_problems([file.path for file in payload])):
+    if problems := list(_path_problems([file.path for file in payload], __version__)):
         raise ValueError(f"These files cannot be part of a model: {'; '.join(problems)}. Rename them.")
     content = {
         "format_version": FORMAT_VERSION,
@@ -126,6 +127,11 @@ def parse_manifest(data: Buffer) -> Manifest:
         model_config=content["model_config"],
         reader=content.get("reader"),
     )
+
+
+def wheel_file(version: str) -> str:
+    """Path, in a model, of the wheel of that version of graphids."""
+    return f"{WHEELS_FOLDER}/mlflow_graphids-{version.replace('-', '_')}-py3-none-any.whl"
 
 
 def is_digest(text: object) -> bool:
@@ -172,11 +178,11 @@ def _problems(content: Any) -> Iterator[str]:
     for key in ("signature", "model_config"):
         if not isinstance(content.get(key), dict):
             yield f"{key} is not an object"
-    yield from _file_problems(content.get("files"))
+    yield from _file_problems(content.get("files"), content.get("graphids_version"))
     yield from _reader_problems(content)
 
 
-def _file_problems(entries: Any) -> Iterator[str]:
+def _file_problems(entries: Any, version: Any) -> Iterator[str]:
     if not isinstance(entries, list) or not entries:
         yield "lists no files"
         return
@@ -192,18 +198,22 @@ def _file_problems(entries: Any) -> Iterator[str]:
     sizes = [entry["size_bytes"] for entry in entries]
     if (total := sum(size for size in sizes if type(size) is int)) > MAX_MODEL_BYTES:
         yield f"lists files of {total} bytes in all, expected at most {MAX_MODEL_BYTES}"
-    yield from _path_problems([entry["path"] for entry in entries])
+    yield from _path_problems([entry["path"] for entry in entries], version)
 
 
-def _path_problems(paths: list[Any]) -> Iterator[str]:
-    """Names that lead elsewhere, are not a model's to declare, or are the same file on some filesystems."""
+def _path_problems(paths: list[Any], version: Any) -> Iterator[str]:
+    """Names that lead elsewhere, are not a model's to declare, or are the same file on some filesystems.
+
+    Of wheels a model may hold the one of the graphids that wrote it: pip would install any other as readily.
+    """
+    known = {WEIGHTS_FILE, MODEL_FILE, READER_FILE, CARD_FILE, wheel_file(str(version))}
     folded: dict[str, str] = {}
     count = Counter(path for path in paths if isinstance(path, str))
     for path in paths:
         if not _is_plain(path):
             yield f"{path!r:.200}: expected a relative path of plain names with forward slashes"
             continue
-        if path not in (WEIGHTS_FILE, MODEL_FILE, READER_FILE, CARD_FILE) and not path.startswith(f"{CODE_FOLDER}/"):
+        if path not in known and not path.startswith(f"{CODE_FOLDER}/"):
             yield f"{path!r:.200}: is not one of the files that a model consists of"
         other = folded.setdefault(unicodedata.normalize("NFKC", path).casefold(), path)
         if other != path or count[path] > 1:

@@ -39,6 +39,7 @@ class Trust:
         policy: The stricter of the argument and GRAPHIDS_POLICY.
         demanded_by: Which of the two it comes from, for messages.
         expected_digest: Root digest given by the caller, or by GRAPHIDS_EXPECTED_DIGEST.
+        digest_from: Which of the two gave it, for messages.
         signature: Detached signature given by the caller.
         public_key: The key that a signature is verified with.
         signature_demanded: Whether a model without a signature is refused.
@@ -47,6 +48,7 @@ class Trust:
     policy: Policy
     demanded_by: str
     expected_digest: str | None
+    digest_from: str
     signature: Path | None
     public_key: Path | None
     signature_demanded: bool
@@ -64,7 +66,7 @@ class Trust:
         Raises:
             OptionError: If a value is malformed, a key is missing, or an argument would replace the deployment's key.
         """
-        expected_digest = _expected_digest(expected_digest)
+        expected_digest, digest_from = _expected_digest(expected_digest)
         stricter, demanded_by = _stricter_policy(policy)
         key = _public_key(public_key)
         signature_demanded = stricter == "signed" or signature is not None or public_key is not None
@@ -78,6 +80,7 @@ class Trust:
             policy=stricter,
             demanded_by=demanded_by,
             expected_digest=expected_digest,
+            digest_from=digest_from,
             signature=None if signature is None else Path(signature),
             public_key=key,
             signature_demanded=signature_demanded,
@@ -86,12 +89,13 @@ class Trust:
     @classmethod
     def of_signer(cls, policy: Policy | None, expected_digest: str | None) -> "Trust":
         """As `of`, for making a signature: there GRAPHIDS_POLICY=signed means anchored."""
-        expected_digest = _expected_digest(expected_digest)
+        expected_digest, digest_from = _expected_digest(expected_digest)
         stricter, demanded_by = _stricter_policy(policy)
         return cls(
             policy="anchored" if stricter == "signed" else stricter,
             demanded_by=demanded_by,
             expected_digest=expected_digest,
+            digest_from=digest_from,
             signature=None,
             public_key=None,
             signature_demanded=False,
@@ -117,7 +121,7 @@ def find_anchor(model_uri: str, trust: Trust) -> Anchor:
         MlflowException: If the run, model, version or alias does not exist.
     """
     if trust.expected_digest is not None:
-        anchor = Anchor(model_uri, trust.expected_digest, EXPECTED_DIGEST)
+        anchor = Anchor(model_uri, trust.expected_digest, trust.digest_from)
     else:
         anchor = resolve_anchor(model_uri)
     if trust.signature_demanded:
@@ -134,8 +138,8 @@ def require_digest(text: str, name: str) -> str:
     return text
 
 
-def _expected_digest(argument: str | None) -> str | None:
-    """The deployment's digest, or the caller's if the deployment names none."""
+def _expected_digest(argument: str | None) -> tuple[str | None, str]:
+    """The deployment's digest, or the caller's if the deployment names none, and which of the two it is."""
     configured = os.environ.get(EXPECTED_DIGEST_VARIABLE) or None
     for text, name in ((argument, "expected_digest"), (configured, EXPECTED_DIGEST_VARIABLE)):
         if text is not None:
@@ -145,7 +149,7 @@ def _expected_digest(argument: str | None) -> str | None:
             f"expected_digest is {argument}, but {EXPECTED_DIGEST_VARIABLE} is {configured}; an argument cannot "
             "replace the deployment's digest. Leave it out, or change the deployment."
         )
-    return argument or configured
+    return argument or configured, EXPECTED_DIGEST if argument else EXPECTED_DIGEST_VARIABLE
 
 
 def _stricter_policy(argument: Policy | None) -> tuple[Policy, str]:
@@ -202,7 +206,8 @@ def _signed(anchor: Anchor, signature: Path, public_key: Path) -> Anchor:
         )
     origin = f"signature {signature}"
     if anchor.digest is not None:
-        origin = " and ".join((anchor.origin, origin) if anchor.origin == EXPECTED_DIGEST else (origin, anchor.origin))
+        is_given = anchor.origin in (EXPECTED_DIGEST, EXPECTED_DIGEST_VARIABLE)
+        origin = " and ".join((anchor.origin, origin) if is_given else (origin, anchor.origin))
     return replace(anchor, digest=digest, origin=origin)
 
 

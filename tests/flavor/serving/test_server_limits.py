@@ -360,7 +360,7 @@ def test_a_body_of_nothings_stays_within_the_documented_memory(saved: tuple[Path
             assert ask(url, begin + filler * (size // len(filler)) + end, content_type).status == 400
         grown_mib = peak_resident_mib(worker) - resident_mib(process.pid)
 
-    assert grown_mib < 900
+    assert grown_mib < 500
 
 
 def test_two_lengths_in_one_head_are_400_and_the_connection_is_closed(model: VerifiedClassifier) -> None:

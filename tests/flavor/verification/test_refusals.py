@@ -10,9 +10,9 @@ import pytest
 
 from graphids.commands import cli
 from graphids.core.classifier import WindowClassifier
-from mlflow_graphids import IntegrityError, load_model, save_model, verify_model
+from mlflow_graphids import IntegrityError, _load_pyfunc, load_model, save_model, verify_model
 from mlflow_graphids.verification import folder as verification
-from support.tampering import INVISIBLE_WITHOUT_ANCHOR, TAMPERING, WEIGHTS, marker_of, tampered_copy
+from support.tampering import INVISIBLE_WITHOUT_ANCHOR, TAMPERING, WEIGHTS, WHEEL, marker_of, reseal, tampered_copy
 
 Saved = tuple[Path, str]
 
@@ -48,6 +48,16 @@ REASONS = {
     "a name that forges lines of the report": r"'x\\nok {17}y\\x1b\[2K': undeclared",
     "folders deeper than any path": r"d{200}/: cannot be read \(File name too long\)",
     "ten thousand empty folders": r"holds more than 10000 entries; no model does",
+    "one bit of the wheel flipped": r"mlflow_graphids-\S+-py3-none-any\.whl: expected sha256",
+    "wheel missing": r"wheels/mlflow_graphids-\S+-py3-none-any\.whl: missing",
+    "wheel a link to the right bytes": rf"mlflow_graphids-\S+-py3-none-any\.whl: {_IRREGULAR}",
+    "wheel of another version": r"'wheels/mlflow_graphids-99\.1\.0-py3-none-any\.whl': is not one of the files",
+    "second wheel": r"wheels/mlflow_graphids-99\.1\.0-py3-none-any\.whl: undeclared",
+    "second wheel declared": r"'wheels/mlflow_graphids-99\.1\.0-py3-none-any\.whl': is not one of the files",
+    "wheel of another project declared": r"'wheels/graphids-0\.1\.0-py3-none-any\.whl': is not one of the files",
+    "source archive declared": r"'wheels/mlflow_graphids-0\.2\.0\.tar\.gz': is not one of the files",
+    "wheel in a folder of wheels": r"'wheels/older/mlflow_graphids-\S+': is not one of the files",
+    "code planted in the wheel and every digest repaired": "",
     "code planted": r"code/sitecustomize\.py: undeclared",
     "loader module swapped": r"loader_module is 'planted_loader', expected 'mlflow_graphids'",
     "loader module swapped in the manifest": r"manifest\.json: loader_module is 'os', expected 'mlflow_graphids'",
@@ -137,7 +147,9 @@ def test_without_an_anchor_whatever_does_not_agree_with_itself_is_refused(saved:
     assert not marker_of(folder).exists()
 
 
-@pytest.mark.parametrize("tampering", ["code planted", "loader module swapped", "undeclared pickle", "reader planted"])
+@pytest.mark.parametrize(
+    "tampering", ["code planted", "loader module swapped", "undeclared pickle", "reader planted", "second wheel"]
+)
 def test_nothing_planted_runs_through_any_of_our_doors(saved: Saved, tampering: str, tmp_path: Path) -> None:
     folder, digest = saved
     TAMPERING[tampering](folder)
@@ -172,6 +184,19 @@ def test_a_planted_reader_is_not_unpickled_even_if_the_folder_agrees_with_itself
         load_model(folder, policy="integrity-only", allow_code=True)
 
     assert not marker_of(folder).exists()
+
+
+def test_nothing_is_imported_from_the_wheel(saved: Saved) -> None:
+    folder, _ = saved
+    (folder / WHEEL).write_bytes(b"not even an archive")
+    reseal(folder)
+    path = list(sys.path)
+
+    load_model(folder, policy="integrity-only")
+    _load_pyfunc(str(folder))
+
+    assert sys.path == path
+    assert not [name for name in list(sys.modules) if ".whl" in str(getattr(sys.modules[name], "__file__", ""))]
 
 
 def test_code_that_a_model_declares_is_not_run_by_load_model(classifier: WindowClassifier, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from graphids.commands import cli
 from mlflow_graphids import verification_report
 from mlflow_graphids.verification import folder as verification
 from support.damage import flip_bit
-from support.tampering import MANIFEST, TAMPERING
+from support.tampering import MANIFEST, TAMPERING, WHEEL
 
 Saved = tuple[Path, str]
 
@@ -32,6 +32,7 @@ def test_every_file_of_a_whole_model_is_named_with_its_state(saved: Saved, capsy
         "not used           python_env.yaml",
         "not used           requirements.txt",
         "ok                 weights.safetensors",
+        f"ok                 {WHEEL}",
         f"{folder}: every file matches; graphids.digest {digest}",
     ]
 
@@ -56,6 +57,7 @@ def test_every_kind_of_damage_has_its_own_word(saved: Saved) -> None:
         "python_env.yaml": "not used",
         "requirements.txt": "not a regular file",
         "weights.safetensors": "truncated",
+        WHEEL: "ok",
     }
     TAMPERING["weights missing"](folder)
     states = {file.path: str(file.state) for file in verification_report(folder, expected_digest=digest).files}

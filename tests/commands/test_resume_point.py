@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from graphids._fs import atomic_save, sidecar_path
-from graphids.commands.interrupted_run import find_checkpoint
+from graphids.commands.resume_point import find_checkpoint
 
 
 def checkpoint(step: int, **extra: Any) -> dict[str, Any]:
