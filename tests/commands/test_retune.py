@@ -45,7 +45,7 @@ def test_a_run_that_is_unknown_or_has_no_model_fails_the_new_run_with_a_name_and
 
             failed = client.search_runs(["0"], max_results=1)[0]
             assert failed.info.status == "FAILED"
-            assert failed.info.run_name == f"6 false alarms/h, retune of {run_id[:8]}"
+            assert failed.info.run_name == "refused: run_id"
             assert failed.data.tags["graphids.retune_of"] == run_id
             assert reason in failed.data.tags["mlflow.note.content"]
             assert reason in capsys.readouterr().err
