@@ -130,7 +130,15 @@ def test_help_and_version_load_no_heavy_library(option: str) -> None:
     assert _loaded(statement, "torch, lightning, mlflow, pandas, numba") == "set()"
 
 
-@pytest.mark.parametrize("words", ["'inspect', 'drive.log'", "'convert', 'drive.log', 'out.csv'"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "'inspect', 'drive.log'",
+        "'convert', 'drive.log', 'out.csv'",
+        "'profile', 'drive.log', '-o', 'car.profile'",
+        "'inject', 'drive.log', 'out.csv', '--kind', 'dos'",
+    ],
+)
 def test_to_look_at_a_capture_loads_no_heavy_library(words: str, tmp_path: Path) -> None:
     (tmp_path / "drive.log").write_bytes(b"(1.0) can0 123#00\n")
     statement = f"import graphids.commands.cli; graphids.commands.cli.main([{words}])"
