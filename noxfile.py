@@ -8,12 +8,15 @@ each Python, when it is asked for.
 import json
 import os
 import re
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import nox
 
 nox.needs_version = ">=2025.2.9"
-nox.options.sessions = ["lint", "docs", "tests", "faults", "audit"]
+nox.options.sessions = ["ci"]
 nox.options.error_on_external_run = False
 
 # A worker more than CI has cores: some tests wait for servers.
@@ -25,6 +28,29 @@ LOCK = ("--universal", "--python-version", "3.11", "--generate-hashes", "--no-an
 NEEDED_BY_TORCH = ("filelock", "fsspec", "jinja2", "networkx", "setuptools", "sympy", "typing-extensions")
 OFFLINE = "the advisory database cannot be reached"
 COVERAGE = ("--cov", "--cov-report=term:skip-covered")
+
+
+@nox.session(venv_backend="none")
+def ci(session: nox.Session) -> None:
+    """What CI does: lint, docs and audit, whose output comes last, beside the tests and then the faults.
+
+    The tests begin once the kernels are compiled: each worker would compile them all, on the cores that lint and docs
+    leave.
+    """
+    with tempfile.TemporaryFile("w+") as output:
+        beside = subprocess.Popen(
+            [sys.executable, "-m", "nox", "-s", "lint", "docs", "audit"], stdout=output, stderr=subprocess.STDOUT
+        )
+        try:
+            session.run("python", "tests/support/compile_kernels.py")
+            tests(session)
+            faults(session)
+        finally:
+            failed = beside.wait()
+            output.seek(0)
+            print(output.read())
+    if failed:
+        session.error("lint, docs or audit failed; see above")
 
 
 @nox.session(venv_backend="none")

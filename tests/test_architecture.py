@@ -1,5 +1,6 @@
 """The rooms and floors that docs/architecture.md promises."""
 
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.paths import ROOT
-from support.rooms import between, cycle, imports_of, room_of
+from support.rooms import Imports, between, cycle, imports_of, room_of
 
 # Lowest first. A module imports from its own room and from lower floors; a room within a room stands on a floor of
 # that room's own.
@@ -62,13 +63,18 @@ FLAVOR = (
 )
 # Each hands on names of the room that it is the door of.
 DOORS = {"graphids", "graphids.core", "mlflow_graphids"}
-IMPORTS = {name: modules for name, modules in imports_of(ROOT).items() if name not in DOORS}
+
+
+@functools.cache
+def imports() -> Imports:
+    """Who imports whom; the doors alone import downwards and upwards."""
+    return {name: modules for name, modules in imports_of(ROOT).items() if name not in DOORS}
 
 
 @pytest.mark.parametrize("floors", [FLOORS, CORE, FLAVOR], ids=["graphids", "core", "flavor"])
 def test_no_room_imports_upwards_or_from_beside_it(floors: tuple[tuple[str, ...], ...]) -> None:
     floor_of = {room: number for number, rooms in enumerate(floors) for room in rooms}
-    edges = between(IMPORTS, floor_of)
+    edges = between(imports(), floor_of)
 
     assert [f"{a} imports {b}" for a, b in edges if floor_of[a] <= floor_of[b]] == []
 
@@ -78,20 +84,20 @@ def test_no_room_imports_upwards_or_from_beside_it(floors: tuple[tuple[str, ...]
 )
 def test_every_module_is_in_a_room_and_every_room_exists(floors: tuple[tuple[str, ...], ...], house: str) -> None:
     rooms = {room for names in floors for room in names}
-    inside = [module for module in IMPORTS if module.startswith(house)]
+    inside = [module for module in imports() if module.startswith(house)]
 
     assert [module for module in inside if room_of(module, rooms) is None] == [], "give these a room and a floor"
     assert {room_of(module, rooms) for module in inside} == rooms
 
 
 def test_no_modules_import_one_another_in_a_circle() -> None:
-    assert cycle(IMPORTS) == []
+    assert cycle(imports()) == []
 
 
 def test_what_has_to_answer_at_once_imports_nothing_of_ours() -> None:
     for name in ("_fs.files", "exit_codes", "options", "secrets", "wording"):
-        assert IMPORTS[f"graphids.{name}"] == frozenset()
-    assert IMPORTS["graphids.failure"] == {"graphids.secrets"}
+        assert imports()[f"graphids.{name}"] == frozenset()
+    assert imports()["graphids.failure"] == {"graphids.secrets"}
 
 
 def test_the_flavor_is_imported_by_the_doors_of_the_commands_alone() -> None:
@@ -117,7 +123,7 @@ def test_the_flavor_is_imported_by_the_doors_of_the_commands_alone() -> None:
     ],
 )
 def test_a_room_that_has_to_start_fast_loads_no_heavy_library(room: str, heavy: str) -> None:
-    modules = [name for name in IMPORTS if room_of(name, [room])]
+    modules = [name for name in imports() if room_of(name, [room])]
 
     assert len(modules) > 1
     assert _loaded(f"import {', '.join(modules)}", heavy) == "set()"
@@ -130,7 +136,15 @@ def test_help_and_version_load_no_heavy_library(option: str) -> None:
     assert _loaded(statement, "torch, lightning, mlflow, pandas, numba") == "set()"
 
 
-@pytest.mark.parametrize("words", ["'inspect', 'drive.log'", "'convert', 'drive.log', 'out.csv'"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "'inspect', 'drive.log'",
+        "'convert', 'drive.log', 'out.csv'",
+        "'profile', 'drive.log', '-o', 'car.profile'",
+        "'inject', 'drive.log', 'out.csv', '--kind', 'dos'",
+    ],
+)
 def test_to_look_at_a_capture_loads_no_heavy_library(words: str, tmp_path: Path) -> None:
     (tmp_path / "drive.log").write_bytes(b"(1.0) can0 123#00\n")
     statement = f"import graphids.commands.cli; graphids.commands.cli.main([{words}])"

@@ -145,6 +145,26 @@ def _add_files(command: _Command) -> None:
     convert.add_argument("output", type=Path, metavar="OUT", help="new file: .log, .csv, .log.gz, .csv.gz or .parquet")
     _add_on_bad_line(convert)
 
+    inject = command("inject", "lay an attack over an attack-free recording, and label it")
+    inject.add_argument("capture", type=Path, metavar="IN", help="one attack-free capture")
+    inject.add_argument("output", type=Path, metavar="OUT", help="new file: .log, .csv, .log.gz, .csv.gz or .parquet")
+    inject.add_argument("--kind", required=True, help="what the intruder does; a wrong one lists those that there are")
+    inject.add_argument("--id", help="arbitration ID to attack, hex; default: one that the seed draws")
+    inject.add_argument("--start_s", type=float, help="when it begins, after the first frame; default: drawn")
+    inject.add_argument("--duration_s", type=float, help="how long it lasts; default: a fifth of the recording")
+    inject.add_argument("--intensity", type=float, default=1.0, help="in (0, 1]; default %(default)s")
+    inject.add_argument("--bit_rate", type=int, help="of the bus, bits per second; default: 500000, or what fits")
+    inject.add_argument("--seed", type=int, default=0, help="draws what is left open; default %(default)s")
+    _add_bus(inject)
+    _add_on_bad_line(inject)
+
+    profile = command("profile", "fit what a vehicle normally does on attack-free captures, and show it")
+    profile.add_argument("captures", nargs="+", metavar="CAPTURE", help="files, folders or globs, all of one vehicle")
+    profile.add_argument("--output", "-o", type=Path, required=True, help="new file for the profile")
+    profile.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    _add_bus(profile)
+    _add_on_bad_line(profile)
+
     simulate = command("simulate", "write labelled captures of a simulated vehicle under attack")
     simulate.add_argument("folder", type=Path, help="folder to write them to")
     seed = find_option("seed")
@@ -154,6 +174,10 @@ def _add_files(command: _Command) -> None:
 
     completion = command("completion", "print a script that completes commands and options in a shell")
     completion.add_argument("shell", choices=SHELLS)
+
+
+def _add_bus(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--bus", help="which bus, where a capture holds several")
 
 
 def _add_named(parser: argparse.ArgumentParser, name: str, text: str) -> None:

@@ -132,6 +132,42 @@ def _convert(arguments: argparse.Namespace) -> None:
     convert(arguments.capture, arguments.output, on_bad_line=arguments.on_bad_line)
 
 
+def _inject(arguments: argparse.Namespace) -> None:
+    _require_capture(arguments.capture, "one capture file, or the folder of a Parquet table")
+    load_numba()
+    from graphids.commands.inject import AttackRequest, inject_capture
+    from graphids.core.frames import hex_node_key
+
+    target = None if arguments.id is None else hex_node_key(arguments.id)
+    if target == -1:
+        raise OptionError(f"--id: given {arguments.id!r}; expected an arbitration ID in hex, such as 1A4 or 18FEF100.")
+    request = AttackRequest(
+        kind=arguments.kind,
+        target=target,
+        start_s=arguments.start_s,
+        duration_s=arguments.duration_s,
+        intensity=arguments.intensity,
+        seed=arguments.seed,
+        bit_rate=arguments.bit_rate,
+    )
+    inject_capture(arguments.capture, arguments.output, request, bus=arguments.bus, on_bad_line=arguments.on_bad_line)
+
+
+def _profile(arguments: argparse.Namespace) -> None:
+    for capture in arguments.captures:
+        _require_capture(Path(capture), "a capture file, a folder or a glob of them", several=True)
+    load_numba()
+    from graphids.commands.profile import fit_and_show
+
+    fit_and_show(
+        arguments.captures,
+        arguments.output,
+        bus=arguments.bus,
+        as_json=arguments.json,
+        on_bad_line=arguments.on_bad_line,
+    )
+
+
 def _simulate(arguments: argparse.Namespace) -> None:
     seed = parse_option(find_option("seed"), arguments.seed)
     from graphids.core.simulation.simulate import write_dataset
@@ -160,6 +196,8 @@ RUNLESS_COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "adopt": _adopt,
     "inspect": _inspect,
     "convert": _convert,
+    "inject": _inject,
+    "profile": _profile,
     "simulate": _simulate,
     "completion": _completion,
 }

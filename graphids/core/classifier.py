@@ -12,7 +12,7 @@ from graphids.core.data.batches import GraphBatches, network_input
 from graphids.core.data.coverage import Coverage, CoverageCount, window_coverage
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.evaluation import attack_margin
-from graphids.core.frames import EXTENDED_BIT, NORMAL, DataError, Frames
+from graphids.core.frames import NORMAL, DataError, Frames, format_arbitration_id
 from graphids.core.graphs.packed import PackedGraphs, build_graphs
 from graphids.core.graphs.window_stream import split_buses, stretches
 from graphids.core.graphs.windows import dropped_tails, unbroken_window_starts
@@ -251,16 +251,6 @@ class _Settings:
     stride: int
     threshold: float
     top_k: int
-
-
-def format_arbitration_id(node_key: int) -> str:
-    """Hex as `candump` prints it: three digits for 11 bits, eight for 29 bits.
-
-    >>> format_arbitration_id(0x1A4), format_arbitration_id(0x8000_01A4)
-    ('1A4', '000001A4')
-    """
-    extended = int(node_key) & int(EXTENDED_BIT)
-    return f"{int(node_key) & ~int(EXTENDED_BIT):0{8 if extended else 3}X}"
 
 
 def _batches(graphs: PackedGraphs) -> Iterator[NDArray[np.int64]]:

@@ -17,14 +17,13 @@ from graphids.core.classifier import (
     DEFAULT_TOP_K,
     WindowClassifier,
     classify,
-    format_arbitration_id,
     order_by_relevance,
     represent,
 )
 from graphids.core.data.batches import GraphBatches, network_input
 from graphids.core.data.preprocessing import UNK
 from graphids.core.evaluation import attack_margin
-from graphids.core.frames import Frames
+from graphids.core.frames import Frames, format_arbitration_id
 from graphids.core.graphs.features import EDGE_FEATURES, NODE_FEATURES, column_names
 from graphids.core.graphs.packed import PackedGraphs, build_graphs, concat_graphs
 from graphids.core.graphs.window_stream import Window, find_window

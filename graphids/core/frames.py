@@ -184,6 +184,16 @@ def hex_node_key(text: str) -> int:
     return number | (int(EXTENDED_BIT) if len(match[1]) == 8 or number > MAX_STANDARD_ID else 0)
 
 
+def format_arbitration_id(node_key: int) -> str:
+    """Hex as `candump` prints it: three digits for 11 bits, eight for 29 bits.
+
+    >>> format_arbitration_id(0x1A4), format_arbitration_id(0x8000_01A4)
+    ('1A4', '000001A4')
+    """
+    extended = int(node_key) & int(EXTENDED_BIT)
+    return f"{int(node_key) & ~int(EXTENDED_BIT):0{8 if extended else 3}X}"
+
+
 class GrowingFrames:
     """Frames of one file, appended part by part; columns grow in place, so that no part is held twice."""
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from graphids.core.classifier import WindowClassifier, WindowScores, format_arbitration_id
+from graphids.core.classifier import WindowClassifier, WindowScores
 from graphids.core.data.preprocessing import Preprocessing
-from graphids.core.frames import DataError, Frames
+from graphids.core.frames import DataError, Frames, format_arbitration_id
 from graphids.core.graphs.features import EDGE_FEATURES, NODE_FEATURES
 from graphids.core.graphs.packed import build_graphs
 from graphids.core.models.gat import GAT

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from graphids.core.classifier import WindowClassifier, format_arbitration_id
+from graphids.core.classifier import WindowClassifier
 from graphids.core.data.batches import GraphBatches, network_input
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.explanation import Explanation, explain, explain_window
-from graphids.core.frames import DataError, Frames
+from graphids.core.frames import DataError, Frames, format_arbitration_id
 from graphids.core.graphs.features import EDGE_FEATURES, NODE_FEATURES, column_names
 from graphids.core.graphs.packed import build_graphs, concat_graphs
 from graphids.core.graphs.window_stream import Window

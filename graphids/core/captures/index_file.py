@@ -43,7 +43,7 @@ def index_entry(path: Path) -> IndexEntry | None:
         if not index.is_file():
             continue
         name = path.relative_to(folder).as_posix()
-        named = [entry for entry in _read_index(index) if entry["file"] == name]
+        named = [entry for entry in read_index(index) if entry["file"] == name]
         if len(named) > 1:
             raise LogFormatError(f"{index}: names {name!r} {len(named)} times. Expected one entry; remove the others.")
         if named:
@@ -51,8 +51,12 @@ def index_entry(path: Path) -> IndexEntry | None:
     return None
 
 
-def _read_index(index: Path) -> list[dict[str, object]]:
-    """Entries of an index; none where the file is JSON of some other kind, which names no files."""
+def read_index(index: Path) -> list[dict[str, object]]:
+    """Entries of an index, each with a `file`; none where it is JSON of some other kind, which names no files.
+
+    Raises:
+        LogFormatError: If it is not JSON, or an entry is malformed.
+    """
     with open_capture(index) as stream:
         text = stream.read(_MAX_INDEX_BYTES + 1)
     if len(text) > _MAX_INDEX_BYTES:

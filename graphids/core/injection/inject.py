@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from graphids.core.byte_roles import FEWEST_FRAMES, byte_roles, signals_of
 from graphids.core.frames import (
-    EXTENDED_BIT,
     MAX_EXTENDED_ID,
     NORMAL,
     DataError,
     Frames,
+    format_arbitration_id,
     without_clock_jumps,
 )
 from graphids.core.injection.attacks import ATTACKS, MANNERS, TARGETED, Episode, victims
@@ -197,20 +197,17 @@ def _target(injection: Injection, senders: tuple[RecordedMessage, ...], duration
         for index, sender in enumerate(senders):
             if sender.node_key == injection.target and index in able:
                 return index
+        ids = ", ".join(format_arbitration_id(senders[i].node_key) for i in able[:20])
         known = any(sender.node_key == injection.target for sender in senders)
         raise DataError(
-            f"The attack {kind} cannot target {_hex(injection.target)}: "
+            f"The attack {kind} cannot target {format_arbitration_id(injection.target)}: "
             f"{'it carries no signal that could be altered' if known else 'the recording holds no such ID'}. Expected "
-            f"one of {', '.join(_hex(senders[i].node_key) for i in able[:20])}{' ...' if len(able) > 20 else ''}."
+            f"one of {ids}{' ...' if len(able) > 20 else ''}."
         )
     lively = [index for index in able if senders[index].period * 5 <= duration] or list(able)
     if not lively:
         raise DataError(f"The attack {kind} needs a message with a signal that varies, found none in the recording.")
     return int(rng.choice(lively))
-
-
-def _hex(node_key: int) -> str:
-    return f"{node_key & MAX_EXTENDED_ID:08X}" if node_key & int(EXTENDED_BIT) else f"{node_key:03X}"
 
 
 def _carried(

@@ -1,0 +1,153 @@
+"""The command `profile`: what a vehicle normally does, fitted on attack-free captures, as a file and as a table."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from graphids._fs import publish_new
+from graphids.commands.one_bus import bus_of
+from graphids.core.byte_roles import Role
+from graphids.core.captures.read import OnBadLine, find_captures
+from graphids.core.frames import DataError, Frames, format_arbitration_id
+from graphids.core.profile.profile import Profile, fit_profile
+from graphids.core.profile.profile_file import profile_bytes
+from graphids.wording import counted, printable, time_words
+
+# Habits of shorter recordings miss what the vehicle does later; ten minutes of several drives hold most of it.
+ENOUGH_S = 600.0
+_LEGEND = "bytes: =5A constant, 00-3F range, 00-3F> with the next byte, count counter, check checksum, . beyond the DLC"
+
+
+@dataclass(frozen=True, slots=True)
+class MessageHabits:
+    """What a person asks of one message.
+
+    Attributes:
+        arbitration_id: Hex.
+        frames: How many were seen.
+        period_ms: Mean gap; None for an ID that is not cyclic.
+        dlcs: Its payload lengths.
+        bytes: What each of its bytes does.
+    """
+
+    arbitration_id: str
+    frames: int
+    period_ms: float | None
+    dlcs: tuple[int, ...]
+    bytes: tuple[str, ...]
+
+    def line(self) -> str:
+        """One line of the table."""
+        period = "-" if self.period_ms is None else f"{self.period_ms:.1f}"
+        lengths = "/".join(map(str, self.dlcs))
+        return f"{self.arbitration_id:8} {self.frames:>9,} {period:>9} {lengths:>5}  " + " ".join(
+            f"{text:6}" for text in self.bytes
+        )
+
+
+def fit_and_show(
+    captures: Sequence[str], output: Path, *, bus: str | None = None, as_json: bool = False, on_bad_line: OnBadLine
+) -> None:
+    """Fit the profile of a vehicle's bus, write it to a new file and print it.
+
+    Args:
+        captures: Files, folders and globs of attack-free captures of one vehicle.
+        output: The new file.
+        bus: Which of the buses of each capture; None where each has one.
+        as_json: Print JSON instead of a table.
+        on_bad_line: As in `read_captures`.
+
+    Raises:
+        DataError: If a capture holds attacks or several buses, or there is no traffic.
+        LogFormatError: If one cannot be read.
+        FileExistsError: If something is at `output`.
+    """
+    if output.exists():
+        raise FileExistsError(f"{output} exists. Expected the name of a new file; name another or remove this one.")
+    recordings = list(_recordings(captures, bus, on_bad_line))
+    profile = fit_profile(recordings)
+    content = profile_bytes(profile)
+    with publish_new(output) as stream:
+        stream.write(content)
+    messages = describe(profile)
+    facts: dict[str, Any] = {
+        "file": str(output),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "captures": len(recordings),
+        "frames": profile.frames,
+        "seconds": profile.seconds,
+    }
+    print(_json(facts, messages) if as_json else "\n".join(_table(facts, messages)))
+
+
+def _recordings(captures: Sequence[str], bus: str | None, on_bad_line: OnBadLine) -> Iterator[Frames]:
+    for data in captures:
+        for path, name in find_captures(data):
+            frames = bus_of(path, bus, name=name, on_bad_line=on_bad_line).frames
+            attacked = 0 if frames.attack_kind is None else int((frames.attack_kind != 0).sum())
+            if attacked:
+                raise DataError(
+                    f"{path}: holds {counted(attacked, 'attacked frame')} of {len(frames):,}. A profile is fitted on "
+                    "attack-free captures alone; leave it out."
+                )
+            yield frames
+
+
+def describe(profile: Profile) -> list[MessageHabits]:
+    """What each message does, in the order of arbitration IDs."""
+    return [
+        MessageHabits(
+            arbitration_id=format_arbitration_id(int(key)),
+            frames=int(habit["frames"]),
+            period_ms=float(habit["period_s"] * 1e3) if habit["period_s"] > 0 else None,
+            dlcs=tuple(length for length in range(9) if int(habit["dlcs"]) >> length & 1),
+            bytes=tuple(_byte(Role(role), habit, byte) for byte, role in enumerate(roles)),
+        )
+        for key, habit, roles in zip(profile.node_key, profile.vehicle.habits, profile.roles.tolist(), strict=True)
+    ]
+
+
+def _byte(role: Role, habit: np.void, byte: int) -> str:
+    low, high = int(habit["low"][byte]), int(habit["high"][byte])
+    return {
+        Role.ABSENT: ".",
+        Role.CONSTANT: f"={low:02X}",
+        Role.COUNTER: "count",
+        Role.CHECKSUM: "check",
+    }.get(role, f"{low:02X}-{high:02X}{'>' if role == Role.HIGH_BYTE else ''}")
+
+
+def _json(facts: dict[str, Any], messages: Sequence[MessageHabits]) -> str:
+    rows = [
+        {
+            "arbitration_id": message.arbitration_id,
+            "frames": message.frames,
+            "period_ms": message.period_ms,
+            "dlcs": message.dlcs,
+            "bytes": message.bytes,
+        }
+        for message in messages
+    ]
+    return json.dumps({**facts, "messages": rows})
+
+
+def _table(facts: dict[str, Any], messages: Sequence[MessageHabits]) -> Iterator[str]:
+    yield f"{'ID':8} {'frames':>9} {'period ms':>9} {'DLC':>5}  " + " ".join(f"byte {byte:<1}" for byte in range(8))
+    for message in messages:
+        yield message.line().rstrip()
+    yield _LEGEND
+    seconds = float(facts["seconds"])
+    yield printable(
+        f"{facts['file']}: {counted(len(messages), 'arbitration ID')}, {counted(facts['frames'], 'frame')}, "
+        f"{time_words(seconds / 3600)} of {counted(facts['captures'], 'capture')}; sha256 {facts['sha256']}"
+    )
+    if seconds < ENOUGH_S:
+        yield (
+            f"Less than {ENOUGH_S / 60:.0f} minutes: much of what the vehicle does later will look new. Record several "
+            "drives that differ."
+        )

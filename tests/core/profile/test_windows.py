@@ -1,0 +1,86 @@
+"""Windows' nodes against a plain loop over the frames' deviations, and the silence that no frame reports."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from graphids.core.frames import Frames
+from graphids.core.injection.inject import Injection, inject
+from graphids.core.profile.kernels import deviate
+from graphids.core.profile.profile import Profile, fit_profile
+from graphids.core.profile.records import DEVIATION, STATE, deviation_names
+from graphids.core.profile.traffic import possible_times, traffic_of
+from graphids.core.profile.windows import window_deviations
+from graphids.core.simulation.simulate import simulate_vehicle
+
+SIZE, STRIDE = 100, 40
+SUMMED = [deviation_names().index(name) for name in ("unknown", "novelty")]
+LATE = deviation_names().index("late")
+
+
+@pytest.fixture(scope="module")
+def drives() -> list[Frames]:
+    return [simulate_vehicle(seed=seed, duration_s=8.0) for seed in range(3)]
+
+
+@pytest.fixture(scope="module")
+def profile(drives: list[Frames]) -> Profile:
+    return fit_profile(drives[:2])
+
+
+def starts_of(frames: Frames) -> np.ndarray:
+    return np.arange(0, len(frames) - SIZE + 1, STRIDE)
+
+
+@pytest.mark.parametrize("kind", ["fuzzy", "spoof_fast", "suppress"])
+def test_a_window_has_a_node_for_every_id_with_the_largest_of_its_deviations(
+    kind: str, drives: list[Frames], profile: Profile
+) -> None:
+    frames = inject(drives[2], [Injection(kind, 3.0, 5.0)], seed=1).frames
+    traffic = traffic_of(frames, profile.node_key, possible_times(frames))
+    measured = np.zeros(len(frames), DEVIATION)
+    deviate(traffic, np.zeros(len(profile.node_key), STATE), profile.vehicle, -1, measured)
+    rows, keys = measured.view(np.float32).reshape(len(frames), -1), frames.node_key()
+
+    nodes = window_deviations(profile, frames, starts_of(frames), SIZE)
+
+    found = nodes.deviations.view(np.float32).reshape(len(nodes.node_key), -1)
+    for window, start in enumerate(starts_of(frames).tolist()):
+        own = slice(nodes.ptr[window], nodes.ptr[window + 1])
+        inside = keys[start : start + SIZE]
+        present = list(dict.fromkeys(inside.tolist()))
+        assert_array_equal(nodes.node_key[own][: len(present)], present)
+        for node, key in enumerate(present, start=int(nodes.ptr[window])):
+            mine = rows[start : start + SIZE][inside == key]
+            expected = mine.max(axis=0)
+            expected[SUMMED] = mine.sum(axis=0)[SUMMED]
+            found_here = found[node].copy()
+            assert found_here[LATE] >= expected[LATE]
+            found_here[LATE] = expected[LATE]
+            assert_allclose(found_here, expected, rtol=1e-5)
+
+
+def test_a_message_that_is_absent_is_a_node_once_it_is_overdue(drives: list[Frames], profile: Profile) -> None:
+    fastest = int(np.argmin(profile.vehicle.habits["period_s"]))
+    target = int(profile.node_key[fastest])
+    injected = inject(drives[2], [Injection("suppress", 3.0, 5.0, target)], seed=1)
+    frames = injected.frames
+    since = possible_times(frames) - frames.timestamp[0]
+
+    nodes = window_deviations(profile, frames, starts_of(frames), SIZE)
+
+    late = np.zeros(len(starts_of(frames)))
+    for window in range(len(late)):
+        own = slice(nodes.ptr[window], nodes.ptr[window + 1])
+        late[window] = nodes.deviations["late"][own][nodes.node_key[own] == target].max(initial=0.0)
+    ends_s = since[starts_of(frames) + SIZE - 1]
+    silent = (ends_s > 3.2) & (ends_s < 5.0)
+    elapsed = (ends_s[silent] - 3.0) / profile.vehicle.habits["period_s"][fastest]
+    assert_allclose(late[silent], elapsed, atol=2.5)
+    assert late[ends_s < 3.0].max() < 1.0
+
+
+def test_without_windows_there_are_no_nodes(drives: list[Frames], profile: Profile) -> None:
+    nodes = window_deviations(profile, drives[2].take(slice(0, 5)), np.zeros(0, np.int64), SIZE)
+
+    assert (len(nodes.node_key), nodes.ptr.tolist()) == (0, [0])
