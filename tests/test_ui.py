@@ -86,7 +86,7 @@ def test_the_compare_page_lays_taus_and_drift_side_by_side(runs: FourRuns, windo
 
     assert [float(tau) for tau in window.line("tau")] == [tau for tau, _ in runs.run_ids]
     assert window.line("graphids.vram_drift") == [status for _, status in runs.run_ids]
-    window.expect(*runs.names.values(), "best_epoch", "test_rule/all/auroc")
+    window.expect(*runs.names.values(), "best_epoch", "test/all/auroc")
     window.require_whole()
 
 

@@ -229,7 +229,7 @@ def test_a_name_is_no_longer_than_every_store_keeps() -> None:
     ("command", "name", "tau"),
     [
         ("train", "tau=0.25 seed=7 {id} quiet.log", "0.25"),
-        ("retau", "tau=1 retau of nosuchru", "1.0"),
+        ("retau", "refused: run_id", "1.0"),
         ("evaluate", "evaluate quiet.log", "0.5"),
     ],
 )

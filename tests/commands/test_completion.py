@@ -30,7 +30,7 @@ def bash_script(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        (["graphids", "re"], ["resume", "retau"]),
+        (["graphids", "re"], ["resume", "retau", "retune"]),
         (["graphids", "--v"], ["--version"]),
         (["graphids", "train", "--max"], ["--max_epochs"]),
         (["graphids", "verify", "--exp"], ["--expected-digest"]),

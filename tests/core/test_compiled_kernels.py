@@ -10,11 +10,11 @@ import pytest
 from numba.core.caching import FunctionCache
 from numba.core.dispatcher import Dispatcher
 
-from graphids.core import data, graphs, simulation
+from graphids.core import data, graphs, injection, profile, simulation
 
 MODULES = [
     importlib.import_module(name)
-    for package in (graphs, data, simulation)
+    for package in (graphs, data, injection, profile, simulation)
     for _, name, _ in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
 ]
 
@@ -53,4 +53,13 @@ def test_a_cached_kernel_compiles_in_nothing_of_another_module(module: ModuleTyp
 def test_the_kernels_that_are_looked_at_are_there() -> None:
     names = {kernel.py_func.__name__ for module in MODULES for kernel in cached_kernels(module)}
 
-    assert {"fill_graphs", "previous_occurrence", "_gather_rows", "_cuts", "_moments", "_serve", "_lag"} <= names
+    assert {
+        "fill_graphs",
+        "previous_occurrence",
+        "_gather_rows",
+        "_cuts",
+        "_moments",
+        "_serve",
+        "_lag",
+        "deviate",
+    } <= names

@@ -1,6 +1,7 @@
 """Logging to a real sqlite store: the anchor, the ways to it, and what no writer of the artifact can change."""
 
 import logging
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlparse
@@ -94,8 +95,7 @@ def test_tampering_in_the_store_is_refused_even_where_the_folder_agrees_with_its
     """The artifact is replaced by another whole and valid model."""
     other = tmp_path / "other"
     save_model(type(classifier)(classifier.gat, classifier.preprocessing, threshold=2.0), other)
-    for file in other.iterdir():
-        (artifact_folder(logged.model_id) / file.name).write_bytes(file.read_bytes())
+    shutil.copytree(other, artifact_folder(logged.model_id), dirs_exist_ok=True)
 
     with pytest.raises(IntegrityError, match=rf"from param graphids.digest of LoggedModel {logged.model_id}"):
         load_model(logged.model_uri)
@@ -145,8 +145,7 @@ def test_a_model_that_failed_is_no_anchor(classifier: WindowClassifier, tmp_path
         with pytest.raises(IntegrityError, match="is marked FAILED"):
             log_model(classifier)
     (output,) = MlflowClient().get_run(run.info.run_id).outputs.model_outputs
-    for file in (tmp_path / "other").iterdir():
-        (artifact_folder(output.model_id) / file.name).write_bytes(file.read_bytes())
+    shutil.copytree(tmp_path / "other", artifact_folder(output.model_id), dirs_exist_ok=True)
 
     for uri in (f"models:/{output.model_id}", f"runs:/{run.info.run_id}/model"):
         with pytest.raises(IntegrityError, match=rf"\(LoggedModel {output.model_id} is FAILED"):
@@ -212,7 +211,7 @@ def test_what_is_kept_is_what_was_verified_and_never_mixed_with_other_files(logg
     load_model(logged.model_uri, dst_path=tmp_path / "kept")
 
     assert {path.name for path in (tmp_path / "kept").iterdir()} == {
-        "MLmodel", "manifest.json", "model.json", "weights.safetensors",
+        "MLmodel", "manifest.json", "model.json", "weights.safetensors", "wheels",
     }  # fmt: skip
     with pytest.raises(OptionError, match="expected an empty folder, found files in it"):
         load_model(logged.model_uri, dst_path=tmp_path / "kept")

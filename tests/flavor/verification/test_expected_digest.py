@@ -71,8 +71,11 @@ COMMANDS: dict[str, Callable[[Door], list[str]]] = {
     "serve": lambda door: ["serve", door.folder],
     "sign": lambda door: ["sign", door.folder, "--key", "none.pem"],
     "retau": lambda door: ["retau", "--run_id", str(door.logged.run_id)],
+    "retune": lambda door: ["retune", str(door.logged.run_id), "--false-alarms-per-hour", "6"],
 }
-MODELESS = {"train", "sweep", "resume", "sync", "adopt", "convert", "simulate", "retune"}
+MODELESS = {
+    "train", "sweep", "resume", "sync", "adopt", "convert", "simulate", "inject", "profile", "completion",
+}  # fmt: skip
 
 
 @pytest.fixture
