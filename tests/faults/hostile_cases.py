@@ -46,7 +46,8 @@ def _sync(scene: Scene) -> None:
 
 
 def _resume(scene: Scene) -> None:
-    interrupted_run(scene.run_id)
+    with interrupted_run(scene.run_id):
+        pass
 
 
 def _outbox_cases() -> list[Case]:
