@@ -122,7 +122,7 @@ def examples(recordings: list[Frames], size: int, num_pieces: int, seed: int) ->
                 injected = inject(piece, [Injection(kind, first_s, last_s)], seed=seed + index)
             except DataError:
                 continue  # nothing on this bus could be attacked so
-            within = injected.is_within(injected.frames.timestamp)
+            within = injected.is_within()
             yield windows_of(profile, injected.frames, size, within)
 
 

@@ -13,9 +13,9 @@ from graphids.commands.one_bus import bus_of
 from graphids.commands.termination import orderly_termination
 from graphids.core.captures.index_file import read_index
 from graphids.core.captures.read import OnBadLine
-from graphids.core.frames import Capture, DataError, format_arbitration_id
+from graphids.core.frames import Capture, DataError, format_arbitration_id, unbroken_runs
 from graphids.core.injection.inject import Injected, Injection, inject
-from graphids.wording import printable
+from graphids.wording import counted, printable
 
 # Of the recording; where it begins is drawn from the middle, so that there is traffic to replay and to compare with.
 _SHARE = 0.2
@@ -75,6 +75,12 @@ def inject_capture(
     entries = _entries_beside(target)
     capture = bus_of(source, bus, on_bad_line=on_bad_line)
     frames = capture.frames
+    runs = len(unbroken_runs(frames.timestamp))
+    if runs > 1:
+        raise DataError(
+            f"{source}: its clock jumps {counted(runs - 1, 'time')}, so that no interval of {INDEX} could say when the "
+            "attack runs. Cut it where the clock jumps."
+        )
     seconds = float(np.ptp(frames.timestamp)) if len(frames) else 0.0
     injected = inject(frames, [request.over(seconds)], seed=request.seed, bit_rate=request.bit_rate)
     met = Written()

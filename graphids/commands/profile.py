@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from graphids._fs import publish_new
 from graphids.commands.one_bus import bus_of
 from graphids.core.byte_roles import Role
 from graphids.core.captures.read import OnBadLine, find_captures
-from graphids.core.frames import DataError, Frames, format_arbitration_id
+from graphids.core.frames import DataError, Frames, format_arbitration_id, num_attacked
 from graphids.core.profile.profile import Profile, fit_profile
 from graphids.core.profile.profile_file import profile_bytes
 from graphids.wording import counted, printable, time_words
@@ -82,15 +82,18 @@ def fit_and_show(
         "frames": profile.frames,
         "seconds": profile.seconds,
     }
-    print(_json(facts, messages) if as_json else "\n".join(_table(facts, messages)))
+    print(
+        json.dumps({**facts, "messages": [asdict(m) for m in messages]})
+        if as_json
+        else "\n".join(_table(facts, messages))
+    )
 
 
 def _recordings(captures: Sequence[str], bus: str | None, on_bad_line: OnBadLine) -> Iterator[Frames]:
     for data in captures:
         for path, name in find_captures(data):
             frames = bus_of(path, bus, name=name, on_bad_line=on_bad_line).frames
-            attacked = 0 if frames.attack_kind is None else int((frames.attack_kind != 0).sum())
-            if attacked:
+            if attacked := num_attacked(frames):
                 raise DataError(
                     f"{path}: holds {counted(attacked, 'attacked frame')} of {len(frames):,}. A profile is fitted on "
                     "attack-free captures alone; leave it out."
@@ -122,22 +125,8 @@ def _byte(role: Role, habit: np.void, byte: int) -> str:
     }.get(role, f"{low:02X}-{high:02X}{'>' if role == Role.HIGH_BYTE else ''}")
 
 
-def _json(facts: dict[str, Any], messages: Sequence[MessageHabits]) -> str:
-    rows = [
-        {
-            "arbitration_id": message.arbitration_id,
-            "frames": message.frames,
-            "period_ms": message.period_ms,
-            "dlcs": message.dlcs,
-            "bytes": message.bytes,
-        }
-        for message in messages
-    ]
-    return json.dumps({**facts, "messages": rows})
-
-
 def _table(facts: dict[str, Any], messages: Sequence[MessageHabits]) -> Iterator[str]:
-    yield f"{'ID':8} {'frames':>9} {'period ms':>9} {'DLC':>5}  " + " ".join(f"byte {byte:<1}" for byte in range(8))
+    yield f"{'ID':8} {'frames':>9} {'period ms':>9} {'DLC':>5}  " + " ".join(f"byte {byte}" for byte in range(8))
     for message in messages:
         yield message.line().rstrip()
     yield _LEGEND

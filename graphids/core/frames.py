@@ -115,6 +115,13 @@ _COLUMNS: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {
 }
 
 
+def num_attacked(frames: Frames) -> int:
+    """How many frames belong to an attack: injected, altered, or of an interval that an attack silenced."""
+    if frames.attack is None or frames.attack_kind is None:
+        return 0
+    return int(((frames.attack != 0) | (frames.attack_kind != 0)).sum())
+
+
 def require_valid(frames: Frames, where: str) -> None:
     """Hold frames that foreign code made to what `Frames` says of its columns, labels aside.
 

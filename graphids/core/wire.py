@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphids.core.compiled import njit
-from graphids.core.frames import MAX_PAYLOAD_BYTES, Frames
+from graphids.core.frames import MAX_PAYLOAD_BYTES, Frames, without_clock_jumps
 
 # The rates that vehicles use; one that is not known is taken for the usual one of its kind.
 USUAL_BIT_RATE, USUAL_BIT_RATE_J1939, HIGHEST_BIT_RATE = 500_000, 250_000, 1_000_000
@@ -53,6 +53,18 @@ def _busiest_bits(frames: Frames) -> int:
     place = ((frames.timestamp - frames.timestamp[0]) / _LOAD_OVER_S).astype(np.int64)
     _, place = np.unique(place, return_inverse=True)
     return int(np.bincount(place, weights=frame_bits(frames.dlc, frames.is_extended)).max())
+
+
+def elapsing_times(timestamp: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Times that never fall, float64 [n]: jumps of the clock taken out, smaller steps back counted as none."""
+    return np.asarray(np.maximum.accumulate(without_clock_jumps(timestamp)))
+
+
+def possible_times(frames: Frames, bit_rate: int | None = None) -> NDArray[np.float64]:
+    """Times at which the frames can have ended, float64 [n], never falling; see `without_bursts`."""
+    rate = likely_bit_rate(frames) if bit_rate is None else bit_rate
+    wire_s = frame_bits(frames.dlc, frames.is_extended) / rate
+    return np.asarray(np.maximum.accumulate(without_bursts(elapsing_times(frames.timestamp), wire_s)))
 
 
 def without_bursts(timestamp: NDArray[np.float64], wire_s: NDArray[np.float64]) -> NDArray[np.float64]:

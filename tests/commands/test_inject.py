@@ -127,3 +127,14 @@ def test_an_index_of_something_else_and_a_name_that_is_taken_are_left_alone(
     index.unlink()
     assert "exists" in refusal(capsys, recording, target, "--kind", "fuzzy")
     assert target.read_bytes() == written
+
+
+def test_a_recording_whose_clock_jumps_is_refused(
+    drive: Frames, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    twice = tmp_path / "twice.log"
+    twice.write_bytes(candump_text(drive) * 2)
+
+    message = refusal(capsys, twice, tmp_path / "out.csv", "--kind", "dos")
+
+    assert "twice.log: its clock jumps 1 time, so that no interval of index.json could say when" in message

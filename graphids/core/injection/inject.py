@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +14,9 @@ from graphids.core.frames import (
     DataError,
     Frames,
     format_arbitration_id,
-    without_clock_jumps,
+    num_attacked,
 )
-from graphids.core.injection.attacks import ATTACKS, MANNERS, TARGETED, Episode, victims
+from graphids.core.injection.attacks import ATTACKS, TARGETED, Episode, victims
 from graphids.core.injection.bus import (
     TICKS_PER_S,
     US_PER_TICK,
@@ -25,12 +26,12 @@ from graphids.core.injection.bus import (
     wire_ticks,
 )
 from graphids.core.injection.recorded_message import RecordedMessage
-from graphids.core.wire import frame_bits, likely_bit_rate, without_bursts
+from graphids.core.wire import elapsing_times, likely_bit_rate, possible_times
 
 # The simulator's own mixtures are left out: each has its parts here.
 KINDS = tuple(kind for kind in ATTACKS if kind not in ("spoof", "masquerade"))
-_LIES = tuple(f"masquerade_{manner}" for manner in MANNERS)
-_NO_KIND = 1  # what an attack writes into the column `attack`; kind number k is kept as k + 1 afterwards
+_LIES = tuple(kind for kind in KINDS if kind.startswith("masquerade"))
+_JUST_ATTACKED = 1  # what an attack writes into the column `attack`; kind number k is kept as k + 1 afterwards
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +66,9 @@ class Injected:
     frames: Frames
     injections: tuple[Injection, ...]
 
-    def is_within(self, timestamp: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Which times lie within any of the attacks, bool of their shape."""
-        since = timestamp - self.frames.timestamp[0]
+    def is_within(self) -> NDArray[np.bool_]:
+        """Which of the frames lie within any of the attacks, bool [n]."""
+        since = elapsing_times(self.frames.timestamp) - self.frames.timestamp[0]
         return np.asarray(np.any([(since >= i.first_s) & (since <= i.last_s) for i in self.injections], axis=0))
 
 
@@ -90,47 +91,59 @@ def inject(frames: Frames, injections: Sequence[Injection], *, seed: int, bit_ra
     _require_attack_free(frames)
     rng = np.random.default_rng(seed)
     rate = likely_bit_rate(frames) if bit_rate is None else bit_rate
-    times_s = np.maximum.accumulate(without_clock_jumps(frames.timestamp))
-    sent, senders, offset = _recorded_traffic(frames, times_s, rate)
-    recorded_ends = _ends(sent, rate)
+    recording = _recorded(frames, rate)
+    sent = recording.sent
     kinds = (NORMAL, *dict.fromkeys(injection.kind for injection in injections))
     done: list[Injection] = []
     for injection in injections:
-        episode = _episode(injection, senders, times_s, offset, rng)
+        episode = _episode(injection, recording, rng)
         sent = ATTACKS[injection.kind](sent, episode)
-        number = kinds.index(injection.kind) + _NO_KIND
-        attack = np.where(sent.attack == _NO_KIND, number, sent.attack).astype(np.uint8)
+        number = kinds.index(injection.kind) + _JUST_ATTACKED
+        attack = np.where(sent.attack == _JUST_ATTACKED, number, sent.attack).astype(np.uint8)
         sent = replace(sent, attack=attack)
-        target = senders[episode.target].node_key if injection.kind in TARGETED else None
+        target = episode.sender.node_key if injection.kind in TARGETED else None
         done.append(replace(injection, target=target))
     rows, end = arbitrate(sent, rate)
-    carried = sent.take(rows)
-    return Injected(_carried(frames, times_s, carried, end - offset, recorded_ends - offset, kinds, done), tuple(done))
+    return Injected(_carried(recording, sent.take(rows), end, kinds, done), tuple(done))
+
+
+class _Recording(NamedTuple):
+    """A recording as what its nodes wanted to send.
+
+    Attributes:
+        frames: As recorded.
+        times_s: float64 [n], never falling.
+        sent: Its frames before arbitration.
+        senders: Who sends them.
+        offset: Tick of the end of the first frame: no release lies before tick 0.
+        end: int64 [n], tick at which each frame ends if nothing is injected; its release where it would be overwritten.
+    """
+
+    frames: Frames
+    times_s: NDArray[np.float64]
+    sent: Transmissions
+    senders: tuple[RecordedMessage, ...]
+    offset: int
+    end: NDArray[np.int64]
 
 
 def _require_attack_free(frames: Frames) -> None:
     if not len(frames):
         raise DataError("Attacks are laid over recorded frames, found none. Give a recording with frames.")
-    if frames.attack is not None and frames.attack_kind is not None:
-        attacked = int(((frames.attack != 0) | (frames.attack_kind != 0)).sum())
-        if attacked:
-            raise DataError(
-                f"Attacks are laid over attack-free traffic, found {attacked} attacked frames of {len(frames)}. Give a "
-                "recording without attacks."
-            )
+    if attacked := num_attacked(frames):
+        raise DataError(
+            f"Attacks are laid over attack-free traffic, found {attacked} attacked frames of {len(frames)}. Give a "
+            "recording without attacks."
+        )
 
 
-def _recorded_traffic(
-    frames: Frames, times_s: NDArray[np.float64], bit_rate: int
-) -> tuple[Transmissions, tuple[RecordedMessage, ...], int]:
-    """What the nodes of the recording wanted to send, who they are, and the ticks before its first frame ended."""
+def _recorded(frames: Frames, bit_rate: int) -> _Recording:
+    times_s = elapsing_times(frames.timestamp)
     keys = frames.node_key()
     distinct = np.unique(keys)
     distinct = distinct[np.argsort(priority(distinct), kind="stable")]
     place = np.argsort(distinct)
     mailbox = place[np.searchsorted(distinct[place], keys)]
-    wire_s = frame_bits(frames.dlc, frames.is_extended) / bit_rate
-    ends_s = without_bursts(times_s, wire_s)
     sent = Transmissions(
         release=np.zeros(len(frames), np.int64),
         mailbox=mailbox.astype(np.int64),
@@ -140,12 +153,15 @@ def _recorded_traffic(
         attack=np.zeros(len(frames), np.uint8),
         recorded=np.arange(len(frames)),
     )
-    ticks = np.floor((ends_s - times_s[0]) * TICKS_PER_S).astype(np.int64)
+    ticks = np.floor((possible_times(frames, bit_rate) - times_s[0]) * TICKS_PER_S).astype(np.int64)
     release = ticks - wire_ticks(sent, bit_rate)
     offset = -min(int(release.min()), 0)
     sent = replace(sent, release=release + offset)
     senders = tuple(_message(int(key), sent, index) for index, key in enumerate(distinct))
-    return sent, senders, offset
+    end = sent.release.copy()
+    rows, carried_end = arbitrate(sent, bit_rate)
+    end[rows] = carried_end
+    return _Recording(frames, times_s, sent, senders, offset, end)
 
 
 def _message(node_key: int, sent: Transmissions, mailbox: int) -> RecordedMessage:
@@ -157,22 +173,8 @@ def _message(node_key: int, sent: Transmissions, mailbox: int) -> RecordedMessag
     return RecordedMessage(node_key, dlc, max(period, 1.0), signals)
 
 
-def _ends(sent: Transmissions, bit_rate: int) -> NDArray[np.int64]:
-    """Tick at which each recorded frame ends if nothing is injected; its release where it would be overwritten."""
-    ends = sent.release.copy()
-    rows, end = arbitrate(sent, bit_rate)
-    ends[rows] = end
-    return ends
-
-
-def _episode(
-    injection: Injection,
-    senders: tuple[RecordedMessage, ...],
-    times_s: NDArray[np.float64],
-    offset: int,
-    rng: np.random.Generator,
-) -> Episode:
-    kind, length_s = injection.kind, float(times_s[-1] - times_s[0])
+def _episode(injection: Injection, recording: _Recording, rng: np.random.Generator) -> Episode:
+    kind, length_s = injection.kind, float(recording.times_s[-1] - recording.times_s[0])
     if kind not in KINDS:
         raise DataError(f"There is no attack {kind!r}. Expected one of {', '.join(KINDS)}.")
     if not 0.0 <= injection.first_s < injection.last_s <= length_s:
@@ -182,9 +184,9 @@ def _episode(
         )
     if not 0.0 < injection.intensity <= 1.0:
         raise DataError(f"The attack {kind} has intensity {injection.intensity}. Expected more than 0 and at most 1.")
-    first, last = (round(s * TICKS_PER_S) + offset for s in (injection.first_s, injection.last_s))
-    target = _target(injection, senders, last - first, rng)
-    return Episode(senders, first, last, target, injection.intensity, rng)
+    first, last = (round(s * TICKS_PER_S) + recording.offset for s in (injection.first_s, injection.last_s))
+    target = _target(injection, recording.senders, last - first, rng)
+    return Episode(recording.senders, first, last, target, injection.intensity, rng)
 
 
 def _target(injection: Injection, senders: tuple[RecordedMessage, ...], duration: int, rng: np.random.Generator) -> int:
@@ -211,20 +213,18 @@ def _target(injection: Injection, senders: tuple[RecordedMessage, ...], duration
 
 
 def _carried(
-    frames: Frames,
-    times_s: NDArray[np.float64],
+    recording: _Recording,
     carried: Transmissions,
     end: NDArray[np.int64],
-    recorded_end: NDArray[np.int64],
     kinds: tuple[str, ...],
     injections: Sequence[Injection],
 ) -> Frames:
     """Frames of what got onto the wire; a recorded one keeps its stamp, later by as much as it had to wait longer."""
-    row = carried.recorded
+    frames, times_s, row = recording.frames, recording.times_s, carried.recorded
     is_recorded = row >= 0
     tick_s = US_PER_TICK / 1e6
-    wait_s = np.where(is_recorded, np.maximum(end - recorded_end[row], 0), 0) * tick_s
-    when_s = np.where(is_recorded, times_s[row] + wait_s, times_s[0] + end * tick_s)
+    wait_s = np.where(is_recorded, np.maximum(end - recording.end[row], 0), 0) * tick_s
+    when_s = np.where(is_recorded, times_s[row] + wait_s, times_s[0] + (end - recording.offset) * tick_s)
     # The clock of the recording may have jumped: an injected frame gets the stamp of the recorded one before it.
     jumped = frames.timestamp - times_s
     latest = np.searchsorted(times_s, when_s, side="right") - 1
@@ -232,7 +232,7 @@ def _carried(
     order = np.lexsort((np.where(is_recorded, row, len(frames)), when_s))
     carried, stamp, when_s = carried.take(order), stamp[order], when_s[order] - times_s[0]
     attack = (carried.attack > 0).astype(np.uint8)
-    kind = np.where(attack, carried.attack.astype(np.int16) - _NO_KIND, 0).astype(np.int16)
+    kind = np.where(attack, carried.attack.astype(np.int16) - _JUST_ATTACKED, 0).astype(np.int16)
     for injection in injections:
         if injection.kind == "suppress":
             inside = (when_s >= injection.first_s) & (when_s <= injection.last_s)

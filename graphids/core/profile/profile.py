@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from graphids.core.byte_roles import byte_roles
-from graphids.core.frames import MAX_PAYLOAD_BYTES, DataError, Frames
+from graphids.core.frames import MAX_PAYLOAD_BYTES, DataError, Frames, num_attacked
 from graphids.core.profile.kernels import Vehicle, observe, tolerate
 from graphids.core.profile.records import HABITS, STATE, TOLERANCE
-from graphids.core.profile.traffic import Traffic, possible_times, traffic_of
+from graphids.core.profile.traffic import Traffic, traffic_of
+from graphids.core.wire import possible_times
 
 # Blocks that a single capture is cut into: habits of two thirds are held against the third that they did not see.
 BLOCKS = 3
@@ -47,16 +49,12 @@ class Profile:
         return np.asarray(self.vehicle.habits["period_s"] > 0.0)
 
 
-class _Block:
-    """One attack-free stretch of traffic."""
+class _Block(NamedTuple):
+    """One attack-free stretch of traffic, and every gap in it between frames of one message, with the message."""
 
-    def __init__(self, frames: Frames, times_s: NDArray[np.float64], node_key: NDArray[np.uint32]) -> None:
-        self.traffic: Traffic = traffic_of(frames, node_key, times_s)
-        order = np.argsort(self.traffic.message, kind="stable")
-        message, times = self.traffic.message[order], self.traffic.time_s[order]
-        same = message[1:] == message[:-1]
-        self.gap_of = message[1:][same]
-        self.gap_s = np.diff(times)[same]
+    traffic: Traffic
+    gap_of: NDArray[np.int32]
+    gap_s: NDArray[np.float64]
 
 
 def fit_profile(captures: Sequence[Frames]) -> Profile:
@@ -72,9 +70,9 @@ def fit_profile(captures: Sequence[Frames]) -> Profile:
         DataError: If a capture is known to hold attacks, or there is no traffic.
     """
     for frames in captures:
-        if frames.attack is not None and frames.attack_kind is not None and (frames.attack_kind != 0).any():
+        if attacked := num_attacked(frames):
             raise DataError(
-                f"A profile is fitted on attack-free traffic, found {int((frames.attack_kind != 0).sum())} attacked "
+                f"A profile is fitted on attack-free traffic, found {attacked} attacked "
                 f"frames of {len(frames)} in a capture. Leave it out."
             )
     held = [frames for frames in captures if len(frames) > 1]
@@ -87,7 +85,7 @@ def fit_profile(captures: Sequence[Frames]) -> Profile:
     timed = [(frames, possible_times(frames)) for frames in held]
     if len(timed) == 1:
         timed = _thirds(*timed[0])
-    blocks = [_Block(frames, times_s, node_key) for frames, times_s in timed]
+    blocks = [_block(traffic_of(frames, node_key, times_s)) for frames, times_s in timed]
     habits, follows = _habits(blocks, len(node_key))
     return Profile(
         node_key,
@@ -97,6 +95,13 @@ def fit_profile(captures: Sequence[Frames]) -> Profile:
         seconds=sum(float(times_s[-1] - times_s[0]) for _, times_s in timed),
         blocks=len(blocks),
     )
+
+
+def _block(traffic: Traffic) -> _Block:
+    order = np.argsort(traffic.message, kind="stable")
+    message, times_s = traffic.message[order], traffic.time_s[order]
+    same = message[1:] == message[:-1]
+    return _Block(traffic, message[1:][same], np.diff(times_s)[same])
 
 
 def _thirds(frames: Frames, times_s: NDArray[np.float64]) -> list[tuple[Frames, NDArray[np.float64]]]:

@@ -5,8 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from graphids.core.frames import Frames, without_clock_jumps
-from graphids.core.wire import frame_bits, likely_bit_rate, without_bursts
+from graphids.core.frames import Frames
 
 UNKNOWN = -1
 
@@ -27,20 +26,13 @@ class Traffic(NamedTuple):
     payload: NDArray[np.uint8]
 
 
-def possible_times(frames: Frames, bit_rate: int | None = None) -> NDArray[np.float64]:
-    """Times at which the frames can have ended, float64 [n], never falling; see `wire.without_bursts`."""
-    rate = likely_bit_rate(frames) if bit_rate is None else bit_rate
-    times_s = np.maximum.accumulate(without_clock_jumps(frames.timestamp))
-    return np.maximum.accumulate(without_bursts(times_s, frame_bits(frames.dlc, frames.is_extended) / rate))
-
-
 def traffic_of(frames: Frames, node_key: NDArray[np.uint32], times_s: NDArray[np.float64]) -> Traffic:
     """The frames, with their arbitration IDs looked up.
 
     Args:
         frames: Of one bus.
         node_key: Known arbitration IDs, sorted.
-        times_s: As `possible_times` gives them.
+        times_s: As `wire.possible_times` gives them.
     """
     keys = frames.node_key()
     place = np.minimum(np.searchsorted(node_key, keys), max(len(node_key) - 1, 0))

@@ -7,7 +7,8 @@ from graphids.core.frames import Frames
 from graphids.core.profile.kernels import Nodes, Windows, deviate, gather
 from graphids.core.profile.profile import Profile
 from graphids.core.profile.records import DEVIATION, STATE
-from graphids.core.profile.traffic import possible_times, traffic_of
+from graphids.core.profile.traffic import traffic_of
+from graphids.core.wire import possible_times
 
 
 def window_deviations(profile: Profile, frames: Frames, starts: NDArray[np.int64], window_size: int) -> Nodes:

@@ -13,8 +13,9 @@ from graphids.core.injection.inject import Injection, inject
 from graphids.core.profile.kernels import deviate
 from graphids.core.profile.profile import Profile, fit_profile
 from graphids.core.profile.records import DEVIATION, SPANS, STATE, deviation_names
-from graphids.core.profile.traffic import possible_times, traffic_of
+from graphids.core.profile.traffic import traffic_of
 from graphids.core.simulation.simulate import simulate_vehicle
+from graphids.core.wire import possible_times
 
 
 def frames_of(*rows: tuple[float, int, bytes]) -> Frames:
