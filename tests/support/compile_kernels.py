@@ -1,4 +1,4 @@
-"""Compiles every kernel that the tests need into numba's cache: `python tests/support/compile_kernels.py`.
+"""Compiles the kernels that many tests need into numba's cache: `python tests/support/compile_kernels.py`.
 
 Workers that start together would each compile them.
 """
@@ -7,11 +7,14 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from graphids.core.captures.read import stream_frames
 from graphids.core.injection.inject import Injection, inject
 from graphids.core.profile.profile import fit_profile
+from graphids.core.profile.windows import window_deviations
 from graphids.core.simulation.simulate import simulate_vehicle
 from support.format_case import text_cases
 from support.tiny_model import three_ids, tiny_classifier
@@ -20,7 +23,7 @@ from support.tiny_model import three_ids, tiny_classifier
 def compile_kernels() -> None:
     drive = simulate_vehicle(seed=0, duration_s=2.0)
     inject(drive, [Injection("dos", 0.5, 1.0)], seed=0)
-    fit_profile([drive])
+    window_deviations(fit_profile([drive]), drive, np.arange(3), 100)
     tiny_classifier().score(three_ids(64))
     with tempfile.TemporaryDirectory() as folder:
         for name, case in text_cases().items():

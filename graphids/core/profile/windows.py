@@ -4,10 +4,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphids.core.frames import Frames
-from graphids.core.profile.kernels import Nodes, Windows, deviate, gather
+from graphids.core.profile.kernels import deviate
 from graphids.core.profile.profile import Profile
 from graphids.core.profile.records import DEVIATION, STATE
 from graphids.core.profile.traffic import traffic_of
+from graphids.core.profile.window_kernels import Nodes, Windows, gather
 from graphids.core.wire import possible_times
 
 

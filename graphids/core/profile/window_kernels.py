@@ -1,0 +1,133 @@
+"""Kernels: from deviations of frames to those of nodes of windows; as in `kernels`, each stands alone."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphids.core.compiled import njit
+from graphids.core.profile.kernels import Vehicle
+from graphids.core.profile.records import Deviation, Habit
+from graphids.core.profile.traffic import Traffic
+
+
+class Windows(NamedTuple):
+    """How windows are cut: the first frame of each, int64 [G], rising, and frames per window."""
+
+    starts: NDArray[np.int64]
+    size: int
+
+
+class Nodes(NamedTuple):
+    """Nodes of all windows: those of window g are `ptr[g]:ptr[g + 1]`.
+
+    Attributes:
+        ptr: int64 [G + 1].
+        node_key: uint32 [N].
+        deviations: `DEVIATION` [N].
+    """
+
+    ptr: NDArray[np.int64]
+    node_key: NDArray[np.uint32]
+    deviations: NDArray[np.void]
+
+
+@njit(cache=True, nogil=True)
+def gather(
+    frames: tuple[Traffic, NDArray[np.uint32], NDArray[np.void]],
+    windows: Windows,
+    vehicle: Vehicle,
+    known_keys: NDArray[np.uint32],
+    nodes: Nodes,
+) -> int:
+    """The nodes of every window: its arbitration IDs, and those that are overdue at its end.
+
+    Args:
+        frames: Traffic, node key and `DEVIATION` of every frame.
+        windows: How they are cut.
+        vehicle: What is known of the messages.
+        known_keys: uint32 [V], their node keys.
+        nodes: Filled as far as there is room; called with no room it counts.
+
+    Returns:
+        How many nodes there are.
+    """
+    traffic, keys, deviations = frames
+    num_messages = len(known_keys)
+    window_of = np.full(num_messages, -1)  # the last window in which a message had a node
+    node_of = np.empty(num_messages, np.int64)
+    last_s = np.full(num_messages, traffic.time_s[0] if len(traffic.time_s) else 0.0)
+    seen, count = 0, 0
+    for window in range(len(windows.starts)):
+        first = count
+        nodes.ptr[window] = count
+        for i in range(windows.starts[window], windows.starts[window] + windows.size):
+            message = traffic.message[i]
+            if message >= 0:
+                node = node_of[message] if window_of[message] == window else count
+                window_of[message], node_of[message] = window, node
+            else:
+                node = _unknown_node(nodes, keys[i], first, count)
+            if node == count:
+                count += 1
+                if node < len(nodes.node_key):
+                    nodes.node_key[node] = keys[i]
+            if node < len(nodes.node_key):
+                _raise_to(nodes.deviations[node], deviations[i])
+        end = windows.starts[window] + windows.size
+        while seen < end:
+            if traffic.message[seen] >= 0:
+                last_s[traffic.message[seen]] = traffic.time_s[seen]
+            seen += 1
+        for message in range(num_messages):
+            habit = vehicle.habits[message]
+            late = _overdue(habit, traffic.time_s[end - 1] - last_s[message]) - vehicle.tolerance[message].late
+            if late <= 0.0:
+                continue
+            node = node_of[message] if window_of[message] == window else count
+            if node == count:
+                count += 1
+            if node < len(nodes.node_key):
+                nodes.node_key[node] = known_keys[message]
+                nodes.deviations[node].late = max(nodes.deviations[node].late, late)
+    nodes.ptr[len(windows.starts)] = count
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _unknown_node(nodes: Nodes, key: int, first: int, count: int) -> int:
+    """Node of an unknown ID in the window whose nodes begin at `first`; `count`, a new one, if it has none yet.
+
+    Where there is no room for keys each frame counts as a node: more than there are, never fewer.
+    """
+    for node in range(first, min(count, len(nodes.node_key))):
+        if nodes.node_key[node] == key:
+            return node
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _raise_to(row: Deviation, frame: Deviation) -> None:
+    """Raise a node to the deviations of a frame; frames of unknown IDs and new values are counted."""
+    for span in range(len(row.early)):
+        row.early[span] = max(row.early[span], frame.early[span])
+    row.late = max(row.late, frame.late)
+    row.hurry = max(row.hurry, frame.hurry)
+    row.delay = max(row.delay, frame.delay)
+    row.unknown += frame.unknown
+    row.dlc = max(row.dlc, frame.dlc)
+    row.novelty += frame.novelty
+    row.range = max(row.range, frame.range)
+    row.step = max(row.step, frame.step)
+    row.turn = max(row.turn, frame.turn)
+    row.rest = max(row.rest, frame.rest)
+    row.rest_among_moves = max(row.rest_among_moves, frame.rest_among_moves)
+    row.surprise = max(row.surprise, frame.surprise)
+
+
+@njit(cache=True, nogil=True)
+def _overdue(habit: Habit, elapsed_s: float) -> float:
+    """Periods by which a message has been silent for longer than ever; 0 for an ID that is not cyclic."""
+    if habit.period_s <= 0.0:
+        return 0.0
+    return float(max(0.0, (elapsed_s - habit.longest_gap_s) / habit.period_s))
