@@ -82,7 +82,7 @@ def assert_an_outage_costs_nothing(
 
     assert code == EXIT_NOT_SENT, runs.log()
     assert ("the model among them" in runs.log()) == (when is in_mid_training)
-    assert float((runs.folder / "stall_s").read_text()) <= 10
+    assert float((runs.folder / "stall_s").read_text()) < 20  # 8 s and a busy machine's disk; each of three waits: 24
     end()
     assert runs.sync() == 0, runs.log()
     assert comparable(runs, run_id) == undisturbed

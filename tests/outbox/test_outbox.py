@@ -353,7 +353,7 @@ def test_a_locked_sqlite_store_holds_the_training_for_no_longer_than_its_patienc
         while not outbox.flush():  # its patience for this outage is spent
             time.sleep(0.05)
 
-    assert stall_s < 10
+    assert stall_s < 15  # 8 s; twice if each waited
     assert content(MlflowClient(sqlite_uri), outbox.run_id) == undisturbed
 
 
