@@ -27,8 +27,8 @@ from graphids.core.captures.index_file import index_entry
 from graphids.core.captures.read import find_captures, read_captures
 from graphids.core.frames import DataError, Frames, unbroken_runs
 from graphids.core.injection.inject import KINDS, Injection, inject
+from graphids.core.profile.follower import window_deviations
 from graphids.core.profile.profile import Profile, fit_profile
-from graphids.core.profile.windows import window_deviations
 
 CARS = ("camaro", "civic_8g", "gt350")
 WARM_UP_S = 8.0

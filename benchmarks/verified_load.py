@@ -135,6 +135,7 @@ def statistics_of(preprocessing: Preprocessing) -> dict[str, torch.Tensor]:
 
 def classifier(hidden: int) -> WindowClassifier:
     preprocessing = Preprocessing(
+        features="raw",
         window_size=256,
         stride=128,
         classes=CLASSES,

@@ -10,13 +10,13 @@ import torch
 from graphids._fs import IntegrityError
 from graphids.core.classifier import WindowClassifier
 from graphids.core.data.preprocessing import STATISTICS, Preprocessing
-from graphids.core.graphs.packed import EDGE_FEATURES, NODE_FEATURES, Column
+from graphids.core.graphs.features import EDGE_FEATURES, FEATURES, Column
 from graphids.core.models.gat import GAT
 from graphids.core.models.isolation import isolated
 from mlflow_graphids.verification.manifest import MAX_MODEL_BYTES, MODEL_FILE, WEIGHTS_FILE, version_advice
 from mlflow_graphids.verification.strict import Buffer, parse_json, render_json
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 # Not a weight of the network: the head before tau-normalization, from which another tau starts.
 RAW_HEAD = "tau_norm.raw_head"
 # Nor are these: as JSON, their 9,000 or so numbers took as long to parse as a MB of weights takes to verify.
@@ -43,7 +43,8 @@ def to_payload(classifier: WindowClassifier) -> dict[str, bytes]:
     description = {
         "format_version": FORMAT_VERSION,
         "architecture": classifier.gat.architecture(),
-        "node_features": _columns(NODE_FEATURES),
+        "features": classifier.preprocessing.features,
+        "node_features": _columns(FEATURES[classifier.preprocessing.features]),
         "edge_features": _columns(EDGE_FEATURES),
         "preprocessing": fitted,
         "classes": list(classifier.preprocessing.classes),
@@ -182,7 +183,12 @@ def _require_same_features(description: Mapping[str, Any], written_by: str) -> N
         raise IncompatibleModelError(
             f"{MODEL_FILE}: format_version is {version!r:.80}, expected {FORMAT_VERSION}. {version_advice(written_by)}"
         )
-    for name, columns in (("node_features", NODE_FEATURES), ("edge_features", EDGE_FEATURES)):
+    if (features := description["features"]) not in FEATURES:
+        raise IncompatibleModelError(
+            f"{MODEL_FILE}: features are {features!r:.80}, expected one of {', '.join(FEATURES)}. "
+            f"{version_advice(written_by)}"
+        )
+    for name, columns in (("node_features", FEATURES[features]), ("edge_features", EDGE_FEATURES)):
         if description[name] != _columns(columns):
             trained = {(column["name"], column["unit"]) for column in description[name]}
             computed = {(column.name, column.unit) for column in columns}

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from graphids.core.data.coverage import MIN_COVERAGE, Coverage, coverage_of
-from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.frames import Capture, Frames
 from graphids.wording import counted
 
@@ -53,16 +53,16 @@ class CapturesCovered:
         )
 
 
-def captures_covered(captures: Sequence[Capture], preprocessing: Preprocessing) -> CapturesCovered:
-    """Count what a model knows of labelled captures.
+def captures_covered(captures: Sequence[Capture], known: NDArray[np.uint32]) -> CapturesCovered:
+    """Count what a model, which knows these node keys, knows of labelled captures.
 
     The labels say which frames an attack injected, and those are left out: a flood of unknown IDs does not make the
     vehicle another one.
     """
     keys = {capture.name: _own_frames(capture).node_key() for capture in captures}
     return CapturesCovered(
-        whole=coverage_of(np.concatenate(list(keys.values())), preprocessing.vocabulary),
-        by_capture={name: coverage_of(own, preprocessing.vocabulary) for name, own in keys.items()},
+        whole=coverage_of(np.concatenate(list(keys.values())), known),
+        by_capture={name: coverage_of(own, known) for name, own in keys.items()},
     )
 
 

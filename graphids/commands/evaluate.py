@@ -106,7 +106,7 @@ def measure_on(outbox: Outbox, model: EvaluatedModel, data: EvaluationData) -> M
     digest = dataset_digest(data.captures)
     scored = score_split(classifier.gat, graphs, fitted, graphs.classes)
     measured = measure(scored, classifier.threshold)
-    covered = captures_covered(data.captures, fitted)
+    covered = captures_covered(data.captures, classifier.known_ids)
     dataset = outbox.log_input(
         name=data.name,
         digest=digest,

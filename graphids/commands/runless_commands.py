@@ -118,9 +118,7 @@ def _inspect(arguments: argparse.Namespace) -> None:
     if arguments.model is not None:
         from mlflow_graphids import load_model
 
-        known = KnownIds(
-            arguments.model, load_model(arguments.model, **trust_arguments(arguments)).preprocessing.vocabulary
-        )
+        known = KnownIds(arguments.model, load_model(arguments.model, **trust_arguments(arguments)).known_ids)
     inspect_capture(arguments.capture, known=known, as_json=arguments.json)
 
 

@@ -13,11 +13,13 @@ from graphids.core.data.coverage import Coverage, CoverageCount, window_coverage
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.evaluation import attack_margin
 from graphids.core.frames import NORMAL, DataError, Frames, format_arbitration_id
-from graphids.core.graphs.packed import PackedGraphs, build_graphs
+from graphids.core.graphs.packed import PackedGraphs, build_graphs, deviation_graphs
 from graphids.core.graphs.window_stream import split_buses, stretches
 from graphids.core.graphs.windows import dropped_tails, unbroken_window_starts
 from graphids.core.models.gat import GAT
 from graphids.core.models.isolation import isolated
+from graphids.core.profile.follower import Follower
+from graphids.core.profile.profile import Profile
 
 # Bounds the memory of a forward pass: at 64 hidden units and 4 heads a layer holds 64 MiB of activations.
 NODES_PER_BATCH = 1 << 16
@@ -72,6 +74,7 @@ class WindowClassifier:
         threshold: A window alerts if its score reaches it. Chosen on validation.
         tau_record: Empty, or what tau-normalization did to the head: `tau` (float), `key` (name of the head's weight
             in the GAT's state dict), `raw_head` (float tensor, the weight before) and `row_norms` (its row norms).
+        profile: Of the vehicle, for a network whose node features are deviations; without it nothing can be scored.
 
     Raises:
         ValueError: If the threshold is not a finite number >= 0, or the GAT has another number of classes.
@@ -81,6 +84,7 @@ class WindowClassifier:
     preprocessing: Preprocessing
     threshold: float
     tau_record: Mapping[str, Any] = field(default_factory=dict)
+    profile: Profile | None = None
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.threshold) and self.threshold >= 0):
@@ -89,6 +93,11 @@ class WindowClassifier:
         if outputs != len(classes):
             raise ValueError(f"The GAT has {outputs} classes, but preprocessing names {len(classes)}: {classes}.")
         self.gat.eval()
+
+    @property
+    def known_ids(self) -> NDArray[np.uint32]:
+        """Node keys that the model can judge, uint32 [V], sorted: of its profile, or of its training."""
+        return self.preprocessing.vocabulary if self.profile is None else self.profile.node_key
 
     def score(
         self, frames: Frames, *, stride: int | None = None, threshold: float | None = None, top_k: int = DEFAULT_TOP_K
@@ -110,8 +119,9 @@ class WindowClassifier:
         parts = []
         for channel, bus in split_buses(frames).items():
             left_over = dropped_tails(bus.timestamp, self.preprocessing.window_size, settings.stride)
-            parts.append(replace(self._score_bus(bus, channel, settings), unscored_frames={channel: left_over}))
-        known = CoverageCount(self.preprocessing)
+            scores = self._score_bus(bus, channel, settings, self._followed(bus))
+            parts.append(replace(scores, unscored_frames={channel: left_over}))
+        known = CoverageCount(self.known_ids)
         known.observe(frames)
         return replace(_join(parts), bus_coverage=known.by_bus())
 
@@ -135,18 +145,41 @@ class WindowClassifier:
         return self._score_chunks(chunks, settings)
 
     def _score_chunks(self, chunks: Iterable[Frames], settings: "_Settings") -> Iterator[WindowScores]:
-        known = CoverageCount(self.preprocessing)
-        for parts in stretches(known.passing(chunks), self.preprocessing.window_size, settings.stride):
-            scores = _join(
-                [
-                    replace(
-                        self._score_bus(part.frames, part.channel, settings),
-                        unscored_frames={part.channel: part.left_over},
-                    )
-                    for part in parts
-                ]
+        known, followers = CoverageCount(self.known_ids), _Followers(self._profile())
+        for parts in stretches(
+            followers.passing(known.passing(chunks)), self.preprocessing.window_size, settings.stride
+        ):
+            scores = []
+            for part in parts:
+                follower = followers.of(part.channel)
+                found = self._score_bus(part.frames, part.channel, settings, follower, first=part.first)
+                scores.append(replace(found, unscored_frames={part.channel: part.left_over}))
+                if follower:
+                    follower.forget(part.needed_from)
+            yield replace(_join(scores), bus_coverage=known.by_bus())
+
+    def _profile(self) -> Profile | None:
+        """The profile that scoring needs; None where the features are raw.
+
+        Raises:
+            DataError: If there is none and it is needed.
+        """
+        if self.preprocessing.features == "raw":
+            return None
+        if self.profile is None:
+            raise DataError(
+                "The model has no profile of a vehicle, and judges by deviations from one. Fit one to attack-free "
+                "captures with `graphids profile`, and give the model to the vehicle with `graphids adapt`."
             )
-            yield replace(scores, bus_coverage=known.by_bus())
+        return self.profile
+
+    def _followed(self, bus: Frames) -> Follower | None:
+        profile = self._profile()
+        if profile is None:
+            return None
+        follower = Follower(profile)
+        follower.follow(bus)
+        return follower
 
     def _settings(self, stride: int | None, threshold: float | None, top_k: int) -> "_Settings":
         settings = _Settings(
@@ -163,28 +196,35 @@ class WindowClassifier:
         return settings
 
     @isolated()
-    def _score_bus(self, bus: Frames, channel: str, settings: "_Settings") -> WindowScores:
+    def _score_bus(
+        self, bus: Frames, channel: str, settings: "_Settings", follower: Follower | None, *, first: int = 0
+    ) -> WindowScores:
+        """Scores of frames of one bus, the first of which is the follower's number `first`."""
         _require_finite_timestamps(bus)
         window_size = self.preprocessing.window_size
         starts = unbroken_window_starts(bus.timestamp, window_size, settings.stride)
         at_once = max(FRAMES_IN_WINDOWS // window_size, 1)
-        if len(starts) <= at_once:
-            return self._score_part(bus, channel, settings)
-        groups = (starts[first : first + at_once] for first in range(0, len(starts), at_once))
-        parts = (bus.take(slice(int(group[0]), int(group[-1]) + window_size)) for group in groups)
-        return _join([self._score_part(part, channel, settings) for part in parts])
+        groups = (starts[index : index + at_once] for index in range(0, len(starts), at_once))
+        scores = []
+        for group in groups:
+            begin, end = int(group[0]), int(group[-1]) + window_size
+            if follower is None:
+                graphs = build_graphs(bus.take(slice(begin, end)), window_size, settings.stride)
+            else:
+                graphs = deviation_graphs(
+                    bus.take(slice(begin, end)), window_size, settings.stride, follower, frame_offset=first + begin
+                )
+            scores.append(self._score_graphs(graphs, channel, settings))
+        return _join(scores)
 
-    def _score_part(self, bus: Frames, channel: str, settings: "_Settings") -> WindowScores:
-        """Scores of frames whose graphs fit into memory together."""
-        graphs = build_graphs(bus, self.preprocessing.window_size, settings.stride)
-        if not len(graphs):
-            return _join([])
+    def _score_graphs(self, graphs: PackedGraphs, channel: str, settings: "_Settings") -> WindowScores:
+        """Scores of graphs that fit into memory together, at least one."""
         logits = classify(self.gat, represent(self.gat, graphs, self.preprocessing))  # [G, C]
         score = attack_margin(logits).sigmoid().numpy()  # [G]
         _require_finite_scores(score, graphs)
         alert = score >= settings.threshold
         likeliest = np.array(self.preprocessing.classes[1:])[logits[:, 1:].argmax(dim=1).numpy()]
-        coverage, id_coverage = window_coverage(graphs, self.preprocessing)
+        coverage, id_coverage = window_coverage(graphs, self.known_ids)
         return WindowScores(
             start_s=graphs.start_s,
             end_s=graphs.end_s,
@@ -244,6 +284,25 @@ def order_by_relevance(graphs: PackedGraphs, relevance: NDArray[np.float32]) -> 
     """Nodes, int64 [N], graph by graph, the most relevant first; ties go by ID, so that every machine agrees."""
     graph = np.repeat(np.arange(len(graphs)), graphs.num_nodes())
     return np.lexsort((graphs.node_key, -relevance, graph))
+
+
+class _Followers:
+    """A follower for each bus of a capture that arrives in chunks; none where there is no profile."""
+
+    def __init__(self, profile: Profile | None) -> None:
+        self._profile = profile
+        self._by_bus: dict[str, Follower] = {}
+
+    def passing(self, chunks: Iterable[Frames]) -> Iterator[Frames]:
+        """The chunks, each followed before it is passed on."""
+        for frames in chunks:
+            if self._profile is not None:
+                for channel, bus in split_buses(frames).items():
+                    self._by_bus.setdefault(channel, Follower(self._profile)).follow(bus)
+            yield frames
+
+    def of(self, channel: str) -> Follower | None:
+        return self._by_bus.get(channel)
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,5 +106,5 @@ def test_frames_that_an_attack_injected_do_not_make_the_vehicle_another_one(
     flood = replace(flooded, frames=replace(flooded.frames, arbitration_id=ids, attack=attack))
     unlabelled = replace(flood, frames=replace(flood.frames, attack=None, attack_kind=None))
 
-    assert captures_covered([flood], classifier.preprocessing).not_covered == ()
-    assert captures_covered([unlabelled], classifier.preprocessing).not_covered == ("dos-1",)
+    assert captures_covered([flood], classifier.known_ids).not_covered == ()
+    assert captures_covered([unlabelled], classifier.known_ids).not_covered == ("dos-1",)

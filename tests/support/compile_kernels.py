@@ -13,8 +13,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from graphids.core.captures.read import stream_frames
 from graphids.core.injection.inject import Injection, inject
+from graphids.core.profile.follower import window_deviations
 from graphids.core.profile.profile import fit_profile
-from graphids.core.profile.windows import window_deviations
 from graphids.core.simulation.simulate import simulate_vehicle
 from support.format_case import text_cases
 from support.tiny_model import three_ids, tiny_classifier

@@ -32,6 +32,8 @@ def scored_windows(
     graphs = PackedGraphs(
         x=np.zeros((0, 1), np.float32),
         node_key=np.zeros(0, np.uint32),
+        node_frames=np.zeros(0, np.int32),
+        node_attacked=np.zeros(0, np.int8),
         edge_index=np.zeros((2, 0), np.int32),
         edge_attr=np.zeros((0, 1), np.float32),
         node_ptr=np.zeros(count + 1, np.int64),

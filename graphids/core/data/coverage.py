@@ -7,9 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graphids.core.data.preprocessing import UNK, Preprocessing
 from graphids.core.frames import Frames
-from graphids.core.graphs.features import NODE_FEATURES, column_names
 from graphids.core.graphs.packed import PackedGraphs
 
 # Share of a bus's frames whose IDs the model must know to judge the bus. Vocabularies of 23 buses of real vehicles,
@@ -18,8 +16,6 @@ from graphids.core.graphs.packed import PackedGraphs
 # higher value would take an attack for another vehicle: floods of an ID of their own leave .45 to .69 of a recording.
 # Distinct IDs do not separate the two: under fuzzing a model knows .01 of those of its own vehicle.
 MIN_COVERAGE = 0.5
-
-_COUNT = column_names(NODE_FEATURES).index("count")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +85,13 @@ def coverage_of_ids(keys: NDArray[np.uint32], counts: NDArray[np.int64], vocabul
 
 @dataclass(slots=True)
 class CoverageCount:
-    """Coverage by bus, counted while chunks of a recording pass by; memory grows with the distinct IDs only."""
+    """Coverage by bus, counted while chunks of a recording pass by; memory grows with the distinct IDs only.
 
-    preprocessing: Preprocessing
+    Attributes:
+        known: uint32 [V], the node keys that a model knows.
+    """
+
+    known: NDArray[np.uint32]
     # By bus: distinct node keys, uint32 [k], and the frames of each, int64 [k].
     _met: dict[str, tuple[NDArray[np.uint32], NDArray[np.int64]]] = field(default_factory=dict)
 
@@ -109,10 +109,7 @@ class CoverageCount:
 
     def by_bus(self) -> dict[str, Coverage]:
         """What was counted so far, by name of the bus."""
-        return {
-            bus: coverage_of_ids(keys, counts, self.preprocessing.vocabulary)
-            for bus, (keys, counts) in self._met.items()
-        }
+        return {bus: coverage_of_ids(keys, counts, self.known) for bus, (keys, counts) in self._met.items()}
 
     def _observe_bus(self, bus: str, node_key: NDArray[np.uint32]) -> None:
         keys, counts = np.unique(node_key, return_counts=True)
@@ -124,17 +121,17 @@ class CoverageCount:
         self._met[bus] = keys, counts
 
 
-def window_coverage(
-    graphs: PackedGraphs, preprocessing: Preprocessing
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def window_coverage(graphs: PackedGraphs, known: NDArray[np.uint32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Share of the frames, and of the distinct IDs, of each window that the model knows: two float64 [G], 0 to 1.
 
-    Both come from the packed nodes: a node is one ID, and its feature `count` its frames in the window.
+    Args:
+        graphs: The windows.
+        known: uint32 [V], the node keys that the model knows.
     """
     if not len(graphs):
         return np.empty(0), np.empty(0)
-    is_known = preprocessing.tokens(graphs.node_key) != UNK  # [N]
     first = graphs.node_ptr[:-1]  # no window is without a node, as reduceat needs it
-    count = graphs.x[:, _COUNT].astype(np.float64)
-    known = np.add.reduceat(count * is_known, first) / np.add.reduceat(count, first)
-    return known, np.add.reduceat(is_known.astype(np.float64), first) / graphs.num_nodes()
+    is_known, is_present = np.isin(graphs.node_key, known), graphs.node_frames > 0  # [N] each
+    frames, ids = (np.add.reduceat(of.astype(np.float64), first) for of in (graphs.node_frames, is_present))
+    known_frames = np.add.reduceat((graphs.node_frames * is_known).astype(np.float64), first)
+    return known_frames / frames, np.add.reduceat((is_present & is_known).astype(np.float64), first) / ids

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from graphids.core.compiled import njit
 from graphids.core.frames import DataError
-from graphids.core.graphs.features import EDGE_FEATURES, NODE_FEATURES, column_names
+from graphids.core.graphs.features import EDGE_FEATURES, FEATURES, column_names
 from graphids.core.graphs.packed import UNLABELLED, PackedGraphs
 
 UNK = 0
@@ -40,7 +40,11 @@ class Preprocessing:
     "unusual for this ID", in that ID's own spreads. asinh is linear near zero and logarithmic far out, so that an
     attack's values, hundreds of spreads away, neither saturate nor drown the rest.
 
+    Deviations from a vehicle's profile mean the same on every vehicle: they are not centred, and there is no
+    vocabulary, so that the network serves any vehicle with a profile.
+
     Attributes:
+        features: The node features, a key of `FEATURES`.
         window_size: Frames per window.
         stride: Frames between window starts in training.
         classes: `("normal", ...)`.
@@ -51,6 +55,7 @@ class Preprocessing:
         edge_scale: float32 [FE], positive.
     """
 
+    features: str
     window_size: int
     stride: int
     classes: tuple[str, ...]
@@ -66,10 +71,16 @@ class Preprocessing:
         return 1 + len(self.vocabulary)
 
     @classmethod
-    def fit(cls, graphs: PackedGraphs, *, window_size: int, stride: int) -> "Preprocessing":
+    def fit(cls, graphs: PackedGraphs, *, window_size: int, stride: int, features: str = "raw") -> "Preprocessing":
         """Fit to training windows: to the normal ones where they are labelled, else to all.
 
         IDs that only attacks use stay out of the vocabulary: the network would memorize them.
+
+        Args:
+            graphs: Whose nodes carry the features.
+            window_size: Frames per window.
+            stride: Frames between window starts.
+            features: A key of `FEATURES`.
 
         Raises:
             DataError: If no training window is normal.
@@ -82,6 +93,23 @@ class Preprocessing:
             )
         node = np.repeat(fitted, np.diff(graphs.node_ptr))
         edge = np.repeat(fitted, np.diff(graphs.edge_ptr))
+        edge_mean, edge_spread = _moments(graphs.edge_attr, edge, np.zeros(len(edge), np.int64), 1)
+        edge_statistics = {
+            "edge_mean": edge_mean[0].astype(np.float32),
+            "edge_scale": _scale(edge_spread[0], edge_spread[0], edge_mean[0]),
+        }
+        if features == "deviations":
+            shape = (1, len(FEATURES[features]))
+            return cls(
+                features=features,
+                window_size=window_size,
+                stride=stride,
+                classes=graphs.classes,
+                vocabulary=np.empty(0, np.uint32),
+                node_mean=np.zeros(shape, np.float32),
+                node_scale=np.ones(shape, np.float32),
+                **edge_statistics,
+            )
         # An ID is one node in each window it occurs in, so nodes count windows. Where a tenth of the windows is less
         # than MIN_WINDOWS it is enough, so that a short capture has a vocabulary too.
         keys, windows = np.unique(graphs.node_key[node], return_counts=True)
@@ -89,16 +117,15 @@ class Preprocessing:
         mean, spread = _moments(graphs.x, node, np.zeros(len(node), np.int64), 1)
         own_mean, own_spread = _moments(graphs.x, node, _tokens(vocabulary, graphs.node_key), 1 + len(vocabulary))
         own_mean[UNK], own_spread[UNK] = mean[0], spread[0]
-        edge_mean, edge_spread = _moments(graphs.edge_attr, edge, np.zeros(len(edge), np.int64), 1)
         return cls(
+            features=features,
             window_size=window_size,
             stride=stride,
             classes=graphs.classes,
             vocabulary=vocabulary,
             node_mean=own_mean.astype(np.float32),
             node_scale=_scale(own_spread, spread[0], own_mean),
-            edge_mean=edge_mean[0].astype(np.float32),
-            edge_scale=_scale(edge_spread[0], edge_spread[0], edge_mean[0]),
+            **edge_statistics,
         )
 
     def tokens(self, node_key: NDArray[np.uint32]) -> NDArray[np.int64]:
@@ -119,10 +146,11 @@ class Preprocessing:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; numbers survive the round trip bit for bit."""
         return {
+            "features": self.features,
             "window_size": self.window_size,
             "stride": self.stride,
             "classes": list(self.classes),
-            "node_features": column_names(NODE_FEATURES),
+            "node_features": column_names(FEATURES[self.features]),
             "edge_features": column_names(EDGE_FEATURES),
             **{name: getattr(self, name).tolist() for name in ("vocabulary", *STATISTICS)},
         }
@@ -134,10 +162,22 @@ class Preprocessing:
         Raises:
             ValueError: If an entry is missing or malformed, or the features are not the ones this version computes.
         """
-        wanted = {"window_size", "stride", "classes", "node_features", "edge_features", "vocabulary", *STATISTICS}
+        wanted = {
+            "features",
+            "window_size",
+            "stride",
+            "classes",
+            "node_features",
+            "edge_features",
+            "vocabulary",
+            *STATISTICS,
+        }
         if missing := sorted(wanted - stored.keys()):
             raise ValueError(f"Stored preprocessing lacks {missing}, found {sorted(stored)}.")
-        _check_features("node_features", stored["node_features"], column_names(NODE_FEATURES))
+        if stored["features"] not in FEATURES:
+            raise ValueError(f"Stored features are {stored['features']!r:.80}, expected one of {', '.join(FEATURES)}.")
+        columns = FEATURES[stored["features"]]
+        _check_features("node_features", stored["node_features"], column_names(columns))
         _check_features("edge_features", stored["edge_features"], column_names(EDGE_FEATURES))
         for name in ("window_size", "stride"):
             if type(stored[name]) is not int or stored[name] < 1:
@@ -146,7 +186,7 @@ class Preprocessing:
         if len(vocabulary) and (vocabulary[0] < 0 or vocabulary[-1] >= 2**32 or (np.diff(vocabulary) <= 0).any()):
             raise ValueError("Stored vocabulary is not a strictly increasing list of 32-bit node keys.")
         rows = 1 + len(vocabulary)
-        shapes = ((rows, len(NODE_FEATURES)),) * 2 + ((len(EDGE_FEATURES),),) * 2
+        shapes = ((rows, len(columns)),) * 2 + ((len(EDGE_FEATURES),),) * 2
         statistics = {
             name: _array(name, stored[name], shape, np.float32) for name, shape in zip(STATISTICS, shapes, strict=True)
         }
@@ -154,6 +194,7 @@ class Preprocessing:
             if not (statistics[name] > 0).all():
                 raise ValueError(f"Stored {name} holds values that are not positive; a scale divides.")
         return cls(
+            features=stored["features"],
             window_size=stored["window_size"],
             stride=stored["stride"],
             classes=tuple(str(name) for name in stored["classes"]),

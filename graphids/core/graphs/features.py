@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphids.core.frames import MAX_PAYLOAD_BYTES
+from graphids.core.profile.records import deviation_names
 
 
 class Column(NamedTuple):
@@ -61,6 +62,13 @@ EDGE_FEATURES: tuple[Column, ...] = (
     Column("gap_spread_s", "s", "population standard deviation of the gaps"),
     Column("gap_min_s", "s", "shortest gap"),
 )
+
+# What nodes carry instead where graphs are built against a vehicle's profile; see `profile.records`.
+DEVIATIONS: tuple[Column, ...] = tuple(
+    Column(name, "1", f"{name}, beyond what the vehicle's profile has seen and tolerates") for name in deviation_names()
+)
+# The node features by the name under which a model is trained on them.
+FEATURES = {"raw": NODE_FEATURES, "deviations": DEVIATIONS}
 
 # A row of `PackedGraphs.x` and of `edge_attr`, one field a column; the columns of a per-byte feature are one field.
 # Kernels take arrays of these records, so that the place of a column is part of their argument's type, which is part

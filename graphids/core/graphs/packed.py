@@ -5,7 +5,7 @@ frame's. A graph depends on its own window's frames and on nothing before them.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from graphids.core.compiled import njit
 from graphids.core.frames import NORMAL, Frames
 from graphids.core.graphs.features import (
+    DEVIATIONS,
     EDGE_FEATURES,
     EDGE_ROW,
     NODE_FEATURES,
@@ -24,6 +25,7 @@ from graphids.core.graphs.features import (
 from graphids.core.graphs.kernels import Cut, FrameColumns, GraphArrays, count_nodes_and_edges, fill_graphs
 from graphids.core.graphs.links import link_frames
 from graphids.core.graphs.windows import unbroken_window_starts, window_classes
+from graphids.core.profile.follower import Follower
 
 __all__ = [
     "EDGE_FEATURES",
@@ -45,8 +47,10 @@ class PackedGraphs:
     """`G` graphs with `N` nodes and `E` edges in all; graph g owns nodes `node_ptr[g]:node_ptr[g + 1]`.
 
     Attributes:
-        x: float32 [N, len(NODE_FEATURES)], raw units.
+        x: float32 [N, F], raw features, `NODE_FEATURES`, or deviations from a profile.
         node_key: uint32 [N], arbitration ID, bit 31 set for a 29-bit identifier.
+        node_frames: int32 [N], frames of the ID in the window; 0 for one that is absent and should not be.
+        node_attacked: int8 [N], 1 where any of these frames is attacked, else 0; -1 where the capture has no labels.
         edge_index: int32 [2, E], source and target, numbered within their graph.
         edge_attr: float32 [E, len(EDGE_FEATURES)], raw units.
         node_ptr: int64 [G + 1].
@@ -62,6 +66,8 @@ class PackedGraphs:
 
     x: NDArray[np.float32]
     node_key: NDArray[np.uint32]
+    node_frames: NDArray[np.int32]
+    node_attacked: NDArray[np.int8]
     edge_index: NDArray[np.int32]
     edge_attr: NDArray[np.float32]
     node_ptr: NDArray[np.int64]
@@ -103,6 +109,8 @@ class PackedGraphs:
         return PackedGraphs(
             x=_gather(self.x, first_node, node_ptr),
             node_key=_gather(self.node_key, first_node, node_ptr),
+            node_frames=_gather(self.node_frames, first_node, node_ptr),
+            node_attacked=_gather(self.node_attacked, first_node, node_ptr),
             edge_index=edge_index,
             edge_attr=_gather(self.edge_attr, first_edge, edge_ptr),
             node_ptr=node_ptr,
@@ -158,6 +166,8 @@ def build_graphs(
     return PackedGraphs(
         x=graphs.nodes.view(np.float32).reshape(-1, len(NODE_FEATURES)),
         node_key=graphs.node_key,
+        node_frames=graphs.nodes["count"].astype(np.int32),
+        node_attacked=_attacked_nodes(frames, starts, window_size, graphs.node_key, pointers.node),
         edge_index=graphs.edge_index,
         edge_attr=graphs.edges.view(np.float32).reshape(-1, len(EDGE_FEATURES)),
         node_ptr=pointers.node,
@@ -169,6 +179,38 @@ def build_graphs(
         first_frame=starts + frame_offset,
         classes=frames.kinds,
         capture_names=(capture_name,),
+    )
+
+
+def deviation_graphs(
+    frames: Frames, window_size: int, stride: int, follower: Follower, *, capture_name: str = "", frame_offset: int = 0
+) -> PackedGraphs:
+    """As `build_graphs`, with deviations from a vehicle's profile in place of raw features.
+
+    IDs that are overdue at the end of a window are nodes of it too, behind the others and without edges.
+
+    Args:
+        frames: As `build_graphs` takes them.
+        window_size: Frames per window.
+        stride: Frames between consecutive starts.
+        follower: Of the bus, which has followed these frames already and those before them.
+        capture_name: Name of the capture, kept with its windows.
+        frame_offset: The follower's number of the first of `frames`.
+
+    Raises:
+        ValueError: As `build_graphs`.
+    """
+    raw = build_graphs(frames, window_size, stride, capture_name=capture_name, frame_offset=frame_offset)
+    nodes = follower.nodes(raw.first_frame, window_size)
+    attacked = np.where(nodes.frames > 0, 0, min(raw.node_attacked.min(initial=0), 0)).astype(np.int8)
+    attacked[nodes.frames > 0] = raw.node_attacked
+    return replace(
+        raw,
+        x=nodes.deviations.view(np.float32).reshape(-1, len(DEVIATIONS)),
+        node_key=nodes.node_key,
+        node_frames=nodes.frames,
+        node_attacked=attacked,
+        node_ptr=nodes.ptr,
     )
 
 
@@ -202,7 +244,7 @@ def concat_graphs(parts: Sequence[PackedGraphs], *, classes: tuple[str, ...] | N
         new = [np.array([*(number.get(n, UNLABELLED) for n in getattr(p, table)), UNLABELLED]) for p in parts]
         return [numbers[getattr(part, name)] for numbers, part in zip(new, parts, strict=True)]
 
-    plain = ("x", "node_key", "edge_attr", "start_s", "end_s", "first_frame")
+    plain = ("x", "node_key", "node_frames", "node_attacked", "edge_attr", "start_s", "end_s", "first_frame")
     return PackedGraphs(
         **{name: joined(name) for name in plain},  # type: ignore[arg-type]
         edge_index=joined("edge_index", axis=1),  # type: ignore[arg-type]
@@ -213,6 +255,20 @@ def concat_graphs(parts: Sequence[PackedGraphs], *, classes: tuple[str, ...] | N
         classes=classes,
         capture_names=capture_names,
     )
+
+
+def _attacked_nodes(
+    frames: Frames,
+    starts: NDArray[np.int64],
+    window_size: int,
+    node_key: NDArray[np.uint32],
+    node_ptr: NDArray[np.int64],
+) -> NDArray[np.int8]:
+    if frames.attack is None:
+        return np.full(len(node_key), UNLABELLED, np.int8)
+    attacked = np.zeros(len(node_key), np.int8)
+    _mark_attacked(frames.node_key(), frames.attack, starts, window_size, node_key, node_ptr, attacked)
+    return attacked
 
 
 def _labels(frames: Frames, starts: NDArray[np.int64], window_size: int) -> NDArray[np.int64]:
@@ -239,3 +295,22 @@ def _gather_rows(
     for g in range(len(first)):
         length = ptr[g + 1] - ptr[g]
         out[ptr[g] : ptr[g + 1]] = rows[first[g] : first[g] + length]
+
+
+@njit(cache=True, nogil=True)
+def _mark_attacked(
+    keys: NDArray[np.uint32],
+    attack: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+    window_size: int,
+    node_key: NDArray[np.uint32],
+    node_ptr: NDArray[np.int64],
+    attacked: NDArray[np.int8],
+) -> None:
+    """Set `attacked` of the nodes of which a frame is."""
+    for g in range(len(starts)):
+        for i in range(starts[g], starts[g] + window_size):
+            if attack[i]:
+                for node in range(node_ptr[g], node_ptr[g + 1]):
+                    if node_key[node] == keys[i]:
+                        attacked[node] = 1

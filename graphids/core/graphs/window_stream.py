@@ -21,14 +21,18 @@ class Stretch:
     Attributes:
         channel: Name of the bus.
         frames: Without labels.
+        first: Number of the first of them among all frames of the bus.
         starts: First frame of every full window, int64 [G]; none lies across a jump of the clock.
+        needed_from: Number of the first frame that a window of a later stretch may hold.
         left_over: Frames of the bus so far that no window holds: those after its last window, and those that a jump of
             the clock cut off. As `dropped_tails` of the same frames.
     """
 
     channel: str
     frames: Frames
+    first: int
     starts: NDArray[np.int64]
+    needed_from: int
     left_over: int
 
 
@@ -61,6 +65,7 @@ class _Bus:
 
     channel: str
     waiting: Frames | None = None
+    passed: int = 0  # frames of all chunks
     to_skip: int = 0  # with stride > window_size the next start can lie in a chunk yet to come
     last_s: float = np.nan
     after_window: int = 0  # frames of the unbroken run so far after its last window
@@ -74,6 +79,7 @@ class _Bus:
             if not carried:  # else the frames carried over are the first run
                 self._end_run()
         self.last_s = float(frames.timestamp[-1])
+        first, self.passed = self.passed - carried, self.passed + len(frames)
         frames = concat([self.waiting, frames]) if self.waiting is not None else frames
         runs = unbroken_runs(frames.timestamp)
         skipped = min(self.to_skip, runs[0].stop)
@@ -93,7 +99,14 @@ class _Bus:
         # A slice would keep the whole chunk alive.
         self.waiting = frames.take(np.arange(min(next_start, len(frames)), len(frames)))
         left_over = self.cut_off + self.after_window
-        return Stretch(self.channel, frames.take(slice(skipped, None)), np.concatenate(starts) - skipped, left_over)
+        return Stretch(
+            channel=self.channel,
+            frames=frames.take(slice(skipped, None)),
+            first=first + skipped,
+            starts=np.concatenate(starts) - skipped,
+            needed_from=self.passed - len(self.waiting),
+            left_over=left_over,
+        )
 
     def _end_run(self) -> None:
         self.cut_off, self.after_window = self.cut_off + self.after_window, 0

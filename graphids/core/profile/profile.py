@@ -12,7 +12,7 @@ from graphids.core.frames import MAX_PAYLOAD_BYTES, DataError, Frames, num_attac
 from graphids.core.profile.kernels import Vehicle, observe, tolerate
 from graphids.core.profile.records import HABITS, STATE, TOLERANCE
 from graphids.core.profile.traffic import Traffic, traffic_of
-from graphids.core.wire import possible_times
+from graphids.core.wire import likely_bit_rate, possible_times
 
 # Blocks that a single capture is cut into: habits of two thirds are held against the third that they did not see.
 BLOCKS = 3
@@ -34,6 +34,7 @@ class Profile:
         frames: How many it was fitted on.
         seconds: How long they took.
         blocks: How many blocks were held against each other.
+        bit_rate: Of the bus, bits per second, see `likely_bit_rate`.
     """
 
     node_key: NDArray[np.uint32]
@@ -42,6 +43,7 @@ class Profile:
     frames: int
     seconds: float
     blocks: int
+    bit_rate: int
 
     @property
     def is_cyclic(self) -> NDArray[np.bool_]:
@@ -82,7 +84,8 @@ def fit_profile(captures: Sequence[Frames]) -> Profile:
             "of ten minutes or more."
         )
     node_key = np.unique(np.concatenate([frames.node_key() for frames in held]))
-    timed = [(frames, possible_times(frames)) for frames in held]
+    bit_rate = max(map(likely_bit_rate, held))
+    timed = [(frames, possible_times(frames, bit_rate)) for frames in held]
     if len(timed) == 1:
         timed = _thirds(*timed[0])
     blocks = [_block(traffic_of(frames, node_key, times_s)) for frames, times_s in timed]
@@ -94,6 +97,7 @@ def fit_profile(captures: Sequence[Frames]) -> Profile:
         frames=sum(map(len, held)),
         seconds=sum(float(times_s[-1] - times_s[0]) for _, times_s in timed),
         blocks=len(blocks),
+        bit_rate=bit_rate,
     )
 
 

@@ -27,7 +27,7 @@ def profile_bytes(profile: Profile) -> bytes:
         "surprise": profile.vehicle.surprise.astype(np.float16),
         **_columns("habits", profile.vehicle.habits),
         **_columns("tolerance", profile.vehicle.tolerance),
-        "extent": np.array([profile.frames, profile.seconds, profile.blocks], np.float64),
+        "extent": np.array([profile.frames, profile.seconds, profile.blocks, profile.bit_rate], np.float64),
     }
     # safetensors keeps tensors in an order of its own, and metadata in none: there is none.
     body = safetensors.numpy.save({name: np.ascontiguousarray(value) for name, value in tensors.items()})
@@ -82,8 +82,10 @@ def _profile(tensors: dict[str, NDArray[Any]]) -> Profile:
         _held(tensors["surprise"], np.dtype(np.float16), (size, size)).astype(np.float32),
     )
     roles = _held(tensors["roles"], np.dtype(np.uint8), (size, MAX_PAYLOAD_BYTES))
-    frames, seconds, blocks = _held(tensors["extent"], np.dtype(np.float64), (3,)).tolist()
-    return Profile(node_key, vehicle, roles, int(frames), seconds, int(blocks))
+    frames, seconds, blocks, bit_rate = _held(tensors["extent"], np.dtype(np.float64), (4,)).tolist()
+    if not 0 < bit_rate < np.inf:
+        raise ValueError(f"its bit rate is {bit_rate}")
+    return Profile(node_key, vehicle, roles, int(frames), seconds, int(blocks), int(bit_rate))
 
 
 def _records(prefix: str, dtype: np.dtype[np.void], tensors: dict[str, NDArray[Any]], size: int) -> NDArray[np.void]:

@@ -25,6 +25,21 @@ class Traffic(NamedTuple):
     dlc: NDArray[np.uint8]
     payload: NDArray[np.uint8]
 
+    def then(self, later: "Traffic") -> "Traffic":
+        """This traffic and the one that follows it."""
+        return Traffic(
+            np.concatenate((self.message, later.message)),
+            np.concatenate((self.time_s, later.time_s)),
+            np.concatenate((self.dlc, later.dlc)),
+            np.concatenate((self.payload, later.payload)),
+        )
+
+    def since(self, row: int) -> "Traffic":
+        """A copy of the frames from that row on."""
+        return Traffic(
+            self.message[row:].copy(), self.time_s[row:].copy(), self.dlc[row:].copy(), self.payload[row:].copy()
+        )
+
 
 def traffic_of(frames: Frames, node_key: NDArray[np.uint32], times_s: NDArray[np.float64]) -> Traffic:
     """The frames, with their arbitration IDs looked up.

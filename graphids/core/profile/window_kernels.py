@@ -24,11 +24,13 @@ class Nodes(NamedTuple):
     Attributes:
         ptr: int64 [G + 1].
         node_key: uint32 [N].
+        frames: int32 [N], frames of the ID in the window; 0 for one that is overdue and absent.
         deviations: `DEVIATION` [N].
     """
 
     ptr: NDArray[np.int64]
     node_key: NDArray[np.uint32]
+    frames: NDArray[np.int32]
     deviations: NDArray[np.void]
 
 
@@ -38,15 +40,17 @@ def gather(
     windows: Windows,
     vehicle: Vehicle,
     known_keys: NDArray[np.uint32],
+    last_before_s: NDArray[np.float64],
     nodes: Nodes,
 ) -> int:
-    """The nodes of every window: its arbitration IDs, and those that are overdue at its end.
+    """The nodes of every window: its arbitration IDs in order of appearance, then those that are overdue at its end.
 
     Args:
         frames: Traffic, node key and `DEVIATION` of every frame.
         windows: How they are cut.
         vehicle: What is known of the messages.
         known_keys: uint32 [V], their node keys.
+        last_before_s: float64 [V], when each was last seen before these frames.
         nodes: Filled as far as there is room; called with no room it counts.
 
     Returns:
@@ -56,7 +60,7 @@ def gather(
     num_messages = len(known_keys)
     window_of = np.full(num_messages, -1)  # the last window in which a message had a node
     node_of = np.empty(num_messages, np.int64)
-    last_s = np.full(num_messages, traffic.time_s[0] if len(traffic.time_s) else 0.0)
+    last_s = last_before_s.copy()
     seen, count = 0, 0
     for window in range(len(windows.starts)):
         first = count
@@ -73,6 +77,7 @@ def gather(
                 if node < len(nodes.node_key):
                     nodes.node_key[node] = keys[i]
             if node < len(nodes.node_key):
+                nodes.frames[node] += 1
                 _raise_to(nodes.deviations[node], deviations[i])
         end = windows.starts[window] + windows.size
         while seen < end:

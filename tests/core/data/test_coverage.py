@@ -43,7 +43,7 @@ def preprocessing() -> Preprocessing:
 
 
 def test_an_id_is_known_only_with_the_length_that_it_had_in_training(preprocessing: Preprocessing) -> None:
-    count = CoverageCount(preprocessing)
+    count = CoverageCount(preprocessing.vocabulary)
     count.observe(frames_of([0x1A4, 0x1A4, 0x2B0, 0x555], extended=(1,)))
 
     assert count.by_bus() == {"": Coverage(frames=4, known_frames=2, ids=4, known_ids=2)}
@@ -60,7 +60,7 @@ def test_a_vocabulary_knows_ids_and_their_frames() -> None:
 def test_chunks_count_as_the_whole_and_each_bus_for_itself(preprocessing: Preprocessing) -> None:
     generator = np.random.default_rng(1)
     ids, channel = generator.choice([*KNOWN, 0x555, 0x666], 60).tolist(), generator.integers(0, 2, 60).tolist()
-    frames, count = frames_of(ids, channel=channel), CoverageCount(preprocessing)
+    frames, count = frames_of(ids, channel=channel), CoverageCount(preprocessing.vocabulary)
 
     passed = list(count.passing(frames.take(slice(first, first + 7)) for first in range(0, 60, 7)))
 
@@ -76,7 +76,7 @@ def test_the_shares_of_a_window_are_those_of_its_own_frames(preprocessing: Prepr
     ids = np.random.default_rng(2).choice([*KNOWN, 0x555], 50, p=(0.2, 0.2, 0.6)).tolist()
     graphs = build_graphs(frames_of(ids), WINDOW, STRIDE)
 
-    share, id_share = window_coverage(graphs, preprocessing)
+    share, id_share = window_coverage(graphs, preprocessing.vocabulary)
 
     windows = [ids[first : first + WINDOW] for first in range(0, len(ids) - WINDOW + 1, STRIDE)]
     assert share.tolist() == [sum(i in KNOWN for i in window) / WINDOW for window in windows]
@@ -85,7 +85,7 @@ def test_the_shares_of_a_window_are_those_of_its_own_frames(preprocessing: Prepr
 
 
 def test_no_window_has_no_shares(preprocessing: Preprocessing) -> None:
-    share, id_share = window_coverage(build_graphs(frames_of([1]), WINDOW, STRIDE), preprocessing)
+    share, id_share = window_coverage(build_graphs(frames_of([1]), WINDOW, STRIDE), preprocessing.vocabulary)
 
     assert (len(share), len(id_share)) == (0, 0)
 
@@ -101,7 +101,7 @@ def test_other_recordings_of_a_vehicle_are_covered_attacked_or_not_and_other_veh
     data = Path(os.environ["GRAPHIDS_TEST_DATA"])
 
     def share(name: str, fitted: Preprocessing) -> float:
-        count = CoverageCount(fitted)
+        count = CoverageCount(fitted.vocabulary)
         count.observe(read_captures(data / name)[0].frames)
         return next(iter(count.by_bus().values())).share
 

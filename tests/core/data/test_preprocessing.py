@@ -22,6 +22,8 @@ def graphs_of(counts: dict[int, list[float]], label: list[int] | None = None) ->
     return PackedGraphs(
         x=x,
         node_key=np.tile(keys, num_windows),
+        node_frames=x[:, COUNT].astype(np.int32),
+        node_attacked=np.full(len(x), -1, np.int8),
         edge_index=np.zeros((2, 0), np.int32),
         edge_attr=np.zeros((0, len(EDGE_FEATURES)), np.float32),
         node_ptr=np.arange(num_windows + 1, dtype=np.int64) * len(keys),

@@ -6,11 +6,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from graphids.core.frames import Frames
 from graphids.core.injection.inject import Injection, inject
+from graphids.core.profile.follower import window_deviations
 from graphids.core.profile.kernels import deviate
 from graphids.core.profile.profile import Profile, fit_profile
 from graphids.core.profile.records import DEVIATION, STATE, deviation_names
 from graphids.core.profile.traffic import traffic_of
-from graphids.core.profile.windows import window_deviations
 from graphids.core.simulation.simulate import simulate_vehicle
 from graphids.core.wire import possible_times
 

@@ -1,0 +1,121 @@
+"""Follows the traffic of one bus, chunk after chunk, and measures windows of it against a profile."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphids.core.frames import Frames, without_clock_jumps
+from graphids.core.profile.kernels import deviate
+from graphids.core.profile.profile import Profile
+from graphids.core.profile.records import DEVIATION, STATE
+from graphids.core.profile.traffic import UNKNOWN, Traffic, traffic_of
+from graphids.core.profile.window_kernels import Nodes, Windows, gather
+from graphids.core.wire import frame_bits, without_bursts
+
+
+class Follower:
+    """What is known of every message of a bus at the end of the frames that have passed.
+
+    Frames are numbered from 0 as they pass. Those that a later window may need are kept until `forget`. Cut into
+    chunks anywhere, the same frames give the same deviations, except that a burst of a USB adapter is undone within its
+    chunk alone.
+
+    Args:
+        profile: Of the vehicle.
+    """
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+        size = len(profile.node_key)
+        self._states = np.zeros(size, STATE)
+        self._previous = UNKNOWN
+        self._clock = _Clock(profile.bit_rate)
+        self._first = 0  # number of the first frame that is kept
+        self._last_s = np.full(size, np.nan)  # when each message was last seen before that frame
+        self._keys = np.empty(0, np.uint32)
+        self._traffic = Traffic(
+            np.empty(0, np.int32), np.empty(0, np.float64), np.empty(0, np.uint8), np.empty((0, 8), np.uint8)
+        )
+        self._deviations = np.empty(0, DEVIATION)
+
+    def follow(self, frames: Frames) -> None:
+        """Measure the next frames of the bus."""
+        if not len(frames):
+            return
+        traffic = traffic_of(frames, self.profile.node_key, self._clock.times(frames))
+        measured = np.zeros(len(frames), DEVIATION)
+        self._previous = deviate(traffic, self._states, self.profile.vehicle, self._previous, measured)
+        if np.isnan(self._last_s).any():
+            self._last_s[:] = traffic.time_s[0]
+        if len(self._keys):
+            traffic = self._traffic.then(traffic)
+            measured = np.concatenate((self._deviations, measured))
+        self._keys = np.concatenate((self._keys, frames.node_key()))
+        self._traffic, self._deviations = traffic, measured
+
+    def nodes(self, starts: NDArray[np.int64], window_size: int) -> Nodes:
+        """The nodes of windows and their deviations.
+
+        Args:
+            starts: int64 [G], number of the first frame of every window, rising; all frames of the windows are kept.
+            window_size: Frames per window.
+        """
+        of_frames, cut = (self._traffic, self._keys, self._deviations), Windows(starts - self._first, window_size)
+        vehicle, keys = self.profile.vehicle, self.profile.node_key
+        counted = _room_for(0, len(starts))
+        nodes = _room_for(gather(of_frames, cut, vehicle, keys, self._last_s, counted), len(starts))
+        count = gather(of_frames, cut, vehicle, keys, self._last_s, nodes)
+        return Nodes(nodes.ptr, nodes.node_key[:count], nodes.frames[:count], nodes.deviations[:count])
+
+    def forget(self, before: int) -> None:
+        """Drop the frames whose number is below `before`."""
+        row = before - self._first
+        message = self._traffic.message[:row]
+        known = message >= 0
+        np.maximum.at(self._last_s, message[known], self._traffic.time_s[:row][known])
+        # A slice would keep the whole chunk alive.
+        self._traffic = self._traffic.since(row)
+        self._keys, self._deviations = self._keys[row:].copy(), self._deviations[row:].copy()
+        self._first = before
+
+
+class _Clock:
+    """Times that were possible on the wire, as `wire.possible_times` gives them, chunk after chunk."""
+
+    def __init__(self, bit_rate: int) -> None:
+        self._bit_rate = bit_rate
+        self._stamp = np.nan  # of the last frame, as recorded
+        self._jumped_s = 0.0
+        self._latest_s = -np.inf
+
+    def times(self, frames: Frames) -> NDArray[np.float64]:
+        """float64 [n], seconds, never falling."""
+        before = frames.timestamp[:1] if np.isnan(self._stamp) else [self._stamp]
+        stamps = np.concatenate((before, frames.timestamp))
+        unjumped = without_clock_jumps(stamps)
+        elapsing = np.maximum.accumulate(np.concatenate(([self._latest_s], unjumped[1:] - self._jumped_s)))[1:]
+        self._jumped_s += float(stamps[-1] - unjumped[-1])
+        self._stamp = float(stamps[-1])
+        self._latest_s, latest_s = float(elapsing[-1]), self._latest_s
+        wire_s = frame_bits(frames.dlc, frames.is_extended) / self._bit_rate
+        times_s = np.maximum.accumulate(without_bursts(elapsing, wire_s))
+        return np.asarray(np.maximum(times_s, latest_s))
+
+
+def window_deviations(profile: Profile, frames: Frames, starts: NDArray[np.int64], window_size: int) -> Nodes:
+    """The nodes of windows of a recording of one bus, from its beginning; as `Follower.nodes`.
+
+    Habits are followed from the first frame on, so that a window's deviations depend on the frames before it: the same
+    window of a recording that begins later may have others.
+    """
+    follower = Follower(profile)
+    follower.follow(frames)
+    return follower.nodes(starts, window_size)
+
+
+def _room_for(num_nodes: int, num_windows: int) -> Nodes:
+    return Nodes(
+        np.zeros(num_windows + 1, np.int64),
+        np.zeros(num_nodes, np.uint32),
+        np.zeros(num_nodes, np.int32),
+        np.zeros(num_nodes, DEVIATION),
+    )

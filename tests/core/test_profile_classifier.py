@@ -1,0 +1,109 @@
+"""Windows judged by deviations from a profile: with the state of what came before, however the capture arrives."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+
+from graphids.core.classifier import WindowClassifier, WindowScores
+from graphids.core.data.preprocessing import Preprocessing
+from graphids.core.frames import DataError, Frames
+from graphids.core.graphs.features import DEVIATIONS, EDGE_FEATURES
+from graphids.core.graphs.packed import PackedGraphs, deviation_graphs
+from graphids.core.injection.inject import Injection, inject
+from graphids.core.models.gat import GAT
+from graphids.core.profile.follower import Follower
+from graphids.core.profile.profile import Profile, fit_profile
+from graphids.core.simulation.simulate import simulate_vehicle
+
+WINDOW, STRIDE = 100, 40
+
+
+@pytest.fixture(scope="module")
+def profile() -> Profile:
+    return fit_profile([simulate_vehicle(seed=seed, duration_s=6.0) for seed in range(2)])
+
+
+@pytest.fixture(scope="module")
+def attacked() -> Frames:
+    drive = simulate_vehicle(seed=2, duration_s=6.0)
+    return inject(drive, [Injection("fuzzy", 1.0, 2.0), Injection("suppress", 3.0, 5.0)], seed=1).frames
+
+
+def graphs_of(frames: Frames, profile: Profile) -> PackedGraphs:
+    follower = Follower(profile)
+    follower.follow(frames)
+    return deviation_graphs(frames, WINDOW, STRIDE, follower)
+
+
+@pytest.fixture(scope="module")
+def classifier(profile: Profile, attacked: Frames) -> WindowClassifier:
+    fitted = Preprocessing.fit(graphs_of(attacked, profile), window_size=WINDOW, stride=STRIDE, features="deviations")
+    torch.manual_seed(0)
+    gat = GAT(fitted.num_tokens, len(DEVIATIONS), len(EDGE_FEATURES), len(fitted.classes), hidden=8, heads=2)
+    return WindowClassifier(gat, fitted, threshold=0.5, profile=profile)
+
+
+def joined(parts: list[WindowScores], column: str) -> np.ndarray:
+    return np.concatenate([getattr(part, column) for part in parts])
+
+
+@pytest.mark.parametrize("size", [1_000, 333])
+@pytest.mark.parametrize("stride", [STRIDE, 130])
+def test_chunks_of_any_size_have_the_scores_of_the_whole(
+    classifier: WindowClassifier, attacked: Frames, size: int, stride: int
+) -> None:
+    whole = classifier.score(attacked, stride=stride)
+    chunks = (attacked.take(slice(first, first + size)) for first in range(0, len(attacked), size))
+
+    parts = list(classifier.score_stream(chunks, stride=stride))
+
+    assert_array_equal(joined(parts, "start_s"), whole.start_s)
+    assert_allclose(joined(parts, "score"), whole.score, atol=1e-6)
+    assert np.ptp(whole.score) > 0.01
+    assert parts[-1].unscored_frames == whole.unscored_frames
+
+
+def test_windows_that_share_memory_have_the_scores_of_the_whole(
+    classifier: WindowClassifier, attacked: Frames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = classifier.score(attacked)
+    monkeypatch.setattr("graphids.core.classifier.FRAMES_IN_WINDOWS", 7 * WINDOW)
+
+    assert_allclose(classifier.score(attacked).score, whole.score, atol=1e-6)
+
+
+def test_the_nodes_of_a_window_are_its_ids_and_behind_them_those_that_are_overdue(
+    profile: Profile, attacked: Frames
+) -> None:
+    graphs = graphs_of(attacked, profile)
+    absent = graphs.node_frames == 0
+    keys = attacked.node_key()
+
+    assert absent.any()
+    assert not graphs.node_attacked[absent].any()
+    for window, first in enumerate(graphs.first_frame.tolist()):
+        own = slice(graphs.node_ptr[window], graphs.node_ptr[window + 1])
+        inside, attacks = keys[first : first + WINDOW], attacked.attack[first : first + WINDOW]  # type: ignore[index]
+        for key, frames, marked in zip(
+            graphs.node_key[own], graphs.node_frames[own], graphs.node_attacked[own], strict=True
+        ):
+            assert frames == (inside == key).sum()
+            assert marked == (attacks[inside == key].any() if frames else 0)
+        assert (np.diff((graphs.node_frames[own] == 0).astype(int)) >= 0).all()
+
+
+def test_what_is_known_is_what_the_profile_holds(classifier: WindowClassifier, attacked: Frames) -> None:
+    scores = classifier.score(attacked)
+
+    assert scores.bus_coverage[""].known_ids == len(classifier.known_ids)
+    assert scores.coverage.min() < 1.0 <= scores.coverage.max()
+
+
+def test_a_model_without_a_profile_says_what_it_needs(classifier: WindowClassifier, attacked: Frames) -> None:
+    bare = WindowClassifier(classifier.gat, classifier.preprocessing, 0.5)
+
+    with pytest.raises(DataError, match=r"no profile of a vehicle.*graphids profile.*graphids adapt"):
+        bare.score(attacked)
+    with pytest.raises(DataError, match="no profile of a vehicle"):
+        next(bare.score_stream([attacked]))
