@@ -30,12 +30,14 @@ def alerts(model: WindowClassifier, kind: str, drives: int) -> Iterator[tuple[Ex
     fitted = model.preprocessing
     for seed in range(FIRST_SEED, FIRST_SEED + drives):
         frames = simulate(seed, DURATION_S, kind).frames
-        alert, keys = model.score(frames, top_k=0).alert, frames.node_key()
+        alert, keys, followers = model.score(frames, top_k=0).alert, frames.node_key(), model.followers()
+        list(followers.passing([frames]))
         for number, start in enumerate(window_starts(len(frames), fitted.window_size, fitted.stride)):
             span = slice(start, start + fitted.window_size)
             planted = {format_arbitration_id(key) for key in np.unique(keys[span][frames.attack[span] == 1])}
             if planted and alert[number]:
-                yield explain_window(model, Window(number, "", frames.take(span))), planted
+                window = Window(number, "", frames.take(span), first=start)
+                yield explain_window(model, window, follower=followers.of("")), planted
 
 
 def row(model: WindowClassifier, kind: str, drives: int, most: int) -> str:

@@ -65,7 +65,7 @@ def score_split(
         preprocessing: What was fitted on the training split.
         classes: Those of the labels, where they are not the network's.
     """
-    states = represent(gat, graphs, preprocessing)
+    states = represent(gat, graphs, preprocessing).states
     return ScoredSplit(
         graphs, classes or preprocessing.classes, states, classify(gat, states), normal_hours(graphs, preprocessing)
     )

@@ -8,9 +8,8 @@ from graphids._fs import publish_bytes
 from graphids.commands.predict import capture_chunks, check_request
 from graphids.core.captures.read import OnBadLine
 from graphids.core.classifier import WindowClassifier
-from graphids.core.explanation import Explanation, explain_window
+from graphids.core.explanation import Explanation, explain
 from graphids.core.frames import DataError, Frames
-from graphids.core.graphs.window_stream import find_window
 from graphids.plots.style import png
 from graphids.plots.window_graph import draw_window
 from graphids.wording import name_text, printable
@@ -54,15 +53,8 @@ def explain_capture(
         raise DataError(f"{picture}: the picture is a PNG; name a file that ends in .png.")
     if not picture.absolute().parent.is_dir():
         raise DataError(f"{picture}: the folder {picture.parent} does not exist; create it, or name another file.")
-    fitted = classifier.preprocessing
-    found = find_window(
-        capture_chunks(capture, on_bad_line, reader, {}),
-        window,
-        fitted.window_size,
-        fitted.stride,
-        name=str(capture),
-    )
-    explanation = explain_window(classifier, found, threshold=threshold)
+    chunks = capture_chunks(capture, on_bad_line, reader, {})
+    explanation = explain(classifier, chunks, window, threshold=threshold, name=str(capture))
     publish_bytes(picture, png(draw_window(explanation, printable(capture.name))))
     if as_json:
         print(json.dumps({"capture": name_text(capture), "picture": name_text(picture), **explanation.to_dict()}))
@@ -88,13 +80,15 @@ def explanation_text(explanation: Explanation) -> str:
     together = (
         ""
         if e.margin_without_unknown is None
-        else f": without all of their frames the log-odds change by {e.margin_without_unknown - e.margin:+.2f}"
+        else f"; without them all the log-odds change by {e.margin_without_unknown - e.margin:+.2f}"
     )
+    overdue = sum(not i.frames for i in e.ids)
+    absent = f" and {overdue} that {'is' if overdue == 1 else 'are'} overdue" if overdue else ""
     ids = [
         (
             i.arbitration_id + ("" if i.is_known else "*"),
             str(i.frames),
-            f"{i.relevance:.3f}",
+            f"{i.suspicion:.3f}",
             "-" if i.score_without is None else f"{i.score_without:.4f}",
             "-" if i.margin_without is None else f"{i.margin_without - e.margin:+.2f}",
         )
@@ -116,8 +110,8 @@ def explanation_text(explanation: Explanation) -> str:
     return f"""window {e.window}{bus}, {e.start_s:.6f} s to {e.end_s:.6f} s, {e.frames} frames
 score {e.score:.4f}, threshold {e.threshold:.4f}: {verdict}; log-odds of an attack {e.margin:+.2f}
 
-{_table(("ID", "frames", "relevance", "score without it", "change of log-odds"), ids)}
-{len(e.ids)} IDs in the window, {unknown} of them (*) unknown to the model{together}
+{_table(("ID", "frames", "suspicion", "score without it", "change of log-odds"), ids)}
+{len(e.ids) - overdue} IDs in the window{absent}, {unknown} of them (*) unknown to the model{together}
 
 {_table(("ID", "feature", "value", "usual", "unit", "spreads", "change of log-odds if usual"), features)}{never_seen}"""
 

@@ -14,9 +14,9 @@ from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.evaluation import attack_margin
 from graphids.core.frames import NORMAL, DataError, Frames, format_arbitration_id
 from graphids.core.graphs.packed import PackedGraphs, build_graphs, deviation_graphs
-from graphids.core.graphs.window_stream import split_buses, stretches
+from graphids.core.graphs.window_stream import Stretch, split_buses, stretches
 from graphids.core.graphs.windows import dropped_tails, unbroken_window_starts
-from graphids.core.models.gat import GAT
+from graphids.core.models.gat import GAT, Represented
 from graphids.core.models.isolation import isolated
 from graphids.core.profile.follower import Follower
 from graphids.core.profile.profile import Profile
@@ -38,8 +38,9 @@ class WindowScores:
         score: float64 [G], 1 - P(normal), 0 to 1.
         alert: bool [G], `score >= threshold`.
         kind: str [G], the likeliest attack kind where `alert`, else "normal".
-        arbitration_ids: For every window the IDs that the attention points at, most relevant first, as hex: "1A4"
-            for 11 bits, 8 digits for 29 bits. Empty where there is no alert.
+        arbitration_ids: For every window the IDs that the network holds for attacked, the most suspicious first, as
+            hex: "1A4" for 11 bits, 8 digits for 29 bits. One that is overdue may be among them without a frame in the
+            window. Empty where there is no alert.
         channel: str [G], the bus that carried the window.
         coverage: float64 [G], share of the window's frames whose ID the model knows, 0 to 1.
         id_coverage: float64 [G], share of the window's distinct IDs that it knows.
@@ -145,7 +146,7 @@ class WindowClassifier:
         return self._score_chunks(chunks, settings)
 
     def _score_chunks(self, chunks: Iterable[Frames], settings: "_Settings") -> Iterator[WindowScores]:
-        known, followers = CoverageCount(self.known_ids), _Followers(self._profile())
+        known, followers = CoverageCount(self.known_ids), self.followers()
         for parts in stretches(
             followers.passing(known.passing(chunks)), self.preprocessing.window_size, settings.stride
         ):
@@ -154,9 +155,22 @@ class WindowClassifier:
                 follower = followers.of(part.channel)
                 found = self._score_bus(part.frames, part.channel, settings, follower, first=part.first)
                 scores.append(replace(found, unscored_frames={part.channel: part.left_over}))
-                if follower:
-                    follower.forget(part.needed_from)
+                followers.forget(part)
             yield replace(_join(scores), bus_coverage=known.by_bus())
+
+    def score_graphs(
+        self, graphs: PackedGraphs, *, channel: str = "", threshold: float | None = None, top_k: int = DEFAULT_TOP_K
+    ) -> WindowScores:
+        """Scores of windows of one bus whose graphs are at hand, at least one; settings and errors as in `score`."""
+        return self._score_graphs(graphs, channel, self._settings(None, threshold, top_k))
+
+    def followers(self) -> "Followers":
+        """What follows the buses of a capture, for a model that judges by deviations.
+
+        Raises:
+            DataError: If it does and has no profile.
+        """
+        return Followers(self._profile())
 
     def _profile(self) -> Profile | None:
         """The profile that scoring needs; None where the features are raw.
@@ -200,7 +214,7 @@ class WindowClassifier:
         self, bus: Frames, channel: str, settings: "_Settings", follower: Follower | None, *, first: int = 0
     ) -> WindowScores:
         """Scores of frames of one bus, the first of which is the follower's number `first`."""
-        _require_finite_timestamps(bus)
+        require_finite_timestamps(bus)
         window_size = self.preprocessing.window_size
         starts = unbroken_window_starts(bus.timestamp, window_size, settings.stride)
         at_once = max(FRAMES_IN_WINDOWS // window_size, 1)
@@ -219,7 +233,8 @@ class WindowClassifier:
 
     def _score_graphs(self, graphs: PackedGraphs, channel: str, settings: "_Settings") -> WindowScores:
         """Scores of graphs that fit into memory together, at least one."""
-        logits = classify(self.gat, represent(self.gat, graphs, self.preprocessing))  # [G, C]
+        represented = represent(self.gat, graphs, self.preprocessing)
+        logits = classify(self.gat, represented.states)  # [G, C]
         score = attack_margin(logits).sigmoid().numpy()  # [G]
         _require_finite_scores(score, graphs)
         alert = score >= settings.threshold
@@ -231,39 +246,24 @@ class WindowClassifier:
             score=score,
             alert=alert,
             kind=np.where(alert, likeliest, NORMAL),
-            arbitration_ids=self._relevant_ids(graphs, alert, settings.top_k),
+            arbitration_ids=_suspects(graphs, represented.node_logits.numpy(), alert, settings.top_k),
             channel=np.full(len(graphs), channel),
             coverage=coverage,
             id_coverage=id_coverage,
         )
 
-    def _relevant_ids(self, graphs: PackedGraphs, alert: NDArray[np.bool_], top_k: int) -> tuple[tuple[str, ...], ...]:
-        """IDs by attention, for alerted windows alone: attention costs a second forward pass."""
-        ids: list[tuple[str, ...]] = [()] * len(graphs)
-        alerted_windows = np.flatnonzero(alert)
-        alerted = graphs.take(alerted_windows)
-        tensors, device = GraphBatches(alerted, self.preprocessing), self.gat.head.weight.device
-        for batch in _batches(alerted) if top_k else ():
-            part = alerted.take(batch)
-            relevance = self.gat.attention(*network_input(tensors[batch], device)).cpu().numpy()  # [N]
-            order = order_by_relevance(part, relevance)
-            for index, first in enumerate(part.node_ptr[:-1]):
-                best = order[first : min(first + top_k, part.node_ptr[index + 1])]
-                ids[alerted_windows[batch[index]]] = tuple(map(format_arbitration_id, part.node_key[best]))
-        return tuple(ids)
-
 
 @isolated()
-def represent(gat: GAT, graphs: PackedGraphs, preprocessing: Preprocessing) -> torch.Tensor:
-    """The head's input for every window, float32 [G, hidden] on the CPU; the network is left in eval mode.
+def represent(gat: GAT, graphs: PackedGraphs, preprocessing: Preprocessing) -> Represented:
+    """The head's input for every window and the logit of every node, on the CPU; the network is left in eval mode.
 
     With it another head, such as that of another tau, costs a matrix product instead of a pass over the graphs.
     """
     gat.eval()
     batches, device = GraphBatches(graphs, preprocessing), gat.head.weight.device
     with torch.inference_mode():
-        parts = [gat.represent(*network_input(batches[batch], device)).cpu() for batch in _batches(graphs)]
-    return torch.cat(parts)
+        parts = [gat.represent(*network_input(batches[batch], device)) for batch in _batches(graphs)]
+    return Represented(*(torch.cat([tensor.cpu() for tensor in column]) for column in zip(*parts, strict=True)))
 
 
 @isolated()
@@ -280,14 +280,26 @@ def classify(gat: GAT, states: torch.Tensor, weight: torch.Tensor | None = None)
     return torch.nn.functional.linear(states, weight, bias).double()
 
 
-def order_by_relevance(graphs: PackedGraphs, relevance: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Nodes, int64 [N], graph by graph, the most relevant first; ties go by ID, so that every machine agrees."""
+def order_by_suspicion(graphs: PackedGraphs, node_logits: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Nodes, int64 [N], graph by graph, the most suspicious first; ties go by ID, so that every machine agrees."""
     graph = np.repeat(np.arange(len(graphs)), graphs.num_nodes())
-    return np.lexsort((graphs.node_key, -relevance, graph))
+    return np.lexsort((graphs.node_key, -node_logits, graph))
 
 
-class _Followers:
-    """A follower for each bus of a capture that arrives in chunks; none where there is no profile."""
+def _suspects(
+    graphs: PackedGraphs, node_logits: NDArray[np.float32], alert: NDArray[np.bool_], top_k: int
+) -> tuple[tuple[str, ...], ...]:
+    """The `top_k` most suspicious IDs of windows that alert."""
+    order = order_by_suspicion(graphs, node_logits)
+    last = np.minimum(graphs.node_ptr[:-1] + top_k, graphs.node_ptr[1:])
+    return tuple(
+        tuple(map(format_arbitration_id, graphs.node_key[order[first:end]])) if is_alert else ()
+        for first, end, is_alert in zip(graphs.node_ptr[:-1], last, alert, strict=True)
+    )
+
+
+class Followers:
+    """A follower for each bus of a capture that arrives in chunks; none where the profile is None."""
 
     def __init__(self, profile: Profile | None) -> None:
         self._profile = profile
@@ -302,7 +314,13 @@ class _Followers:
             yield frames
 
     def of(self, channel: str) -> Follower | None:
+        """That of a bus of which frames have passed."""
         return self._by_bus.get(channel)
+
+    def forget(self, stretch: Stretch) -> None:
+        """Drop the frames of its bus that no later window holds."""
+        if follower := self.of(stretch.channel):
+            follower.forget(stretch.needed_from)
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,7 +340,8 @@ def _batches(graphs: PackedGraphs) -> Iterator[NDArray[np.int64]]:
         first = last
 
 
-def _require_finite_timestamps(frames: Frames) -> None:
+def require_finite_timestamps(frames: Frames) -> None:
+    """Raise ValueError if a timestamp is not finite; the message names the first."""
     if not np.isfinite(frames.timestamp).all():
         row = int(np.flatnonzero(~np.isfinite(frames.timestamp))[0])
         raise ValueError(

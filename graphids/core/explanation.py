@@ -1,7 +1,7 @@
 """Explanation: which arbitration IDs and which of their features drove the score of one window.
 
-Attention says where to look. Whether something matters is then tested: the window is scored again without the ID, and
-with one feature at its usual value.
+The network says of each ID how likely it is attacked. Whether something matters is then tested: the window is scored
+again without the ID, and with one feature at its usual value.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,17 +17,19 @@ from graphids.core.classifier import (
     DEFAULT_TOP_K,
     WindowClassifier,
     classify,
-    order_by_relevance,
+    order_by_suspicion,
     represent,
+    require_finite_timestamps,
 )
 from graphids.core.data.batches import GraphBatches, network_input
 from graphids.core.data.preprocessing import UNK
 from graphids.core.evaluation import attack_margin
 from graphids.core.frames import Frames, format_arbitration_id
-from graphids.core.graphs.features import EDGE_FEATURES, NODE_FEATURES, column_names
-from graphids.core.graphs.packed import PackedGraphs, build_graphs, concat_graphs
+from graphids.core.graphs.features import EDGE_FEATURES, FEATURES, column_names
+from graphids.core.graphs.packed import PackedGraphs, build_graphs, concat_graphs, deviation_graphs
 from graphids.core.graphs.window_stream import Window, find_window
 from graphids.core.models.isolation import isolated
+from graphids.core.profile.follower import Follower
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +38,17 @@ class IdEvidence:
 
     Attributes:
         arbitration_id: Hex, as in `WindowScores.arbitration_ids`.
-        is_known: False for an ID that training has not seen; its features are scaled by the statistics over all IDs.
-        frames: Its frames in the window.
-        relevance: Its share of the attention that speaks for an attack, 0 to 1; `arbitration_ids` are in its order.
-        score_without: Score of the window without the ID's frames; None where no other ID is left.
+        is_known: False for an ID that is not among `WindowClassifier.known_ids`.
+        frames: Its frames in the window; 0 for one that is overdue.
+        suspicion: How likely the network holds it for attacked, 0 to 1; `arbitration_ids` are in its order.
+        score_without: Score of the window without the ID; None where no other ID is left.
         margin_without: The same as log-odds, nats.
     """
 
     arbitration_id: str
     is_known: bool
     frames: int
-    relevance: float
+    suspicion: float
     score_without: float | None
     margin_without: float | None
 
@@ -57,11 +59,11 @@ class FeatureEvidence:
 
     Attributes:
         arbitration_id: Hex.
-        feature: Name of a column of `NODE_FEATURES`.
+        feature: Name of a column of `FEATURES`, of those that the model is trained on.
         unit: Its unit; "1" for a plain number.
         value: In this window.
-        usual: Mean over the ID's normal training windows; None for an ID that training has not seen.
-        spreads: How far `value` lies from `usual`, in the ID's own spreads; None where that is.
+        usual: Mean over the ID's normal training windows, None for an ID that training has not seen; 0 for a deviation.
+        spreads: How far `value` lies from `usual`, in the ID's own spreads; None where that is, and for a deviation.
         margin_change: How much the log-odds of attack fall when this feature alone is set to `usual`, nats. Where that
             is None, to the mean over all IDs, by which the features of an unknown ID are centred.
     """
@@ -100,9 +102,9 @@ class Explanation:
         threshold: `score >= threshold` alerts.
         alert: Whether it does.
         kind: The likeliest attack kind of an alert, else "normal".
-        margin_without_unknown: `margin` without the frames of all IDs that training has not seen; None where no ID is
-            unknown, or all are. An attack that spreads over many IDs shows here and in none of them alone.
-        ids: Most relevant first; the first are those that `WindowScores.arbitration_ids` names.
+        margin_without_unknown: `margin` without all IDs that are not known; None where no ID is unknown, or all are. An
+            attack that spreads over many IDs shows here and in none of them alone.
+        ids: The most suspicious first; the first are those that `WindowScores.arbitration_ids` names.
         features: Of the IDs that an alert names by default, those that drove the score most first.
         edges: Most attended to first.
     """
@@ -128,40 +130,67 @@ class Explanation:
 
 
 def explain(
-    classifier: WindowClassifier, frames: Frames, window: int, *, threshold: float | None = None
+    classifier: WindowClassifier,
+    capture: Frames | Iterable[Frames],
+    window: int,
+    *,
+    threshold: float | None = None,
+    name: str = "the capture",
 ) -> Explanation:
-    """Explain the window with that number among those that `classifier.score(frames)` gives.
+    """Explain the window with that number among those that `classifier.score` gives for the capture.
+
+    Args:
+        classifier: The model whose score is explained.
+        capture: Its frames from the beginning, whole or in chunks; chunks after the window are not read.
+        window: Number of the window, from 0.
+        threshold: The model's own by default.
+        name: Of the capture, for errors.
 
     Raises:
-        DataError: If there is no such window.
+        DataError: If there is no such window, or the model lacks the profile that it needs.
         ValueError: As `WindowClassifier.score`.
     """
-    fitted = classifier.preprocessing
-    return explain_window(
-        classifier, find_window([frames], window, fitted.window_size, fitted.stride), threshold=threshold
+    fitted, followers = classifier.preprocessing, classifier.followers()
+    found = find_window(
+        followers.passing([capture] if isinstance(capture, Frames) else capture),
+        window,
+        fitted.window_size,
+        fitted.stride,
+        name=name,
+        on_passed=followers.forget,
     )
+    return explain_window(classifier, found, threshold=threshold, follower=followers.of(found.channel))
 
 
 @isolated()
-def explain_window(classifier: WindowClassifier, window: Window, *, threshold: float | None = None) -> Explanation:
+def explain_window(
+    classifier: WindowClassifier,
+    window: Window,
+    *,
+    threshold: float | None = None,
+    follower: Follower | None = None,
+) -> Explanation:
     """Explain one window, with an alert or without one.
 
     Args:
         classifier: The model whose score is explained.
         window: Of the classifier's window size.
         threshold: The model's own by default.
+        follower: Of the window's bus, which has followed its frames and all before them; needed by a model that judges
+            by deviations. `explain` brings it.
 
     Raises:
-        ValueError: As `WindowClassifier.score`.
+        ValueError: As `WindowClassifier.score`, or if the follower is missing.
     """
-    verdict = classifier.score(window.frames, threshold=threshold, top_k=0)
-    graph = build_graphs(window.frames, len(window.frames), len(window.frames))
+    graph = _graph(classifier, window, follower)
+    verdict = classifier.score_graphs(graph, channel=window.channel, threshold=threshold, top_k=0)
+    node_logits = represent(classifier.gat, graph, classifier.preprocessing).node_logits
     batch = GraphBatches(graph, classifier.preprocessing)[[0]]
     arguments = network_input(batch, classifier.gat.head.weight.device)
-    relevance = classifier.gat.attention(*arguments).cpu().numpy()  # [N]
     attention = classifier.gat.edge_attention(*arguments[:4]).cpu().numpy()  # [E]
-    order = order_by_relevance(graph, relevance)
-    is_known = (batch.token != UNK).numpy()
+    order = order_by_suspicion(graph, node_logits.numpy())
+    suspicion = node_logits.double().sigmoid().numpy()
+    is_known = np.isin(graph.node_key, classifier.known_ids)
     each_id = list(np.eye(len(order), dtype=np.bool_))
     margin, without = _margins_without(classifier, window.frames, graph, [*each_id, ~is_known])
     return Explanation(
@@ -177,22 +206,36 @@ def explain_window(classifier: WindowClassifier, window: Window, *, threshold: f
         kind=str(verdict.kind[0]),
         margin_without_unknown=None if is_known.all() else without[-1],
         ids=tuple(
-            _id_evidence(graph, node, bool(is_known[node]), float(relevance[node]), without[node]) for node in order
+            _id_evidence(graph, node, bool(is_known[node]), float(suspicion[node]), without[node]) for node in order
         ),
         features=_features(classifier, graph, batch, order[:DEFAULT_TOP_K], margin),
         edges=_edges(graph, attention),
     )
 
 
+def _graph(classifier: WindowClassifier, window: Window, follower: Follower | None) -> PackedGraphs:
+    """The window's graph, of raw features or of deviations."""
+    frames, size = window.frames, len(window.frames)
+    require_finite_timestamps(frames)
+    if classifier.preprocessing.features == "raw":
+        return build_graphs(frames, size, size)
+    if follower is None:
+        raise ValueError(
+            f"Window {window.number} comes without a follower of its bus, and the model judges by deviations from what "
+            "came before. Expected one that has followed the capture from its beginning; `explain` brings it."
+        )
+    return deviation_graphs(frames, size, size, follower, frame_offset=window.first)
+
+
 def _id_evidence(
-    graph: PackedGraphs, node: int, is_known: bool, relevance: float, margin_without: float | None
+    graph: PackedGraphs, node: int, is_known: bool, suspicion: float, margin_without: float | None
 ) -> IdEvidence:
     score = None if margin_without is None else torch.tensor(margin_without, dtype=torch.float64).sigmoid().item()
     return IdEvidence(
         arbitration_id=format_arbitration_id(graph.node_key[node]),
         is_known=is_known,
-        frames=int(graph.x[node, _COUNT]),
-        relevance=relevance,
+        frames=int(graph.node_frames[node]),
+        suspicion=suspicion,
         score_without=score,
         margin_without=margin_without,
     )
@@ -201,17 +244,21 @@ def _id_evidence(
 def _margins_without(
     classifier: WindowClassifier, frames: Frames, graph: PackedGraphs, removed: Sequence[NDArray[np.bool_]]
 ) -> tuple[float, list[float | None]]:
-    """Log-odds of attack of the window whole, and without the frames of each of the sets of nodes, bool [N].
+    """Log-odds of attack of the window whole, and without each of the sets of nodes, bool [N].
 
-    None where no frame is left. Graphs are built anew from the remaining frames: the neighbours of a removed
-    frame then follow each other directly, as if it had never been sent.
+    None where nothing is left. Raw features are measured anew from the remaining frames: the neighbours of a removed
+    frame then follow each other directly, as if it had never been sent. Deviations of the other IDs stay as they are.
     """
-    keys = frames.node_key()
-    left = [frames.take(~np.isin(keys, graph.node_key[nodes])) for nodes in removed]
-    parts = [graph, *(build_graphs(part, len(part), len(part)) for part in left if len(part))]
-    states = represent(classifier.gat, concat_graphs(parts), classifier.preprocessing)
+    if classifier.preprocessing.features == "raw":
+        keys = frames.node_key()
+        left = [frames.take(~np.isin(keys, graph.node_key[nodes])) for nodes in removed]
+        parts = [build_graphs(part, len(part), len(part)) if len(part) else None for part in left]
+    else:
+        parts = [None if nodes.all() else graph.without_nodes(nodes) for nodes in removed]
+    graphs = concat_graphs([graph, *(part for part in parts if part is not None)])
+    states = represent(classifier.gat, graphs, classifier.preprocessing).states
     margins = iter(attack_margin(classify(classifier.gat, states)).tolist())
-    return next(margins), [next(margins) if len(part) else None for part in left]
+    return next(margins), [None if part is None else next(margins) for part in parts]
 
 
 def _features(
@@ -219,12 +266,14 @@ def _features(
 ) -> tuple[FeatureEvidence, ...]:
     """Every feature of the given nodes, tested one at a time."""
     fitted, evidence = classifier.preprocessing, []
+    is_raw = fitted.features == "raw"
     for node in nodes:
         token = int(batch.token[node])
         margins = _margins_as_usual(classifier, batch, node)  # [F]
-        for index, column in enumerate(NODE_FEATURES):
+        for index, column in enumerate(FEATURES[fitted.features]):
             value = float(graph.x[node, index])
-            usual = None if token == UNK else float(fitted.node_mean[token, index])
+            usual = None if is_raw and token == UNK else float(fitted.node_mean[token, index])
+            scale = float(fitted.node_scale[token, index])
             evidence.append(
                 FeatureEvidence(
                     arbitration_id=format_arbitration_id(graph.node_key[node]),
@@ -232,7 +281,7 @@ def _features(
                     unit=column.unit,
                     value=value,
                     usual=usual,
-                    spreads=None if usual is None else (value - usual) / float(fitted.node_scale[token, index]),
+                    spreads=(value - usual) / scale if is_raw and usual is not None else None,
                     margin_change=margin - float(margins[index]),
                 )
             )
@@ -241,7 +290,7 @@ def _features(
 
 def _margins_as_usual(classifier: WindowClassifier, batch: Data, node: int) -> NDArray[np.float64]:
     """Log-odds of attack with one feature of the node at its usual value, one after another: float64 [F]."""
-    num_nodes, copies = batch.x.size(0), len(NODE_FEATURES)
+    num_nodes, copies = batch.x.shape
     each = torch.arange(copies)
     x = batch.x.repeat(copies, 1, 1)  # [F, N, F]
     x[each, node, each] = 0.0  # preprocessing puts the usual value at 0
@@ -255,8 +304,8 @@ def _margins_as_usual(classifier: WindowClassifier, batch: Data, node: int) -> N
         num_graphs=copies,
     )
     with torch.inference_mode():
-        states = classifier.gat.represent(*network_input(varied, classifier.gat.head.weight.device)).cpu()
-    margins: NDArray[np.float64] = attack_margin(classify(classifier.gat, states)).numpy()
+        states = classifier.gat.represent(*network_input(varied, classifier.gat.head.weight.device)).states
+    margins: NDArray[np.float64] = attack_margin(classify(classifier.gat, states.cpu())).numpy()
     return margins
 
 
@@ -273,5 +322,4 @@ def _edges(graph: PackedGraphs, attention: NDArray[np.float32]) -> tuple[EdgeEvi
     )
 
 
-_COUNT = column_names(NODE_FEATURES).index("count")
 _EDGE_COUNT = column_names(EDGE_FEATURES).index("count")

@@ -1,6 +1,6 @@
 """The picture of an explained window: its graph, the IDs and features that drove the score, and how much each did.
 
-The IDs that the model points at are in the middle, the others around them by falling relevance: with 10 to 100
+The IDs that the model points at are in the middle, the others around them by falling suspicion: with 10 to 100
 nodes a ring stays readable where a force layout becomes a ball, and the same window always gives the same picture.
 """
 
@@ -20,7 +20,7 @@ from graphids.plots.style import COLOURS, FAINT, INK, WIDTH, new_figure, plain, 
 _MARK = COLOURS[4]
 _OTHER = COLOURS[5]
 # One hue from light to dark: read with any colour vision, and in grey.
-_RELEVANCE = LinearSegmentedColormap.from_list("relevance", ["#fbeee4", _MARK])
+_SUSPICION = LinearSegmentedColormap.from_list("suspicion", ["#fbeee4", _MARK])
 _INNER = 0.34  # radius of the middle, of a ring of 1
 _UPRIGHT = 44  # so many IDs can be labelled upright around the ring; more are labelled along its radius
 _NAMED = 110  # of more, even that does not fit: then only the IDs in the middle are named
@@ -64,30 +64,32 @@ def _draw_graph(axes: Axes, e: Explanation) -> None:
     marked = {i.arbitration_id for i in e.ids[:DEFAULT_TOP_K]}
     _draw_edges(axes, e, places, marked)
     sizes = _sizes(e.ids)
-    colours = Normalize(0, max(max(i.relevance for i in e.ids), 1e-9))
+    colours = Normalize(0, 1)
     for i in e.ids:
         axes.scatter(
             *places[i.arbitration_id],
             s=sizes[i.arbitration_id] ** 2,
-            color=_RELEVANCE(colours(i.relevance)),
+            color=_SUSPICION(colours(i.suspicion)),
             marker="o" if i.is_known else "s",
             edgecolor=INK if i.arbitration_id in marked else FAINT,
             linewidth=2 if i.arbitration_id in marked else 0.8,
+            linestyle="-" if i.frames else ":",
             zorder=3,
         )
     _label(axes, e.ids, places, sizes)
     limit = 1.2 if max(len(i.arbitration_id) for i in e.ids) <= 3 else 1.5
     axes.set(xlim=(-limit, limit), ylim=(-limit, limit))
     axes.axis("off")
-    bar = axes.figure.colorbar(ScalarMappable(colours, _RELEVANCE), ax=axes, fraction=0.03, pad=0.01)
-    bar.set_label("relevance (share of the attention for an attack)", fontsize=9)
+    bar = axes.figure.colorbar(ScalarMappable(colours, _SUSPICION), ax=axes, fraction=0.03, pad=0.01)
+    bar.set_label("suspicion (how likely the ID is attacked)", fontsize=9)
     bar.ax.tick_params(labelsize=8)
     axes.set_title(_legend(e), fontsize=8.5, color=INK, loc="left")
 
 
 def _legend(e: Explanation) -> str:
-    unknown = sum(not i.is_known for i in e.ids)
+    unknown, overdue = sum(not i.is_known for i in e.ids), sum(not i.frames for i in e.ids)
     shape = f"\nsquare: unknown to the model ({unknown} of {len(e.ids)})" if unknown else ""
+    shape += f"\ndotted: overdue, without a frame in the window ({overdue})" if overdue else ""
     return (
         f"node: arbitration ID, larger with more frames{shape}\n"
         "edge: to the ID of the next frame, wider with more attention\n"
@@ -96,7 +98,7 @@ def _legend(e: Explanation) -> str:
 
 
 def _places(ids: Sequence[IdEvidence]) -> dict[str, _Point]:
-    """The most relevant IDs in the middle, the others on a ring, clockwise from the top."""
+    """The most suspicious IDs in the middle, the others on a ring, clockwise from the top."""
     inner, outer = ids[:DEFAULT_TOP_K], ids[DEFAULT_TOP_K:]
     places = {}
     for radius, group in ((_INNER, inner), (1.0, outer)):
@@ -114,7 +116,8 @@ def _sizes(ids: Sequence[IdEvidence]) -> dict[str, float]:
 
 def _draw_edges(axes: Axes, e: Explanation, places: dict[str, _Point], marked: set[str]) -> None:
     """Edges of the marked IDs as arrows on top of the others; the less attention, the fainter."""
-    most, room = max((edge.attention for edge in e.edges), default=1.0), min(1.0, _UPRIGHT / len(e.ids))
+    # A network without edges attends to none.
+    most, room = max((edge.attention for edge in e.edges), default=0.0) or 1.0, min(1.0, _UPRIGHT / len(e.ids))
     for edge in e.edges:
         share = edge.attention / most
         is_marked = bool(marked & {edge.source, edge.target})
@@ -170,7 +173,7 @@ def _draw_ids(axes: Axes, e: Explanation) -> None:
     bars = [(name, margin - e.margin, mark) for name, margin, mark in tried if margin is not None]
     _bars(axes, *zip(*bars, strict=True) if bars else ([], [], []))
     axes.set_ylabel("ID (frames)", fontsize=9)
-    axes.set_title("without the ID's frames", fontsize=10)
+    axes.set_title("without the ID", fontsize=10)
     _mark_threshold(axes, e)
 
 
@@ -200,4 +203,4 @@ def _mark_threshold(axes: Axes, e: Explanation) -> None:
     if e.alert and 0 < e.threshold < 1:
         end = math.log(e.threshold / (1 - e.threshold)) - e.margin
         axes.axvline(end, color=INK, linestyle="--", linewidth=1)
-        axes.set_title("without the ID's frames\n(no alert left of the dashes)", fontsize=10)
+        axes.set_title("without the ID\n(no alert left of the dashes)", fontsize=10)

@@ -9,12 +9,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from graphids.commands.cli import main
 from graphids.commands.explain import explain_capture
 from graphids.commands.predict import predict
 from graphids.core.classifier import WindowClassifier
-from graphids.core.frames import DataError, Frames
+from graphids.core.data.preprocessing import Preprocessing
+from graphids.core.explanation import explain
+from graphids.core.frames import DataError, Frames, format_arbitration_id
+from graphids.core.graphs.features import DEVIATIONS, EDGE_FEATURES
+from graphids.core.graphs.packed import build_graphs
+from graphids.core.injection.inject import Injection, inject
+from graphids.core.models.gat import GAT
+from graphids.core.profile.profile import fit_profile
+from graphids.core.simulation.simulate import simulate_vehicle
 from graphids.core.simulation.text_writer import candump_text
 from mlflow_graphids import save_model
 from support.tiny_model import WINDOW, three_ids, tiny_classifier
@@ -134,13 +143,13 @@ def test_the_text_has_a_line_for_each_id_and_says_what_its_removal_does(
     (row,) = (line.split() for line in lines if line.startswith("555*") and len(line.split()) == 5)
     assert row[1:] == [
         "1",
-        f"{unknown['relevance']:.3f}",
+        f"{unknown['suspicion']:.3f}",
         f"{unknown['score_without']:.4f}",
         f"{unknown['margin_without'] - shown['margin']:+.2f}",
     ]
     together = shown["margin_without_unknown"] - shown["margin"]
     assert (
-        "2 IDs in the window, 1 of them (*) unknown to the model: without all of their frames the log-odds change by "
+        "2 IDs in the window, 1 of them (*) unknown to the model; without them all the log-odds change by "
         f"{together:+.2f}" in lines
     )
     assert any(line.endswith("score without it  change of log-odds") for line in lines)
@@ -150,6 +159,31 @@ def test_the_text_has_a_line_for_each_id_and_says_what_its_removal_does(
     never_seen = "nothing is usual for an ID unknown to the model: its features are set to the mean over all IDs"
     assert (never_seen in lines) == any(row[0] == "555" for row in drivers)
     assert any(line.endswith("change of log-odds if usual") for line in lines)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_model_that_judges_by_deviations_follows_the_capture_and_names_what_is_overdue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profile = fit_profile([simulate_vehicle(seed=seed, duration_s=4.0) for seed in range(2)])
+    drive = inject(simulate_vehicle(seed=2, duration_s=4.0), [Injection("suppress", 1.0, 3.5)], seed=1)
+    graphs = build_graphs(drive.frames, 100, 100)
+    fitted = Preprocessing.fit(graphs, window_size=100, stride=100, features="deviations")
+    torch.manual_seed(0)
+    gat = GAT(1, len(DEVIATIONS), len(EDGE_FEATURES), len(fitted.classes), hidden=8, heads=2)
+    classifier = WindowClassifier(gat, fitted, threshold=0.0, profile=profile)
+    (tmp_path / "drive.log").write_bytes(candump_text(drive.frames))
+    monkeypatch.setattr("graphids.commands.predict._CHUNK_BYTES", 20_000)
+    window = int(np.flatnonzero(drive.frames.timestamp[99::100] > 3.0)[0])
+    expected = explain(classifier, drive.frames, window)
+
+    explain_capture(classifier, tmp_path / "drive.log", window)
+
+    text = capsys.readouterr().out
+    overdue = [i.arbitration_id for i in expected.ids if not i.frames]
+    assert format_arbitration_id(drive.injections[0].target) in overdue
+    assert f"score {expected.score:.4f}" in text
+    assert f" IDs in the window and {len(overdue)} that " in text
 
 
 @pytest.mark.parametrize(

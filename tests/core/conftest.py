@@ -32,6 +32,7 @@ def random_batch(num_graphs: int, seed: int, nodes: int = 4, edges: int = 10) ->
         edge_attr=torch.randn(num_graphs * edges, EDGE_FEATURES, generator=generator),
         batch=torch.arange(num_graphs).repeat_interleave(nodes),
         y=y,
+        node_y=((torch.arange(num_nodes) % nodes == 0) & (y.repeat_interleave(nodes) > 0)).to(torch.int8),
         num_graphs=num_graphs,
     )
 

@@ -109,7 +109,7 @@ def test_windows_alert_from_the_threshold_on_and_only_alerts_name_a_kind_and_ide
     assert all(bool(ids) == alert for ids, alert in zip(scores.arbitration_ids, scores.alert, strict=True))
 
 
-def test_at_most_top_k_identifiers_are_named_most_relevant_first(classifier: WindowClassifier) -> None:
+def test_at_most_top_k_identifiers_are_named_most_suspicious_first(classifier: WindowClassifier) -> None:
     frames = frames_of([0x1A4, 0x2B0, 0x18FEF100, 0x1A4])
     three, one, none = (classifier.score(frames, threshold=0.0, top_k=k).arbitration_ids[0] for k in (3, 1, 0))
 

@@ -17,6 +17,7 @@ from graphids.core.graphs.packed import build_graphs, concat_graphs
 from graphids.core.graphs.window_stream import Window
 from graphids.core.graphs.windows import window_starts
 from graphids.core.models.gat import GAT
+from graphids.core.models.losses import balanced_binary_cross_entropy
 from graphids.core.simulation.simulate import simulate
 from support.tiny_model import STRIDE, WINDOW, three_ids, tiny_classifier
 
@@ -38,8 +39,10 @@ def trained() -> WindowClassifier:
         for indices in np.array_split(generator.permutation(len(graphs)), 8):
             batch = batches[indices]
             optimizer.zero_grad()
-            logits = gat(*network_input(batch, torch.device("cpu")))
-            torch.nn.functional.cross_entropy(logits, batch.y).backward()  # type: ignore[no-untyped-call]
+            represented = gat.represent(*network_input(batch, torch.device("cpu")))
+            loss = torch.nn.functional.cross_entropy(gat.head(represented.states), batch.y)
+            loss = loss + balanced_binary_cross_entropy(represented.node_logits, batch.node_y)
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
     return WindowClassifier(gat, fitted, threshold=0.5)
 

@@ -1,15 +1,20 @@
-"""Windows judged by deviations from a profile: with the state of what came before, however the capture arrives."""
+"""Windows judged by deviations from a profile: with the state of what came before, however the capture arrives.
+
+They are explained so too.
+"""
 
 import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from graphids.core.classifier import WindowClassifier, WindowScores
+from graphids.core.classifier import WindowClassifier, WindowScores, represent
 from graphids.core.data.preprocessing import Preprocessing
-from graphids.core.frames import DataError, Frames
+from graphids.core.explanation import explain, explain_window
+from graphids.core.frames import DataError, Frames, format_arbitration_id
 from graphids.core.graphs.features import DEVIATIONS, EDGE_FEATURES
 from graphids.core.graphs.packed import PackedGraphs, deviation_graphs
+from graphids.core.graphs.window_stream import Window
 from graphids.core.injection.inject import Injection, inject
 from graphids.core.models.gat import GAT
 from graphids.core.profile.follower import Follower
@@ -93,6 +98,88 @@ def test_the_nodes_of_a_window_are_its_ids_and_behind_them_those_that_are_overdu
         assert (np.diff((graphs.node_frames[own] == 0).astype(int)) >= 0).all()
 
 
+def test_an_alert_names_the_ids_by_their_nodes_logits_those_that_are_overdue_too(
+    classifier: WindowClassifier, profile: Profile, attacked: Frames
+) -> None:
+    graphs = graphs_of(attacked, profile)
+    node_logits = represent(classifier.gat, graphs, classifier.preprocessing).node_logits.numpy()
+
+    named = classifier.score(attacked, threshold=0.0, top_k=200).arbitration_ids
+
+    for window in range(len(graphs)):
+        own = slice(graphs.node_ptr[window], graphs.node_ptr[window + 1])
+        logit = {
+            format_arbitration_id(key): value for key, value in zip(graphs.node_key[own], node_logits[own], strict=True)
+        }
+        assert len(named[window]) == len(logit)
+        ranked = [logit[name] for name in named[window]]
+        assert_allclose(ranked, sorted(ranked, reverse=True), atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [10**6, 333])
+def test_an_explained_window_has_the_score_and_the_ids_of_its_row(
+    classifier: WindowClassifier, attacked: Frames, size: int
+) -> None:
+    rows = classifier.score(attacked, threshold=0.0)
+    chunks = [attacked.take(slice(first, first + size)) for first in range(0, len(attacked), size)]
+
+    for window in (0, 40, len(rows) - 1):
+        found = explain(classifier, chunks, window, threshold=0.0)
+        assert found.score == pytest.approx(rows.score[window], abs=1e-6)
+        assert found.start_s == rows.start_s[window]
+        assert tuple(i.arbitration_id for i in found.ids[:3]) == rows.arbitration_ids[window]
+
+
+def test_an_overdue_id_is_explained_without_frames_and_without_edges(
+    classifier: WindowClassifier, profile: Profile, attacked: Frames
+) -> None:
+    graphs = graphs_of(attacked, profile)
+    absent = np.flatnonzero(graphs.node_frames == 0)[0]
+    window = int(np.searchsorted(graphs.node_ptr, absent, side="right")) - 1
+    name = format_arbitration_id(graphs.node_key[absent])
+
+    found = explain(classifier, attacked, window)
+
+    (overdue,) = (i for i in found.ids if i.arbitration_id == name)
+    assert overdue.frames == 0
+    assert overdue.is_known
+    assert name not in {end for edge in found.edges for end in (edge.source, edge.target)}
+
+
+def test_what_an_id_does_to_a_score_is_found_by_removing_its_node(
+    classifier: WindowClassifier, profile: Profile, attacked: Frames
+) -> None:
+    window = 40
+    graph = graphs_of(attacked, profile).take([window])
+    removed = np.arange(len(graph.node_key)) == 3
+    score = classifier.score_graphs(graph.without_nodes(removed)).score[0]
+
+    found = explain(classifier, attacked, window)
+
+    (without,) = (i for i in found.ids if i.arbitration_id == format_arbitration_id(graph.node_key[3]))
+    assert without.score_without == pytest.approx(score, abs=1e-6)
+
+
+def test_the_features_of_an_explanation_are_deviations_whose_usual_value_is_zero(
+    classifier: WindowClassifier, profile: Profile, attacked: Frames
+) -> None:
+    window = 40
+    graph = graphs_of(attacked, profile).take([window])
+
+    features = explain(classifier, attacked, window).features
+
+    assert len(features) == 3 * len(DEVIATIONS)
+    assert {(f.usual, f.spreads) for f in features} == {(0.0, None)}
+    node = [format_arbitration_id(key) for key in graph.node_key].index(features[0].arbitration_id)
+    values = {f.feature: f.value for f in features if f.arbitration_id == features[0].arbitration_id}
+    assert [values[column.name] for column in DEVIATIONS] == graph.x[node].tolist()
+
+
+def test_a_window_alone_is_not_explained_by_deviations(classifier: WindowClassifier, attacked: Frames) -> None:
+    with pytest.raises(ValueError, match=r"Window 3 comes without a follower.*`explain` brings it"):
+        explain_window(classifier, Window(3, "", attacked.take(slice(0, WINDOW))))
+
+
 def test_what_is_known_is_what_the_profile_holds(classifier: WindowClassifier, attacked: Frames) -> None:
     scores = classifier.score(attacked)
 
@@ -107,3 +194,5 @@ def test_a_model_without_a_profile_says_what_it_needs(classifier: WindowClassifi
         bare.score(attacked)
     with pytest.raises(DataError, match="no profile of a vehicle"):
         next(bare.score_stream([attacked]))
+    with pytest.raises(DataError, match="no profile of a vehicle"):
+        explain(bare, attacked, 0)

@@ -17,7 +17,7 @@ from support.figures import pixels
 
 
 def explanation(num_ids: int = 5, *, extended: bool = False, **changes: Any) -> Explanation:
-    """IDs 100, 101, ... by falling relevance, each followed by the next; without the first the log-odds are 3 less."""
+    """IDs 100, 101, ... by falling suspicion, each followed by the next; without the first the log-odds are 3 less."""
     names = [f"{0x100 + i:0{8 if extended else 3}X}" for i in range(num_ids)]
     ids = tuple(
         IdEvidence(name, True, 10 + i, 1 / (1 + i), 0.8, 5.0 - (3.0 if i == 0 else 0.1)) for i, name in enumerate(names)
@@ -75,6 +75,22 @@ def test_an_id_with_more_frames_is_a_larger_node_and_an_unknown_one_is_a_square(
     assert square.get_sizes()[0] > circle.get_sizes()[0]
     assert len(square.get_paths()[0].vertices) < len(circle.get_paths()[0].vertices)
     assert "square: unknown to the model (1 of 2)" in graph.get_title(loc="left")
+
+
+def test_an_id_that_is_overdue_has_a_dotted_outline() -> None:
+    here, overdue = IdEvidence("100", True, 10, 0.6, 0.5, 0.0), IdEvidence("200", True, 0, 0.9, 0.5, 0.0)
+    graph = draw_window(explanation(2, ids=(overdue, here), edges=())).axes[0]
+    dotted, solid = [node for node in graph.collections if isinstance(node, PathCollection)]
+
+    assert dotted.get_linestyle() != solid.get_linestyle()
+    assert "dotted: overdue, without a frame in the window (1)" in graph.get_title(loc="left")
+
+
+def test_edges_that_get_no_attention_are_drawn_thin() -> None:
+    edges = (EdgeEvidence("100", "101", 3, 0.0), EdgeEvidence("101", "100", 2, 0.0))
+    graph = draw_window(explanation(2, edges=edges)).axes[0]
+
+    assert [edge.get_linewidth() for edge in graph.patches if isinstance(edge, FancyArrowPatch)] == [0.4, 0.4]
 
 
 def test_a_feature_of_an_unknown_id_has_no_usual_value() -> None:

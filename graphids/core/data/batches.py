@@ -23,7 +23,10 @@ class GraphBatches(torch.utils.data.Dataset[Data]):
     `GraphBatches(graphs, preprocessing)[indices]` is a `torch_geometric.data.Data` of B graphs with `x` float32
     [N, F], `token` int64 [N], `edge_index` int64 [2, E], numbered within the batch, `edge_attr` float32 [E, FE],
     `batch` int64 [N], the graph of each node, `y` int64 [B] (-1: unlabelled, or a kind that the model
-    has no class for) and `num_graphs`, an int.
+    has no class for), `node_y` int8 [N] and `num_graphs`, an int.
+
+    `node_y` is 1 for the ID of an attacked frame, 0 for any other, and -1 where that is not known: without labels, and
+    in windows of an attack that marks no frame, such as a suppression.
 
     Args:
         graphs: Raw graphs; they are kept, not copied.
@@ -66,6 +69,7 @@ class GraphBatches(torch.utils.data.Dataset[Data]):
             edge_attr=_tensor(self.preprocessing.edges(graphs.edge_attr)),
             batch=_tensor(batch),
             y=_tensor(self._class_of[graphs.label]),
+            node_y=_tensor(_node_labels(graphs)),
             num_graphs=len(graphs),
         )
 
@@ -96,6 +100,12 @@ def _tensor(array: NDArray[Any]) -> torch.Tensor:
     scores that differed in the last digits of float32. torch always aligns to 64 bytes.
     """
     return torch.from_numpy(array).clone()
+
+
+def _node_labels(graphs: PackedGraphs) -> NDArray[np.int8]:
+    marked = np.maximum.reduceat(graphs.node_attacked, graphs.node_ptr[:-1]) if len(graphs) else np.empty(0, np.int8)
+    unmarked = np.repeat((graphs.label > 0) & (marked == 0), graphs.num_nodes())
+    return np.where(unmarked, np.int8(UNLABELLED), graphs.node_attacked)
 
 
 def network_input(batch: Data, device: torch.device) -> tuple[Any, ...]:

@@ -124,6 +124,25 @@ class PackedGraphs:
             capture_names=self.capture_names,
         )
 
+    def without_nodes(self, removed: NDArray[np.bool_]) -> "PackedGraphs":
+        """The graphs without some of their nodes, bool [N], and the edges that these had; a graph may become empty."""
+        graph_of_edge = np.repeat(np.arange(len(self)), np.diff(self.edge_ptr))
+        ends = self.edge_index + self.node_ptr[graph_of_edge]  # [2, E], numbered over all graphs
+        kept, kept_edges = ~removed, ~removed[ends].any(axis=0)
+        before, edges_before = _pointers(kept), _pointers(kept_edges)
+        node_ptr = before[self.node_ptr]
+        return replace(
+            self,
+            x=self.x[kept],
+            node_key=self.node_key[kept],
+            node_frames=self.node_frames[kept],
+            node_attacked=self.node_attacked[kept],
+            edge_index=(before[ends] - node_ptr[graph_of_edge])[:, kept_edges].astype(np.int32),
+            edge_attr=self.edge_attr[kept_edges],
+            node_ptr=node_ptr,
+            edge_ptr=edges_before[self.edge_ptr],
+        )
+
 
 def build_graphs(
     frames: Frames, window_size: int, stride: int, *, capture_name: str = "", frame_offset: int = 0
@@ -277,7 +296,7 @@ def _labels(frames: Frames, starts: NDArray[np.int64], window_size: int) -> NDAr
     return window_classes(frames.attack_kind, starts, window_size)
 
 
-def _pointers(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+def _pointers(lengths: NDArray[np.int64] | NDArray[np.bool_]) -> NDArray[np.int64]:
     return np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)))
 
 

@@ -4,7 +4,7 @@ Windows of a capture are numbered from 0 in the order in which `stretches` yield
 classifier's rows.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -38,11 +38,19 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One window of a capture: its number, the bus that carried it, and its frames, unlabelled."""
+    """One window of a capture.
+
+    Attributes:
+        number: Among all windows of the capture, from 0.
+        channel: Name of the bus that carried it.
+        frames: Without labels.
+        first: Number of the first of them among all frames of the bus.
+    """
 
     number: int
     channel: str
     frames: Frames
+    first: int = 0
 
 
 def stretches(chunks: Iterable[Frames], window_size: int, stride: int) -> Iterator[list[Stretch]]:
@@ -113,7 +121,13 @@ class _Bus:
 
 
 def find_window(
-    chunks: Iterable[Frames], number: int, window_size: int, stride: int, *, name: str = "the capture"
+    chunks: Iterable[Frames],
+    number: int,
+    window_size: int,
+    stride: int,
+    *,
+    name: str = "the capture",
+    on_passed: Callable[[Stretch], None] = lambda _: None,
 ) -> Window:
     """The window with that number; chunks after the one that completes it are not read.
 
@@ -123,6 +137,7 @@ def find_window(
         window_size: Frames per window.
         stride: Frames between window starts.
         name: Of the capture, for the error.
+        on_passed: Called with every stretch that ends before the window.
 
     Raises:
         DataError: If there is no window with that number; the message says how many there are.
@@ -134,8 +149,10 @@ def find_window(
         for stretch in parts:
             if number - found < len(stretch.starts):
                 first = int(stretch.starts[number - found])
-                return Window(number, stretch.channel, stretch.frames.take(slice(first, first + window_size)))
+                frames = stretch.frames.take(slice(first, first + window_size))
+                return Window(number, stretch.channel, frames, first=stretch.first + first)
             found += len(stretch.starts)
+            on_passed(stretch)
     if not found:
         raise DataError(
             f"{name}: its frames make no window of {window_size}; expected at least one window of frames on a bus."

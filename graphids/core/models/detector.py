@@ -4,7 +4,7 @@ import math
 import os
 from collections.abc import Mapping
 from io import BytesIO
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 import torch
 from lightning.pytorch import LightningModule
@@ -16,8 +16,8 @@ from torchmetrics import Metric
 
 from graphids._fs import read_verified
 from graphids.core.evaluation import attack_margin, detection_metrics
-from graphids.core.models.gat import GAT, SIZES, Jumping, check_architecture
-from graphids.core.models.losses import focal_cross_entropy, inverse_sqrt_frequency
+from graphids.core.models.gat import GAT, SIZES, Jumping, Represented, check_architecture
+from graphids.core.models.losses import balanced_binary_cross_entropy, focal_cross_entropy, inverse_sqrt_frequency
 from graphids.core.models.metrics import EpochMean, SplitMargins
 from graphids.core.models.optimization import lr_factor, parameter_groups
 
@@ -26,6 +26,8 @@ ARCHITECTURE_KEY = "graphids_architecture"
 PREPROCESSING_KEY = "graphids_preprocessing"
 # Sums from which the means of an interrupted epoch continue.
 EPOCH_SUMS_KEY = "graphids_epoch_sums"
+# Share of the nodes' loss.
+NODE_LOSS_WEIGHT = 0.5
 Loss = Literal["cross_entropy", "class_weighted", "focal"]
 
 
@@ -47,6 +49,7 @@ class Detector(LightningModule):
         dropout: Probability.
         jumping: How layer outputs combine.
         embedding_dim: Width of the arbitration ID's embedding.
+        edges: Whether nodes attend to their neighbours; see `GAT`.
         loss: `class_weighted` weighs classes by inverse square root of their frequency; `focal` does so too and
             down-weights windows that are already classified well.
         focal_gamma: Exponent of the focal loss, ignored by the others.
@@ -72,6 +75,7 @@ class Detector(LightningModule):
         dropout: float | None = None,
         jumping: Jumping = "max",
         embedding_dim: int = 16,
+        edges: bool = True,
         loss: Loss = "class_weighted",
         focal_gamma: float = 2.0,
         lr: float = 3e-3,
@@ -109,7 +113,7 @@ class Detector(LightningModule):
         hp = self.hparams
         chosen: dict[str, Any] = dict(SIZES[hp["size"]])
         chosen |= {key: hp[key] for key in chosen if hp[key] is not None}
-        return chosen | {"jumping": hp["jumping"], "embedding_dim": hp["embedding_dim"]}
+        return chosen | {name: hp[name] for name in ("jumping", "embedding_dim", "edges")}
 
     def configure_model(self) -> None:
         """Build the network from the trainer's data module, once; without one, a checkpoint brings it."""
@@ -175,20 +179,24 @@ class Detector(LightningModule):
 
     def forward(self, batch: Data) -> Tensor:
         """Logits, float [G, C]."""
-        if "gat" not in self._modules:
-            raise RuntimeError(
-                "Detector has no network yet: expected a data module with `preprocessing` on the trainer, or a "
-                "checkpoint. Pass datamodule= to the trainer, or call build(...)."
-            )
-        logits: Tensor = self.gat(
-            batch.x, batch.token, batch.edge_index, batch.edge_attr, batch.batch, batch.num_graphs
-        )
-        return logits
+        states = self._represent(batch).states
+        return cast(Tensor, self.gat.head(states))
+
+    def loss(self, batch: Data) -> tuple[Tensor, Tensor]:
+        """Loss of a labelled batch, a scalar, and its logits, float [G, C].
+
+        To the loss of the windows' classes comes that of the nodes, where `batch.node_y` knows which are attacked.
+        """
+        represented = self._represent(batch)
+        logits: Tensor = self.gat.head(represented.states)
+        gamma = self.hparams["focal_gamma"] if self.hparams["loss"] == "focal" else 0.0
+        of_windows = focal_cross_entropy(logits.float(), batch.y, self.class_weight, gamma)
+        of_nodes = balanced_binary_cross_entropy(represented.node_logits.float(), batch.node_y)
+        return of_windows + NODE_LOSS_WEIGHT * of_nodes, logits
 
     def training_step(self, batch: Data, batch_idx: int) -> Tensor:
         """Loss of a batch."""
-        logits = self(batch)
-        loss = self._loss(logits, batch.y)
+        loss, logits = self.loss(batch)
         accuracy = (logits.argmax(dim=1) == batch.y).float().mean()
         self._train_loss.update(loss, batch.num_graphs, batch_idx)
         self._train_accuracy.update(accuracy, batch.num_graphs, batch_idx)
@@ -197,8 +205,8 @@ class Detector(LightningModule):
 
     def validation_step(self, batch: Data, batch_idx: int) -> None:
         """Collect margins; the metrics need the whole split."""
-        logits = self(batch)
-        self._log_epoch({"val/loss": self._loss(logits, batch.y)}, batch)
+        loss, logits = self.loss(batch)
+        self._log_epoch({"val/loss": loss}, batch)
         self._validation.update(attack_margin(logits), batch.y)
 
     def on_validation_epoch_end(self) -> None:
@@ -225,7 +233,7 @@ class Detector(LightningModule):
 
     def test_step(self, batch: Data, batch_idx: int) -> None:
         """Loss alone; metrics of the test split need a threshold, which is chosen after training."""
-        self._log_epoch({"test/loss": self._loss(self(batch), batch.y)}, batch)
+        self._log_epoch({"test/loss": self.loss(batch)[0]}, batch)
 
     def predict_step(self, batch: Data, batch_idx: int) -> Tensor:
         """Logits, float [G, C]."""
@@ -244,9 +252,15 @@ class Detector(LightningModule):
         self.gat = gat
         self.register_buffer("class_weight", torch.ones(gat.architecture()["num_classes"]))
 
-    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        gamma = self.hparams["focal_gamma"] if self.hparams["loss"] == "focal" else 0.0
-        return focal_cross_entropy(logits.float(), labels, self.class_weight, gamma)
+    def _represent(self, batch: Data) -> Represented:
+        if "gat" not in self._modules:
+            raise RuntimeError(
+                "Detector has no network yet: expected a data module with `preprocessing` on the trainer, or a "
+                "checkpoint. Pass datamodule= to the trainer, or call build(...)."
+            )
+        return self.gat.represent(
+            batch.x, batch.token, batch.edge_index, batch.edge_attr, batch.batch, batch.num_graphs
+        )
 
     def _log_epoch(self, values: Mapping[str, Tensor | Metric], batch: Data) -> None:
         self.log_dict(dict(values), on_step=False, on_epoch=True, batch_size=batch.num_graphs, sync_dist=True)

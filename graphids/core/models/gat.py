@@ -8,10 +8,8 @@ from typing import Any, Literal, NamedTuple, TypedDict, cast
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.nn import GATv2Conv, JumpingKnowledge, global_mean_pool
-from torch_geometric.utils import scatter
-
-from graphids.core.evaluation import attack_margin
+from torch_geometric.nn import GATv2Conv, JumpingKnowledge, global_max_pool, global_mean_pool
+from torch_geometric.utils import add_self_loops
 
 Jumping = Literal["max", "cat", "lstm"]
 
@@ -31,21 +29,31 @@ SIZES: dict[str, Size] = {
 }
 
 
-class _Layer(NamedTuple):
-    """What one layer gives: of each node, and of each edge with the layer's own self-loops last."""
+class Represented(NamedTuple):
+    """What the network makes of a batch before its class head.
 
-    state: Tensor  # [N, hidden]
-    source: Tensor  # [E + N]
-    attention: Tensor  # [E + N, heads]
+    Attributes:
+        states: float [G, hidden], the head's input for each graph.
+        node_logits: float [N], log-odds that the node's arbitration ID is attacked.
+    """
+
+    states: Tensor
+    node_logits: Tensor
 
 
 class GAT(nn.Module):
-    """Embedding of the arbitration ID and node features -> GATv2 layers -> mean over nodes -> logits.
+    """Embedding of the arbitration ID and node features -> GATv2 layers -> mean and maximum over nodes -> logits.
 
     Each layer is a pre-norm residual block around `GATv2Conv` (Brody et al., ICLR 2022, arXiv 2105.14491) with edge
-    features and the layer's own self-loops, whose edge features are the mean of a node's incoming edges. Jumping
+    features and a self-loop per node, whose edge features are the mean of the node's incoming edges. Jumping
     knowledge (Xu et al., ICML 2018, arXiv 1806.03536) combines the layers' states of a node. LayerNorm throughout:
     a window's logits never depend on the other windows of its batch.
+
+    `node_head` says of each node whether its ID is attacked. The largest of a window's node logits is part of what
+    `fc_layers` sees, so that one attacked ID among a hundred is not averaged away.
+
+    Without edges a node sees itself alone: a layer is the linear map that GATv2 is where every node has but its
+    self-loop. Only the class head then joins what the nodes say.
 
     Args:
         num_tokens: Size of the vocabulary, token 0 (UNK) included.
@@ -58,6 +66,7 @@ class GAT(nn.Module):
         dropout: Probability, on layer outputs and before the head; attention weights are never dropped.
         jumping: How layer outputs combine. `lstm` costs about four times the step of `max`.
         embedding_dim: Width of the arbitration ID's embedding.
+        edges: Whether nodes attend to their neighbours.
 
     Raises:
         ValueError: If a size is below 1, C below 2, `hidden` is not a multiple of `heads`, or `jumping` is unknown.
@@ -75,6 +84,7 @@ class GAT(nn.Module):
         dropout: float = SIZES["small"]["dropout"],
         jumping: Jumping = "max",
         embedding_dim: int = 16,
+        edges: bool = True,
     ) -> None:
         super().__init__()
         self._architecture: dict[str, Any] = {
@@ -88,23 +98,26 @@ class GAT(nn.Module):
             "dropout": dropout,
             "jumping": jumping,
             "embedding_dim": embedding_dim,
+            "edges": edges,
         }
         check_architecture(self._architecture)
         self.embedding = nn.Embedding(num_tokens, embedding_dim)
         self.input = nn.Linear(num_node_features + embedding_dim, hidden)
         self.norms = nn.ModuleList(nn.LayerNorm(hidden) for _ in range(layers))
         self.convs = nn.ModuleList(
-            GATv2Conv(
-                hidden, hidden // heads, heads, edge_dim=num_edge_features, add_self_loops=True, fill_value="mean"
-            )
+            # The self-loops are the same in every layer and are made once a batch.
+            GATv2Conv(hidden, hidden // heads, heads, edge_dim=num_edge_features, add_self_loops=False)
+            if edges
+            else nn.Linear(hidden, hidden)
             for _ in range(layers)
         )
         self.jump = JumpingKnowledge(jumping, channels=hidden, num_layers=layers)
         self.activation = nn.ELU()
         self.dropout = nn.Dropout(dropout)
         pooled = hidden * layers if jumping == "cat" else hidden
+        self.node_head = nn.Linear(pooled, 1)
         self.fc_layers = nn.Sequential(
-            nn.Linear(pooled, hidden), nn.ELU(), nn.Dropout(dropout), nn.Linear(hidden, num_classes)
+            nn.Linear(2 * pooled + 1, hidden), nn.ELU(), nn.Dropout(dropout), nn.Linear(hidden, num_classes)
         )
 
     @property
@@ -132,78 +145,65 @@ class GAT(nn.Module):
         Returns:
             float [G, C] logits.
         """
-        states = self.represent(x, token, edge_index, edge_attr, batch, num_graphs)
-        return cast(Tensor, self.head(states))  # [G, C]
+        represented = self.represent(x, token, edge_index, edge_attr, batch, num_graphs)
+        return cast(Tensor, self.head(represented.states))  # [G, C]
 
     def represent(
         self, x: Tensor, token: Tensor, edge_index: Tensor, edge_attr: Tensor, batch: Tensor, num_graphs: int
-    ) -> Tensor:
-        """The head's input for each graph, float [G, hidden]; arguments as in `forward`.
+    ) -> Represented:
+        """The head's input for each graph and the logit of each node; arguments as in `forward`.
 
         With it the logits of another head, such as that of another tau, cost one matrix product.
         """
-        states = [layer.state for layer in self._layers(x, token, edge_index, edge_attr)]
-        return self._pool(states, batch, num_graphs)
-
-    def attention(
-        self, x: Tensor, token: Tensor, edge_index: Tensor, edge_attr: Tensor, batch: Tensor, num_graphs: int
-    ) -> Tensor:
-        """Relevance of each node for the attack margin of its graph; arguments as in `forward`, call in eval mode.
-
-        Raw attention says where a node looks, not whether it matters for the verdict. So each attention weight is
-        multiplied by the gradient of the margin with respect to it, and the positive products are summed per source
-        node (self-loops included) over edges, heads and layers. Autograd works inside, whatever mode the caller is in.
-
-        Returns:
-            float32 [N], non-negative, sums to 1 over the nodes of a graph (to 0 where no product is positive).
-        """
-        with torch.inference_mode(False), torch.enable_grad():
-            # Tensors made under inference_mode cannot take part in autograd; their clones can.
-            x, token, edge_index, edge_attr, batch = (t.clone() for t in (x, token, edge_index, edge_attr, batch))
-            layers = list(self._layers(x.requires_grad_(), token, edge_index, edge_attr))
-            # Every graph's margin depends on its own weights alone, so one backward pass of the sum serves all.
-            margin = attack_margin(self.head(self._pool([layer.state for layer in layers], batch, num_graphs))).sum()
-            gradients = torch.autograd.grad(margin, [layer.attention for layer in layers])
-        relevance = x.new_zeros(x.size(0), dtype=torch.float32)
-        for layer, gradient in zip(layers, gradients, strict=True):
-            for_attack = (layer.attention.detach() * gradient).float().clamp(min=0).sum(dim=1)  # [E + N]
-            relevance += scatter(for_attack, layer.source, dim_size=x.size(0), reduce="sum")
-        total = scatter(relevance, batch, dim_size=num_graphs, reduce="sum")  # [G]
-        return cast(Tensor, relevance / total.clamp(min=torch.finfo(torch.float32).tiny)[batch])
+        h = self.jump([state for state, _ in self._layers(x, token, edge_index, edge_attr)])  # [N, pooled]
+        node_logits = self.node_head(h)  # [N, 1]
+        pooled = (
+            global_mean_pool(h, batch, size=num_graphs),  # [G, pooled]
+            global_max_pool(torch.cat([h, node_logits], dim=1), batch, size=num_graphs),  # [G, pooled + 1]
+        )
+        return Represented(self.fc_layers[:-1](torch.cat(pooled, dim=1)), node_logits.squeeze(1))
 
     def edge_attention(self, x: Tensor, token: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
         """Attention of each edge, mean over heads and layers; arguments as in `forward`, call in eval mode.
 
-        It says where a node looks. The layers' own self-loops take part but have no row: the weights of a node's
-        incoming edges and of its self-loop sum to 1. Graphs of CAN traffic have no self-loops of their own.
+        It says where a node looks. The self-loops take part but have no row: the weights of a node's incoming edges
+        and of its self-loop sum to 1. Graphs of CAN traffic have no self-loops of their own.
 
         Returns:
-            float [E].
+            float [E]; zeros where the network is without edges.
         """
         with torch.no_grad():
-            layers = self._layers(x, token, edge_index, edge_attr)
-            weights = [layer.attention[: edge_index.size(1)].mean(dim=1) for layer in layers]  # [E] each
+            weights = [alpha.mean(dim=1) for _, alpha in self._layers(x, token, edge_index, edge_attr)]  # [E] each
             return torch.stack(weights).mean(dim=0)
 
-    def _layers(self, x: Tensor, token: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Iterator[_Layer]:
-        """The layers one after another: a caller that keeps only states holds the attention of one layer at a time."""
+    def _layers(
+        self, x: Tensor, token: Tensor, edge_index: Tensor, edge_attr: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """State of each node [N, hidden] and attention of each edge [E, heads], layer by layer.
+
+        A caller that keeps only states holds the attention of one layer at a time.
+        """
+        with_edges = self._architecture["edges"]
+        attention = edge_attr.new_zeros(edge_index.size(1), 1)
+        looped = (
+            add_self_loops(edge_index, edge_attr, fill_value="mean", num_nodes=x.size(0)) if with_edges else ()
+        )  # [2, E + N], [E + N, FE]
         h = self.input(torch.cat([x, self.embedding(token)], dim=1))  # [N, hidden]
         for norm, conv in zip(self.norms, self.convs, strict=True):
-            # The convolution computes the attention in any case; asking for it costs nothing.
-            out, (edges, alpha) = conv(norm(h), edge_index, edge_attr, return_attention_weights=True)
+            if with_edges:
+                # The convolution computes the attention in any case; asking for it costs nothing.
+                out, (_, attention) = conv(norm(h), *looped, return_attention_weights=True)
+            else:
+                out = conv(norm(h))
             h = h + self.dropout(self.activation(out))  # [N, hidden]
-            yield _Layer(state=h, source=edges[0], attention=alpha)
-
-    def _pool(self, states: list[Tensor], batch: Tensor, num_graphs: int) -> Tensor:
-        h = self.jump(states)  # [N, hidden] or, for "cat", [N, layers * hidden]
-        return cast(Tensor, self.fc_layers[:-1](global_mean_pool(h, batch, size=num_graphs)))  # [G, hidden]
+            yield h, attention[: edge_index.size(1)]
 
 
 def check_architecture(architecture: dict[str, Any]) -> None:
     """Raise ValueError unless these constructor arguments of `GAT`, all of them or some, make a network."""
     least = {"num_classes": 2, "dropout": 0}
     for name, value in architecture.items():
-        if name != "jumping" and value < least.get(name, 1):
+        if name not in ("jumping", "edges") and value < least.get(name, 1):
             raise ValueError(f"GAT needs {name} >= {least.get(name, 1)}, found {value}.")
     hidden, heads = architecture["hidden"], architecture["heads"]
     if hidden % heads:

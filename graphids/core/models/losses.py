@@ -51,3 +51,19 @@ def focal_cross_entropy(logits: Tensor, labels: Tensor, class_weight: Tensor, ga
         # -expm1(-ce) is 1 - p_y without cancellation for p_y near 1.
         weight = weight * (-torch.expm1(-cross_entropy)).clamp(min=torch.finfo(cross_entropy.dtype).tiny) ** gamma
     return (weight * cross_entropy).mean()
+
+
+def balanced_binary_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Binary cross-entropy of the labelled nodes, in which attacked nodes together weigh as much as all others.
+
+    Args:
+        logits: float [N].
+        labels: int8 [N], 1 attacked, 0 not, -1 not known.
+
+    Returns:
+        float scalar; where nodes are of one class alone, half of their mean, and 0 where no label is known.
+    """
+    loss = F.binary_cross_entropy_with_logits(logits, (labels > 0).to(logits.dtype), reduction="none")  # [N]
+    # Products, not indices: the size of a selection would have to be fetched from the GPU.
+    chosen = torch.stack([labels == 0, labels == 1]).to(loss.dtype)  # [2, N]
+    return ((chosen @ loss) / chosen.sum(dim=1).clamp(min=1)).mean()

@@ -139,7 +139,7 @@ def test_a_batch_is_what_pyg_makes_of_its_graphs_one_by_one(prepared: CANDataMod
     batch = batches[indices]
 
     expected = Batch.from_data_list([batches[[index]] for index in indices.tolist()], exclude_keys=["batch"])
-    for name in ("x", "token", "edge_index", "edge_attr", "y"):
+    for name in ("x", "token", "edge_index", "edge_attr", "y", "node_y"):
         assert torch.equal(batch[name], expected[name]), name
     assert torch.equal(batch.batch, expected.batch)
     assert batch.num_graphs == 3
@@ -152,6 +152,24 @@ def test_a_batchs_dtypes_are_the_contracts(prepared: CANDataModule) -> None:
     assert {name: batch[name].dtype for name in ("x", "edge_attr")} == {"x": torch.float32, "edge_attr": torch.float32}
     assert {batch[name].dtype for name in ("token", "edge_index", "batch", "y")} == {torch.int64}
     assert torch.isfinite(batch.x).all()
+
+
+def test_node_labels_say_which_ids_are_attacked_and_nothing_where_an_attack_marks_no_frame(
+    prepared: CANDataModule,
+) -> None:
+    graphs = prepared.graphs["test"]
+    normal, attacked = (int(np.flatnonzero(graphs.label == label)[0]) for label in (0, 1))
+    pair = graphs.take([normal, attacked])
+    last = slice(pair.node_ptr[1], None)
+
+    node_y = GraphBatches(pair, prepared.preprocessing)[[0, 1]].node_y
+    pair.node_attacked[last] = 0  # as in a suppression
+    unmarked = GraphBatches(pair, prepared.preprocessing)[[0, 1]].node_y
+
+    assert node_y.dtype == torch.int8
+    assert node_y.tolist() == graphs.take([normal, attacked]).node_attacked.tolist()
+    assert node_y[last].max() == 1
+    assert unmarked.tolist() == [0] * int(pair.node_ptr[1]) + [-1] * int(pair.num_nodes()[1])
 
 
 def test_training_shows_some_known_ids_as_unk_and_scales_them_as_such(prepared: CANDataModule) -> None:

@@ -260,6 +260,28 @@ def test_take_refuses_an_index_out_of_range() -> None:
         one_graph(make_frames([1, 2])).take([0, -1])
 
 
+def test_without_nodes_their_edges_are_gone_and_the_others_join_the_same_ids() -> None:
+    graphs = build_graphs(random_frames(n=60, num_ids=5), 10, 10)
+    removed = graphs.node_key == graphs.node_key[1]
+
+    left = graphs.without_nodes(removed)
+
+    assert left.node_key.tolist() == graphs.node_key[~removed].tolist()
+    assert left.num_nodes().sum() == (~removed).sum()
+    for g in range(len(graphs)):
+        expected = [edge for edge in named_edges(graphs, g) if graphs.node_key[1] not in edge[:2]]
+        assert named_edges(left, g) == expected
+    assert_equal(graphs.without_nodes(np.zeros(len(removed), np.bool_)), graphs)
+
+
+def named_edges(graphs: PackedGraphs, g: int) -> list[tuple[int, int, int]]:
+    """Source and target ID and count of each edge of a graph."""
+    keys = graphs.node_key[graphs.node_ptr[g] : graphs.node_ptr[g + 1]]
+    edges = slice(graphs.edge_ptr[g], graphs.edge_ptr[g + 1])
+    ends, counts = keys[graphs.edge_index[:, edges]], graphs.edge_attr[edges, EDGE["count"]]
+    return [(int(a), int(b), int(count)) for a, b, count in zip(*ends, counts, strict=True)]
+
+
 def test_concatenation_renumbers_classes_and_captures() -> None:
     a = build_graphs(make_frames([1, 2], kind=[1, 1], kinds=("normal", "spoof")), 2, 1, capture_name="a")
     b = build_graphs(make_frames([1, 2], kind=[1, 0], kinds=("normal", "dos")), 2, 1, capture_name="b")

@@ -44,7 +44,7 @@ def test_the_train_loss_is_the_mean_over_windows(
     detector.hparams["dropout"] = 0.0
     trainer.fit(detector, datamodule=datamodule)
 
-    losses = [detector._loss(detector(batch), batch.y).item() for batch in datamodule.batches]
+    losses = [detector.loss(batch)[0].item() for batch in datamodule.batches]
     assert trainer.callback_metrics["train/loss"].item() == pytest.approx(sum(losses) / 3, rel=1e-4)
 
 

@@ -3,9 +3,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch_geometric.nn import GATv2Conv
+from torch_geometric.utils import remove_self_loops
 
 from graphids.core.evaluation import attack_margin
 from graphids.core.models.gat import GAT, SIZES
+from graphids.core.models.losses import balanced_binary_cross_entropy
 
 Inputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, int]
 
@@ -48,7 +51,8 @@ def test_the_order_of_nodes_and_edges_does_not_matter() -> None:
 
     torch.testing.assert_close(gat(*permuted), gat(x, token, edge_index, edge_attr, batch, 1))
     torch.testing.assert_close(
-        gat.attention(*permuted), gat.attention(x, token, edge_index, edge_attr, batch, 1)[nodes]
+        gat.represent(*permuted).node_logits,
+        gat.represent(x, token, edge_index, edge_attr, batch, 1).node_logits[nodes],
     )
 
 
@@ -90,7 +94,7 @@ def test_the_head_is_the_last_linear_of_fc_layers_and_its_input_is_what_represen
 
     assert isinstance(head, torch.nn.Linear)
     assert head.weight.shape == (4, 8)
-    torch.testing.assert_close(head(gat.represent(*graphs())), gat(*graphs()))
+    torch.testing.assert_close(head(gat.represent(*graphs()).states), gat(*graphs()))
 
 
 def test_the_same_seed_gives_the_same_gradients() -> None:
@@ -102,22 +106,65 @@ def test_the_same_seed_gives_the_same_gradients() -> None:
     assert all(torch.equal(a, b) for a, b in zip(gradients(), gradients(), strict=True))
 
 
-def test_attention_is_a_distribution_over_the_nodes_of_each_graph() -> None:
-    relevance = network().attention(*graphs(num_graphs=3))
+def test_self_loops_made_once_a_batch_give_what_the_layers_own_would_give() -> None:
+    gat, (x, token, edge_index, edge_attr, *_) = network(layers=1), graphs()
+    edge_index, edge_attr = remove_self_loops(edge_index, edge_attr)
+    own = GATv2Conv(8, 4, 2, edge_dim=2, add_self_loops=True, fill_value="mean")
+    own.load_state_dict(gat.convs[0].state_dict())
+    h = gat.input(torch.cat([x, gat.embedding(token)], dim=1))
 
-    assert relevance.dtype == torch.float32
-    assert (relevance >= 0).all()
-    torch.testing.assert_close(relevance.view(3, 5).sum(dim=1), torch.ones(3))
+    ((state, _),) = gat._layers(x, token, edge_index, edge_attr)
+
+    torch.testing.assert_close(state, h + gat.activation(own(gat.norms[0](h), edge_index, edge_attr)))
 
 
-def test_attention_works_under_inference_mode_with_frozen_weights_and_leaves_no_gradients() -> None:
-    gat = network().requires_grad_(False)
-    with torch.inference_mode():
-        inputs = graphs()
-        relevance = gat.attention(*(value.clone() if isinstance(value, Tensor) else value for value in inputs))
+def without_edges(gat: GAT) -> GAT:
+    """The network without edges whose layers are what those of `gat` are where a node has but its self-loop."""
+    twin = GAT(**gat.architecture() | {"edges": False}).eval()
+    weights = {name: value for name, value in gat.state_dict().items() if not name.startswith("convs")}
+    for index, conv in enumerate(gat.convs):
+        weights[f"convs.{index}.weight"] = conv.lin_l.weight
+        weights[f"convs.{index}.bias"] = conv.lin_l.bias + conv.bias
+    twin.load_state_dict(weights)
+    return twin
 
-    torch.testing.assert_close(relevance, network().attention(*graphs()))
-    assert all(p.grad is None for p in gat.parameters())
+
+def test_without_edges_the_network_is_what_it_is_on_graphs_that_have_none() -> None:
+    gat, (x, token, edge_index, edge_attr, batch, g) = network(), graphs()
+    twin = without_edges(gat)
+
+    logits = gat(x, token, edge_index[:, :0], edge_attr[:0], batch, g)
+
+    torch.testing.assert_close(twin(x, token, edge_index, edge_attr, batch, g), logits)
+    assert not torch.allclose(logits, gat(*graphs()))
+    assert twin.architecture()["edges"] is False
+    assert twin.edge_attention(x, token, edge_index, edge_attr).tolist() == [0.0] * edge_index.size(1)
+
+
+def test_without_edges_a_nodes_logit_is_its_own() -> None:
+    twin, (x, *rest) = without_edges(network()), graphs()
+    changed = x.clone()
+    changed[3] += 1.0
+
+    before, after = (twin.represent(features, *rest).node_logits for features in (x, changed))
+
+    assert torch.equal(before == after, torch.arange(15) != 3)
+
+
+def test_node_logits_are_those_of_the_graph_alone() -> None:
+    gat, (x, token, edge_index, edge_attr, batch, _) = network(), graphs(num_graphs=3)
+
+    alone = gat.represent(x[5:10], token[5:10], edge_index[:, 12:24] - 5, edge_attr[12:24], batch[5:10] - 1, 1)
+
+    torch.testing.assert_close(alone.node_logits, gat.represent(*graphs(num_graphs=3)).node_logits[5:10])
+
+
+def test_the_largest_node_logit_reaches_the_class_head() -> None:
+    gat, inputs = network(), graphs()
+    before = gat(*inputs)
+    torch.nn.init.constant_(gat.node_head.bias, 2.0)
+
+    assert (gat(*inputs) != before).any()
 
 
 def test_a_node_that_prefers_none_of_its_edges_attends_equally_to_each_and_to_its_self_loop() -> None:
@@ -153,18 +200,25 @@ def planted(num_graphs: int, seed: int) -> tuple[Inputs, Tensor, Tensor]:
     return (x, *rest), is_attack, culprit  # type: ignore[return-value]
 
 
-def test_attention_ranks_the_planted_node_first_in_nine_of_ten_alerted_graphs() -> None:
-    gat = network(hidden=16, dropout=0.0).train()
+@pytest.mark.parametrize("edges", [True, False])
+def test_the_planted_node_has_the_largest_logit_in_nine_of_ten_alerted_graphs(edges: bool) -> None:
+    gat = network(hidden=16, dropout=0.0, edges=edges).train()
     optimizer = torch.optim.Adam(gat.parameters(), lr=1e-2)
-    for step in range(150):
-        inputs, is_attack, _ = planted(32, seed=step)
+    for step in range(100):
+        inputs, is_attack, culprit = planted(32, seed=step)
+        node_labels = torch.zeros(32 * 12, dtype=torch.int8)
+        node_labels[torch.arange(32) * 12 + culprit] = is_attack.to(torch.int8)
+        represented = gat.represent(*inputs)
+        loss = torch.nn.functional.cross_entropy(gat.head(represented.states), is_attack)
+        loss = loss + balanced_binary_cross_entropy(represented.node_logits, node_labels)
         optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(gat(*inputs), is_attack).backward()
+        loss.backward()
         optimizer.step()
 
     inputs, is_attack, culprit = planted(200, seed=1000)
-    alerted = (attack_margin(gat.eval()(*inputs)) > 0) & (is_attack == 1)
-    first = gat.attention(*inputs).view(200, 12).argmax(dim=1)
+    represented = gat.eval().represent(*inputs)
+    alerted = (attack_margin(gat.head(represented.states)) > 0) & (is_attack == 1)
+    first = represented.node_logits.view(200, 12).argmax(dim=1)
 
     assert alerted.sum() > 80
     assert (first == culprit)[alerted].float().mean() >= 0.9

@@ -4,7 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from graphids.core.models.losses import focal_cross_entropy, inverse_sqrt_frequency
+from graphids.core.models.losses import (
+    balanced_binary_cross_entropy,
+    focal_cross_entropy,
+    inverse_sqrt_frequency,
+)
 
 
 def test_class_weights_fall_with_the_root_of_the_frequency_and_average_to_one() -> None:
@@ -43,3 +47,23 @@ def test_the_focal_loss_of_a_certain_window_has_finite_gradients() -> None:
 
     assert logits.grad is not None
     assert logits.grad.isfinite().all()
+
+
+def test_one_attacked_node_weighs_as_much_as_all_others_and_an_unlabelled_one_nothing() -> None:
+    logits, labels = torch.tensor([1.0, -2.0, 0.5, 40.0]), torch.tensor([1, 0, 0, -1], dtype=torch.int8)
+    attacked, first, second = (math.log1p(math.exp(wrong)) for wrong in (-1.0, -2.0, 0.5))
+
+    loss = balanced_binary_cross_entropy(logits, labels)
+
+    assert loss.item() == pytest.approx((attacked + (first + second) / 2) / 2)
+
+
+def test_nodes_without_labels_have_no_loss_and_no_gradient() -> None:
+    logits = torch.randn(4, requires_grad=True)
+
+    loss = balanced_binary_cross_entropy(logits, torch.full((4,), -1, dtype=torch.int8))
+    loss.backward()
+
+    assert loss.item() == 0.0
+    assert logits.grad is not None
+    assert not logits.grad.any()
