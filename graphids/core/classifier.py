@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from graphids.core.data.batches import GraphBatches, network_input
+from graphids.core.data.batches import GraphBatches
 from graphids.core.data.coverage import Coverage, CoverageCount, window_coverage
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.evaluation import attack_margin
@@ -262,7 +262,7 @@ def represent(gat: GAT, graphs: PackedGraphs, preprocessing: Preprocessing) -> R
     gat.eval()
     batches, device = GraphBatches(graphs, preprocessing), gat.head.weight.device
     with torch.inference_mode():
-        parts = [gat.represent(*network_input(batches[batch], device)) for batch in _batches(graphs)]
+        parts = [gat.represent(*batches.network_input(batch).to(device)) for batch in _batches(graphs)]
     return Represented(*(torch.cat([tensor.cpu() for tensor in column]) for column in zip(*parts, strict=True)))
 
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch_geometric.data import Data
 
 from graphids.core.classifier import (
     DEFAULT_TOP_K,
@@ -21,7 +20,7 @@ from graphids.core.classifier import (
     represent,
     require_finite_timestamps,
 )
-from graphids.core.data.batches import GraphBatches, network_input
+from graphids.core.data.batches import GraphBatches, NetworkInput
 from graphids.core.data.preprocessing import UNK
 from graphids.core.evaluation import attack_margin
 from graphids.core.frames import Frames, format_arbitration_id
@@ -185,9 +184,8 @@ def explain_window(
     graph = _graph(classifier, window, follower)
     verdict = classifier.score_graphs(graph, channel=window.channel, threshold=threshold, top_k=0)
     node_logits = represent(classifier.gat, graph, classifier.preprocessing).node_logits
-    batch = GraphBatches(graph, classifier.preprocessing)[[0]]
-    arguments = network_input(batch, classifier.gat.head.weight.device)
-    attention = classifier.gat.edge_attention(*arguments[:4]).cpu().numpy()  # [E]
+    batch = GraphBatches(graph, classifier.preprocessing).network_input([0])
+    attention = classifier.gat.edge_attention(*batch.to(classifier.gat.head.weight.device)[:4]).cpu().numpy()  # [E]
     order = order_by_suspicion(graph, node_logits.numpy())
     suspicion = node_logits.double().sigmoid().numpy()
     is_known = np.isin(graph.node_key, classifier.known_ids)
@@ -262,7 +260,7 @@ def _margins_without(
 
 
 def _features(
-    classifier: WindowClassifier, graph: PackedGraphs, batch: Data, nodes: Iterable[int], margin: float
+    classifier: WindowClassifier, graph: PackedGraphs, batch: NetworkInput, nodes: Iterable[int], margin: float
 ) -> tuple[FeatureEvidence, ...]:
     """Every feature of the given nodes, tested one at a time."""
     fitted, evidence = classifier.preprocessing, []
@@ -288,14 +286,14 @@ def _features(
     return tuple(sorted(evidence, key=lambda feature: -feature.margin_change))
 
 
-def _margins_as_usual(classifier: WindowClassifier, batch: Data, node: int) -> NDArray[np.float64]:
+def _margins_as_usual(classifier: WindowClassifier, batch: NetworkInput, node: int) -> NDArray[np.float64]:
     """Log-odds of attack with one feature of the node at its usual value, one after another: float64 [F]."""
     num_nodes, copies = batch.x.shape
     each = torch.arange(copies)
     x = batch.x.repeat(copies, 1, 1)  # [F, N, F]
     x[each, node, each] = 0.0  # preprocessing puts the usual value at 0
     offset = (each * num_nodes).repeat_interleave(batch.edge_index.size(1))
-    varied = Data(
+    varied = NetworkInput(
         x=x.flatten(0, 1),
         token=batch.token.repeat(copies),
         edge_index=batch.edge_index.repeat(1, copies) + offset,
@@ -304,7 +302,7 @@ def _margins_as_usual(classifier: WindowClassifier, batch: Data, node: int) -> N
         num_graphs=copies,
     )
     with torch.inference_mode():
-        states = classifier.gat.represent(*network_input(varied, classifier.gat.head.weight.device)).states
+        states = classifier.gat.represent(*varied.to(classifier.gat.head.weight.device)).states
     margins: NDArray[np.float64] = attack_margin(classify(classifier.gat, states.cpu())).numpy()
     return margins
 

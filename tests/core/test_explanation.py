@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from graphids.core.classifier import WindowClassifier
-from graphids.core.data.batches import GraphBatches, network_input
+from graphids.core.data.batches import GraphBatches, NetworkInput
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.explanation import Explanation, explain, explain_window
 from graphids.core.frames import DataError, Frames, format_arbitration_id
@@ -39,7 +39,7 @@ def trained() -> WindowClassifier:
         for indices in np.array_split(generator.permutation(len(graphs)), 8):
             batch = batches[indices]
             optimizer.zero_grad()
-            represented = gat.represent(*network_input(batch, torch.device("cpu")))
+            represented = gat.represent(*(batch[name] for name in NetworkInput._fields))
             loss = torch.nn.functional.cross_entropy(gat.head(represented.states), batch.y)
             loss = loss + balanced_binary_cross_entropy(represented.node_logits, batch.node_y)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -177,7 +177,7 @@ def test_the_change_by_a_feature_is_that_of_the_network_with_this_one_at_its_mea
     node, column = graph.node_key.tolist().index(0x2B0), column_names(NODE_FEATURES).index("byte_3_mean")
     token = tiny.preprocessing.tokens(graph.node_key)[node]
     graph.x[node, column] = tiny.preprocessing.node_mean[token, column]
-    arguments = network_input(GraphBatches(graph, tiny.preprocessing)[[0]], torch.device("cpu"))
+    arguments = GraphBatches(graph, tiny.preprocessing).network_input([0])
     logits = tiny.gat(*arguments).double()[0]
     e = explain(tiny, frames, 0)
 

@@ -4,26 +4,57 @@ A batch is gathered from the packed arrays; no object is made per window, and no
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch.utils.data import DataLoader, Sampler
-from torch_geometric.data import Data
 
 from graphids.core.compiled import njit
 from graphids.core.data.preprocessing import UNK, Preprocessing
 from graphids.core.graphs.packed import UNLABELLED, PackedGraphs
 
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
-class GraphBatches(torch.utils.data.Dataset[Data]):
+
+class NetworkInput(NamedTuple):
+    """The arguments of `GAT.forward` and `GAT.represent`, for B graphs.
+
+    Attributes:
+        x: float32 [N, F].
+        token: int64 [N].
+        edge_index: int64 [2, E], numbered within the batch.
+        edge_attr: float32 [E, FE].
+        batch: int64 [N], the graph of each node.
+        num_graphs: B.
+    """
+
+    x: torch.Tensor
+    token: torch.Tensor
+    edge_index: torch.Tensor
+    edge_attr: torch.Tensor
+    batch: torch.Tensor
+    num_graphs: int
+
+    def to(self, device: torch.device) -> "NetworkInput":
+        """The tensors there."""
+        return NetworkInput(
+            self.x.to(device),
+            self.token.to(device),
+            self.edge_index.to(device),
+            self.edge_attr.to(device),
+            self.batch.to(device),
+            self.num_graphs,
+        )
+
+
+class GraphBatches(torch.utils.data.Dataset["Data"]):
     """Batches of preprocessed graphs by array of indices; for a DataLoader with `batch_size=None`.
 
-    `GraphBatches(graphs, preprocessing)[indices]` is a `torch_geometric.data.Data` of B graphs with `x` float32
-    [N, F], `token` int64 [N], `edge_index` int64 [2, E], numbered within the batch, `edge_attr` float32 [E, FE],
-    `batch` int64 [N], the graph of each node, `y` int64 [B] (-1: unlabelled, or a kind that the model
-    has no class for), `node_y` int8 [N] and `num_graphs`, an int.
+    `GraphBatches(graphs, preprocessing)[indices]` is a `torch_geometric.data.Data` with the fields of `NetworkInput`,
+    `y` int64 [B] (-1: unlabelled, or a kind that the model has no class for) and `node_y` int8 [N].
 
     `node_y` is 1 for the ID of an attacked frame, 0 for any other, and -1 where that is not known: without labels, and
     in windows of an attack that marks no frame, such as a suppression.
@@ -55,26 +86,38 @@ class GraphBatches(torch.utils.data.Dataset[Data]):
     def __len__(self) -> int:
         return len(self.graphs)
 
-    def __getitem__(self, indices: ArrayLike) -> Data:
+    def __getitem__(self, indices: ArrayLike) -> "Data":
+        # Only here: scoring needs no `Data`, and the import costs as much as torch's own.
+        from torch_geometric.data import Data
+
         graphs = self.graphs.take(indices)
+        return Data(
+            **self._input(graphs, indices)._asdict(),
+            y=_tensor(self._class_of[graphs.label]),
+            node_y=_tensor(_node_labels(graphs)),
+        )
+
+    def network_input(self, indices: ArrayLike) -> NetworkInput:
+        """What the network sees of the chosen graphs, without their labels."""
+        return self._input(self.graphs.take(indices), indices)
+
+    def _input(self, graphs: PackedGraphs, indices: ArrayLike) -> NetworkInput:
         token = self.preprocessing.tokens(graphs.node_key)
         if self.unk_rate > 0.0:
             drawn = np.random.default_rng((self.seed, *np.ravel(indices).tolist())).random(len(token))
             token[drawn < self.unk_rate] = UNK
         batch, edge_index = _number(graphs.node_ptr, graphs.edge_index, graphs.edge_ptr)
-        return Data(
+        return NetworkInput(
             x=_tensor(self.preprocessing.nodes(graphs.x, token)),
             token=_tensor(token),
             edge_index=_tensor(edge_index),
             edge_attr=_tensor(self.preprocessing.edges(graphs.edge_attr)),
             batch=_tensor(batch),
-            y=_tensor(self._class_of[graphs.label]),
-            node_y=_tensor(_node_labels(graphs)),
             num_graphs=len(graphs),
         )
 
 
-class BatchLoader(DataLoader[Data]):
+class BatchLoader(DataLoader["Data"]):
     """Batches in a sampler's order, with the sampler's state: Lightning stores it and treats the loader as resumable.
 
     No workers: a batch is one gather from packed arrays, and a worker would only add a copy.
@@ -106,12 +149,6 @@ def _node_labels(graphs: PackedGraphs) -> NDArray[np.int8]:
     marked = np.maximum.reduceat(graphs.node_attacked, graphs.node_ptr[:-1]) if len(graphs) else np.empty(0, np.int8)
     unmarked = np.repeat((graphs.label > 0) & (marked == 0), graphs.num_nodes())
     return np.where(unmarked, np.int8(UNLABELLED), graphs.node_attacked)
-
-
-def network_input(batch: Data, device: torch.device) -> tuple[Any, ...]:
-    """A batch as the arguments of `GAT.forward`: x, token, edge_index, edge_attr, batch, num_graphs."""
-    tensors = (batch.x, batch.token, batch.edge_index, batch.edge_attr, batch.batch)
-    return (*(tensor.to(device) for tensor in tensors), batch.num_graphs)
 
 
 class NodeBudgetBatchSampler(Sampler[NDArray[np.int64]]):

@@ -1,6 +1,6 @@
 """GAT: a graph attention network that classifies a window of CAN traffic.
 
-A plain `nn.Module` over tensors: it knows neither captures nor Lightning. Layers and pooling are PyTorch Geometric's.
+A plain `nn.Module` over tensors: it knows neither captures nor Lightning.
 """
 
 from collections.abc import Iterator
@@ -8,8 +8,8 @@ from typing import Any, Literal, NamedTuple, TypedDict, cast
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.nn import GATv2Conv, JumpingKnowledge, global_max_pool, global_mean_pool
-from torch_geometric.utils import add_self_loops
+
+from graphids.core.models.attention import GraphAttention, incoming_edges
 
 Jumping = Literal["max", "cat", "lstm"]
 
@@ -44,8 +44,8 @@ class Represented(NamedTuple):
 class GAT(nn.Module):
     """Embedding of the arbitration ID and node features -> GATv2 layers -> mean and maximum over nodes -> logits.
 
-    Each layer is a pre-norm residual block around `GATv2Conv` (Brody et al., ICLR 2022, arXiv 2105.14491) with edge
-    features and a self-loop per node, whose edge features are the mean of the node's incoming edges. Jumping
+    Each layer is a pre-norm residual block around `GraphAttention`, GATv2 with edge features and a self-loop per node,
+    whose edge features are the mean of the node's incoming edges. Jumping
     knowledge (Xu et al., ICML 2018, arXiv 1806.03536) combines the layers' states of a node. LayerNorm throughout:
     a window's logits never depend on the other windows of its batch.
 
@@ -105,13 +105,10 @@ class GAT(nn.Module):
         self.input = nn.Linear(num_node_features + embedding_dim, hidden)
         self.norms = nn.ModuleList(nn.LayerNorm(hidden) for _ in range(layers))
         self.convs = nn.ModuleList(
-            # The self-loops are the same in every layer and are made once a batch.
-            GATv2Conv(hidden, hidden // heads, heads, edge_dim=num_edge_features, add_self_loops=False)
-            if edges
-            else nn.Linear(hidden, hidden)
+            GraphAttention(hidden, heads, num_edge_features) if edges else nn.Linear(hidden, hidden)
             for _ in range(layers)
         )
-        self.jump = JumpingKnowledge(jumping, channels=hidden, num_layers=layers)
+        self.jump = _jump(jumping, hidden, layers)
         self.activation = nn.ELU()
         self.dropout = nn.Dropout(dropout)
         pooled = hidden * layers if jumping == "cat" else hidden
@@ -157,9 +154,10 @@ class GAT(nn.Module):
         """
         h = self.jump([state for state, _ in self._layers(x, token, edge_index, edge_attr)])  # [N, pooled]
         node_logits = self.node_head(h)  # [N, 1]
+        lengths = torch.bincount(batch, minlength=num_graphs)
         pooled = (
-            global_mean_pool(h, batch, size=num_graphs),  # [G, pooled]
-            global_max_pool(torch.cat([h, node_logits], dim=1), batch, size=num_graphs),  # [G, pooled + 1]
+            torch.segment_reduce(h, "mean", lengths=lengths),  # [G, pooled]
+            torch.segment_reduce(torch.cat([h, node_logits], dim=1), "max", lengths=lengths),  # [G, pooled + 1]
         )
         return Represented(self.fc_layers[:-1](torch.cat(pooled, dim=1)), node_logits.squeeze(1))
 
@@ -183,20 +181,39 @@ class GAT(nn.Module):
 
         A caller that keeps only states holds the attention of one layer at a time.
         """
-        with_edges = self._architecture["edges"]
-        attention = edge_attr.new_zeros(edge_index.size(1), 1)
-        looped = (
-            add_self_loops(edge_index, edge_attr, fill_value="mean", num_nodes=x.size(0)) if with_edges else ()
-        )  # [2, E + N], [E + N, FE]
         h = self.input(torch.cat([x, self.embedding(token)], dim=1))  # [N, hidden]
-        for norm, conv in zip(self.norms, self.convs, strict=True):
-            if with_edges:
-                # The convolution computes the attention in any case; asking for it costs nothing.
-                out, (_, attention) = conv(norm(h), *looped, return_attention_weights=True)
+        edges = incoming_edges(edge_index, edge_attr, x.size(0)) if self._architecture["edges"] else None
+        for norm, layer in zip(self.norms, self.convs, strict=True):
+            if edges is None:
+                out, attention = layer(norm(h)), edge_attr.new_zeros(edge_index.size(1), 1)
             else:
-                out = conv(norm(h))
+                out, attention = layer(norm(h), edges)
+                attention = attention[edges.place]
             h = h + self.dropout(self.activation(out))  # [N, hidden]
-            yield h, attention[: edge_index.size(1)]
+            yield h, attention
+
+
+def _jump(jumping: Jumping, hidden: int, layers: int) -> nn.Module:
+    if jumping == "lstm":
+        # Only here: the import costs as much as torch's own.
+        from torch_geometric.nn import JumpingKnowledge
+
+        return cast(nn.Module, JumpingKnowledge(jumping, channels=hidden, num_layers=layers))
+    return _Largest() if jumping == "max" else _Joined()
+
+
+class _Largest(nn.Module):
+    """The largest of the layers' states, column by column."""
+
+    def forward(self, states: list[Tensor]) -> Tensor:
+        return torch.stack(states).amax(dim=0)
+
+
+class _Joined(nn.Module):
+    """The layers' states side by side."""
+
+    def forward(self, states: list[Tensor]) -> Tensor:
+        return torch.cat(states, dim=1)
 
 
 def check_architecture(architecture: dict[str, Any]) -> None:

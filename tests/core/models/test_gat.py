@@ -3,8 +3,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch_geometric.nn import GATv2Conv
-from torch_geometric.utils import remove_self_loops
 
 from graphids.core.evaluation import attack_margin
 from graphids.core.models.gat import GAT, SIZES
@@ -106,25 +104,14 @@ def test_the_same_seed_gives_the_same_gradients() -> None:
     assert all(torch.equal(a, b) for a, b in zip(gradients(), gradients(), strict=True))
 
 
-def test_self_loops_made_once_a_batch_give_what_the_layers_own_would_give() -> None:
-    gat, (x, token, edge_index, edge_attr, *_) = network(layers=1), graphs()
-    edge_index, edge_attr = remove_self_loops(edge_index, edge_attr)
-    own = GATv2Conv(8, 4, 2, edge_dim=2, add_self_loops=True, fill_value="mean")
-    own.load_state_dict(gat.convs[0].state_dict())
-    h = gat.input(torch.cat([x, gat.embedding(token)], dim=1))
-
-    ((state, _),) = gat._layers(x, token, edge_index, edge_attr)
-
-    torch.testing.assert_close(state, h + gat.activation(own(gat.norms[0](h), edge_index, edge_attr)))
-
-
 def without_edges(gat: GAT) -> GAT:
     """The network without edges whose layers are what those of `gat` are where a node has but its self-loop."""
     twin = GAT(**gat.architecture() | {"edges": False}).eval()
     weights = {name: value for name, value in gat.state_dict().items() if not name.startswith("convs")}
     for index, conv in enumerate(gat.convs):
-        weights[f"convs.{index}.weight"] = conv.lin_l.weight
-        weights[f"convs.{index}.bias"] = conv.lin_l.bias + conv.bias
+        as_source, _ = conv.nodes.weight.chunk(2)
+        weights[f"convs.{index}.weight"] = as_source
+        weights[f"convs.{index}.bias"] = conv.nodes.bias.chunk(2)[0] + conv.bias
     twin.load_state_dict(weights)
     return twin
 
@@ -170,7 +157,7 @@ def test_the_largest_node_logit_reaches_the_class_head() -> None:
 def test_a_node_that_prefers_none_of_its_edges_attends_equally_to_each_and_to_its_self_loop() -> None:
     gat, (x, token, _, edge_attr, *_) = network(layers=2), graphs(num_graphs=1)
     for conv in gat.convs:
-        torch.nn.init.zeros_(conv.att)  # type: ignore[arg-type]
+        torch.nn.init.zeros_(conv.score)  # type: ignore[arg-type]
     edge_index = torch.tensor([[0, 1, 2, 0], [3, 3, 3, 4]])
 
     attention = gat.edge_attention(x, token, edge_index, edge_attr[:4])
