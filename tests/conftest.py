@@ -3,7 +3,7 @@
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -40,6 +40,22 @@ LONGEST = (
     "test_sweep",
     "test_tour",
 )
+
+# What they cover they cover in servers and in children, of which coverage never hears.
+UNTRACED = {*LONGEST, "test_container", "test_console", "test_refused_runs", "test_server", "test_server_limits"}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    if item.path.stem not in UNTRACED:
+        return (yield)
+    tracer = sys.gettrace()
+    _stop_tracing()
+    try:
+        return (yield)
+    finally:
+        sys.settrace(tracer)
+        threading.settrace(tracer)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

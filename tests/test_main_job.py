@@ -465,7 +465,7 @@ def test_the_same_command_twice_gives_the_same_run_and_so_does_its_config(
     assert first.data.metrics == second.data.metrics == third.data.metrics
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_an_interrupted_mlflow_run_is_killed(store: Store, number: signal.Signals) -> None:
     """What `graphids train` itself leaves by either signal, and its exit code, is in tests/commands/test_resume.py."""
     settings = (*SMALL, "max_epochs=1000", "patience=1000", f"trainer.default_root_dir={store.folder / 'runs'}")

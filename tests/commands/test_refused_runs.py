@@ -25,7 +25,10 @@ def client(store: Store) -> MlflowClient:
 @pytest.mark.parametrize(
     ("entry_point", "parameter", "name", "reason"),
     [
-        ("main", "tua=0.5", "refused: tua", "--tua: no such option; did you mean --tau?"),
+        # As the next, without the configuration.
+        pytest.param(
+            *("main", "tua=0.5", "refused: tua", "--tua: no such option; did you mean --tau?"), marks=pytest.mark.slow
+        ),
         ("main", "model.haeds=8", "refused: model.haeds", "--model.haeds: no such key; did you mean --model.heads?"),
         # argparse refuses it
         ("evaluate", "on_bad_line=ignore", "refused: on-bad-line", "invalid choice: 'ignore'"),

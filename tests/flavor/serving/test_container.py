@@ -94,7 +94,11 @@ def served(folder: Path, digest: str, group: Path, *prefix: str, tmp: Path) -> I
         assert process.wait(timeout=30) == 0
 
 
-@pytest.mark.parametrize("prefix", [(), READ_ONLY], ids=["disk of others", "read-only disk"])
+# Where nothing can be written at all, nothing of others is.
+@pytest.mark.parametrize(
+    "prefix",
+    [pytest.param((), id="disk of others", marks=pytest.mark.slow), pytest.param(READ_ONLY, id="read-only disk")],
+)
 def test_an_unprivileged_server_in_two_gib_gives_the_right_scores(
     saved: tuple[Path, str], table: pd.DataFrame, control_group: Path, prefix: tuple[str, ...], tmp_path: Path
 ) -> None:
