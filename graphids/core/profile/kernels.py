@@ -219,7 +219,8 @@ def _recall(state: State, seen: NDArray[np.uint64], word: np.uint64, message: in
         state.said[k] = state.said[k - 1] if k else word
     place = whole & np.uint64(len(seen) - 1)
     is_known = state.frames > len(state.said) and seen[place] == whole
-    state.replay = state.replay + 1 if is_known else 0
+    # A message that says the same for long repeats itself without being replayed: changes are what counts.
+    state.replay = state.replay + (state.said[0] != state.said[1]) if is_known else 0
     seen[place] = whole
 
 

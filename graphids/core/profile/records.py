@@ -31,7 +31,7 @@ STATE = np.dtype(
         ("usual", np.float32, (len(NOVELTIES), MAX_PAYLOAD_BYTES)),  # excess that this stream has made usual
         ("payload", np.uint8, _BYTES),  # of its last frame
         ("said", np.uint64, (REPLAYED - 1,)),  # hashes of what its last frames said, the latest first
-        ("replay", np.int32),  # frames for which it has said what it said before
+        ("replay", np.int32),  # changes in a row that it made before in this stream
     ],
     align=True,
 )
@@ -55,7 +55,7 @@ HABITS = np.dtype(
         ("values", np.uint8, (MAX_PAYLOAD_BYTES, 32)),  # a bit for each value that a byte takes
         ("dlcs", np.uint16),  # a bit for each DLC
         ("says", np.uint64),  # the bits of a payload that are neither counter nor checksum
-        ("replay", np.int32),  # most frames in a row that said what others said before
+        ("replay", np.int32),  # most changes in a row that it made before in the same block
     ],
     align=True,
 )
@@ -90,7 +90,7 @@ _DEVIATIONS: tuple[tuple[str, tuple[int, ...], str, str], ...] = (
     ("turn", (), _DECADES, "difference of two such differences, until that is usual"),
     ("rest", (), _DECADES, "frames for which a signal that moves has kept its value"),
     ("rest_among_moves", (), _DECADES, "changes of other bytes while a signal that moves has kept its value"),
-    ("replay", (), _DECADES, "frames in a row that said what four in a row had said before in this stream"),
+    ("replay", (), _DECADES, "changes in a row that the ID made before in this stream, frame for frame"),
     ("broken_check", (), "frames", "frames in which a parity or a sum does not hold"),
     ("broken_counter", (), "frames", "frames whose counter took another step than ever"),
     ("surprise", (), _DECADES, "-log10 of the probability of the ID after the one before it"),
