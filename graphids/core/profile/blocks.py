@@ -44,12 +44,12 @@ def block_of(traffic: Traffic, num_messages: int) -> Block:
     same = message[1:] == message[:-1]
     gap_of, gap_s = message[1:][same], np.diff(times_s)[same]
     short_s = np.full((num_messages, len(SPANS)), np.inf)
-    for column, span in enumerate(SPANS):
+    short_s[:, 0], long_gap_s = _quantiles(gap_of, gap_s, (_RARE, 1.0 - _RARE), num_messages)
+    for column, span in enumerate(SPANS[1:], start=1):
         same = message[span:] == message[:-span]
         elapsed_s = (times_s[span:] - times_s[:-span])[same]
-        short_s[:, column] = _quantile(message[span:][same], elapsed_s, _RARE, short_s[:, column])
-    long_gap_s = _quantile(gap_of, gap_s, 1.0 - _RARE, np.zeros(num_messages))
-    return Block(traffic, gap_of, gap_s, long_gap_s, short_s)
+        (short_s[:, column],) = _quantiles(message[span:][same], elapsed_s, (_RARE,), num_messages)
+    return Block(traffic, gap_of, gap_s, np.where(np.isfinite(long_gap_s), long_gap_s, 0.0), short_s)
 
 
 def cut_in_thirds(frames: Frames, times_s: NDArray[np.float64]) -> list[tuple[Frames, NDArray[np.float64]]]:
@@ -63,23 +63,26 @@ def mean_gaps(blocks: Sequence[Block], num_messages: int) -> tuple[NDArray[np.fl
     """Mean gap of every ID in seconds, 0 where there are too few, [V]; and which are cyclic, [V]."""
     message = np.concatenate([block.gap_of for block in blocks])
     gap_s = np.concatenate([block.gap_s for block in blocks])
-    none = np.zeros(num_messages)
-    low, median, high = (_quantile(message, gap_s, share, none) for share in (0.1, 0.5, 0.9))
+    low, median, high = _quantiles(message, gap_s, (0.1, 0.5, 0.9), num_messages)
     count = np.bincount(message, minlength=num_messages)
     mean = np.bincount(message, gap_s, num_messages) / np.maximum(count, 1)
     mean[count < _FEWEST_GAPS] = 0.0
-    is_cyclic = (mean > 0.0) & (high - low < _CYCLIC_SPREAD * median) & (mean < _PAUSES * median)
+    is_cyclic = np.zeros(num_messages, np.bool_)
+    has = mean > 0.0
+    low, median, high = low[has], median[has], high[has]
+    is_cyclic[has] = (high - low < _CYCLIC_SPREAD * median) & (mean[has] < _PAUSES * median)
     return mean, is_cyclic
 
 
-def _quantile(
-    message: NDArray[np.int32], value: NDArray[np.float64], share: float, otherwise: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """A quantile of the values of each message, float64 [V]; `otherwise` [V] where it has none."""
+def _quantiles(
+    message: NDArray[np.int32], value: NDArray[np.float64], shares: tuple[float, ...], num_messages: int
+) -> list[NDArray[np.float64]]:
+    """Quantiles of the values of each message, float64 [V] for each share; infinite where it has none."""
     value = value[np.lexsort((value, message))]
-    count = np.bincount(message, minlength=len(otherwise))
+    count = np.bincount(message, minlength=num_messages)
     first = np.cumsum(count) - count
     has = count > 0
-    quantile = otherwise.copy()
-    quantile[has] = value[first[has] + np.rint((count[has] - 1) * share).astype(np.int64)]
-    return quantile
+    quantiles = [np.full(num_messages, np.inf) for _ in shares]
+    for share, quantile in zip(shares, quantiles, strict=True):
+        quantile[has] = value[first[has] + np.rint((count[has] - 1) * share).astype(np.int64)]
+    return quantiles
