@@ -53,9 +53,9 @@ def block_of(traffic: Traffic, num_messages: int) -> Block:
 
 
 def cut_in_thirds(frames: Frames, times_s: NDArray[np.float64]) -> list[tuple[Frames, NDArray[np.float64]]]:
-    """Thirds of a capture's time, those with two frames, each with its times."""
+    """Thirds of a capture's time, those with frames, each with its times."""
     cuts = np.searchsorted(times_s, np.linspace(times_s[0], times_s[-1], BLOCKS + 1)[1:-1])
-    rows = [slice(a, b) for a, b in zip((0, *cuts), (*cuts, len(times_s)), strict=True) if b - a > 1]
+    rows = [slice(a, b) for a, b in zip((0, *cuts), (*cuts, len(times_s)), strict=True) if b > a]
     return [(frames.take(part), times_s[part]) for part in rows]
 
 

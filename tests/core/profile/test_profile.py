@@ -259,6 +259,15 @@ def test_widening_changes_nothing_of_the_profile_itself(drives: list[Frames], pr
         profile.widened(inject(drives[0], [Injection("fuzzy", 1.0, 2.0)], seed=0).frames)
 
 
+def test_two_frames_make_a_profile_that_knows_two_ids() -> None:
+    few = frames_of((0.0, 0x123, b"\1"), (1.0, 0x200, b"\2"))
+
+    profile = fit_profile([few])
+
+    assert profile.node_key.tolist() == [0x123, 0x200]
+    assert not deviations_of(profile, few)[:, : deviation_names().index("surprise")].any()
+
+
 def test_attacks_and_nothing_are_refused(drives: list[Frames]) -> None:
     attacked = inject(drives[0], [Injection("fuzzy", 1.0, 2.0)], seed=0).frames
 

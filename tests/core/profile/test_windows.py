@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from graphids.core.frames import Frames
 from graphids.core.injection.inject import Injection, inject
 from graphids.core.profile.checks import break_checks, no_counts
-from graphids.core.profile.follower import window_deviations
+from graphids.core.profile.follower import Follower, window_deviations
 from graphids.core.profile.habits import new_stream
 from graphids.core.profile.kernels import deviate
 from graphids.core.profile.profile import Profile, fit_profile
@@ -93,6 +93,22 @@ def test_a_message_that_was_never_seen_is_not_overdue(drives: list[Frames], prof
     nodes = window_deviations(profile, without, starts_of(without), SIZE)
 
     assert target not in nodes.node_key
+
+
+def test_followed_in_chunks_every_deviation_is_that_of_the_whole(drives: list[Frames], profile: Profile) -> None:
+    attacks = [Injection("spoof_fast", 2.0, 3.0), Injection("masquerade_constant", 4.0, 6.0)]
+    frames = inject(drives[2], attacks, seed=1).frames
+    whole, parts = Follower(profile), Follower(profile)
+
+    whole.follow(frames)
+    for first in range(0, len(frames), 777):
+        parts.follow(frames.take(slice(first, first + 777)))
+
+    expected, found = (follower.nodes(starts_of(frames), SIZE) for follower in (whole, parts))
+    assert_array_equal(found.node_key, expected.node_key)
+    assert expected.deviations["broken_counter"].any()
+    for name in DEVIATION.names or ():
+        assert_allclose(found.deviations[name], expected.deviations[name], rtol=1e-5, atol=1e-5, err_msg=name)
 
 
 def test_without_windows_there_are_no_nodes(drives: list[Frames], profile: Profile) -> None:
