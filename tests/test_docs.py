@@ -4,7 +4,7 @@ import re
 from importlib import import_module
 from operator import attrgetter
 
-from graphids.core.graphs.features import EDGE_FEATURES, NODE_FEATURES
+from graphids.core.graphs.features import DEVIATIONS, EDGE_FEATURES, NODE_FEATURES
 from graphids.exit_codes import EXIT_CODES
 from support.paths import ROOT
 
@@ -18,6 +18,12 @@ def test_every_feature_is_documented_with_its_unit() -> None:
             assert f"| `byte_0_{statistic}` ... `byte_7_{statistic}` | {column.unit} |" in DATA
         else:
             assert f"| `{column.name}` | {column.unit} | {column.meaning} |" in DATA
+
+
+def test_every_deviation_is_documented_with_its_unit() -> None:
+    vehicles = (ROOT / "docs" / "vehicles.md").read_text()
+    for column in DEVIATIONS:
+        assert f"| `{column.name}` | {column.unit} | {column.meaning} |" in vehicles
 
 
 def test_every_exit_code_is_documented_as_the_help_has_it() -> None:

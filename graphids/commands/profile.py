@@ -20,7 +20,11 @@ from graphids.wording import counted, printable, time_words
 
 # Habits of shorter recordings miss what the vehicle does later; ten minutes of several drives hold most of it.
 ENOUGH_S = 600.0
-_LEGEND = "bytes: =5A constant, 00-3F range, 00-3F> with the next byte, count counter, check checksum, . beyond the DLC"
+_LEGEND = (
+    "bytes: =5A constant, 00-3F range, 00-3F> with the next byte, count counter, check checksum, . beyond the DLC\n"
+    "holds: a sum, parities or a counter that held in every frame"
+)
+_HOLDS = {"sum": "sum_field", "parity": "num_parities", "counter": "count_step"}  # the columns of `CHECKS` that say so
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,7 @@ class MessageHabits:
         period_ms: Mean gap; None for an ID that is not cyclic.
         dlcs: Its payload lengths.
         bytes: What each of its bytes does.
+        holds: What held in every frame: "sum", "parity", "counter".
     """
 
     arbitration_id: str
@@ -40,13 +45,14 @@ class MessageHabits:
     period_ms: float | None
     dlcs: tuple[int, ...]
     bytes: tuple[str, ...]
+    holds: tuple[str, ...]
 
     def line(self) -> str:
         """One line of the table."""
         period = "-" if self.period_ms is None else f"{self.period_ms:.1f}"
         lengths = "/".join(map(str, self.dlcs))
         return f"{self.arbitration_id:8} {self.frames:>9,} {period:>9} {lengths:>5}  " + " ".join(
-            f"{text:6}" for text in self.bytes
+            f"{text:6}" for text in (*self.bytes, *self.holds)
         )
 
 
@@ -107,16 +113,20 @@ def describe(profile: Profile) -> list[MessageHabits]:
         MessageHabits(
             arbitration_id=format_arbitration_id(int(key)),
             frames=int(habit["frames"]),
-            period_ms=float(habit["period_s"] * 1e3) if habit["period_s"] > 0 else None,
+            period_ms=float(habit["gap_s"] * 1e3) if habit["is_cyclic"] else None,
             dlcs=tuple(length for length in range(9) if int(habit["dlcs"]) >> length & 1),
             bytes=tuple(_byte(Role(role), habit, byte) for byte, role in enumerate(roles)),
+            holds=tuple(word for word, column in _HOLDS.items() if check[column]),
         )
-        for key, habit, roles in zip(profile.node_key, profile.vehicle.habits, profile.roles.tolist(), strict=True)
+        for key, habit, check, roles in zip(
+            profile.node_key, profile.vehicle.habits, profile.checks, profile.roles.tolist(), strict=True
+        )
     ]
 
 
 def _byte(role: Role, habit: np.void, byte: int) -> str:
-    low, high = int(habit["low"][byte]), int(habit["high"][byte])
+    taken = np.flatnonzero(np.unpackbits(habit["values"][byte], bitorder="little"))
+    low, high = (int(taken[0]), int(taken[-1])) if len(taken) else (0, 0)
     return {
         Role.ABSENT: ".",
         Role.CONSTANT: f"={low:02X}",
@@ -126,7 +136,11 @@ def _byte(role: Role, habit: np.void, byte: int) -> str:
 
 
 def _table(facts: dict[str, Any], messages: Sequence[MessageHabits]) -> Iterator[str]:
-    yield f"{'ID':8} {'frames':>9} {'period ms':>9} {'DLC':>5}  " + " ".join(f"byte {byte}" for byte in range(8))
+    yield (
+        f"{'ID':8} {'frames':>9} {'period ms':>9} {'DLC':>5}  "
+        + " ".join(f"byte {byte}" for byte in range(8))
+        + " held"
+    )
     for message in messages:
         yield message.line().rstrip()
     yield _LEGEND

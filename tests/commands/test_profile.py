@@ -31,7 +31,7 @@ def test_a_folder_becomes_a_file_and_a_table(drives: Path, capsys: pytest.Captur
     profile = read_profile(content, str(output))
     lines = capsys.readouterr().out.splitlines()
     assert (profile.blocks, profile_bytes(profile)) == (2, content)
-    assert len(lines) == 1 + len(profile.node_key) + 3
+    assert len(lines) == 1 + len(profile.node_key) + 4
     assert lines[-2].endswith(f"of 2 captures; sha256 {hashlib.sha256(content).hexdigest()}")
     assert lines[-1].startswith("Less than 10 minutes")
 
@@ -48,7 +48,21 @@ def test_the_table_says_what_every_byte_does(tmp_path: Path, capsys: pytest.Capt
     main(["profile", str(path), "-o", str(tmp_path / "car.profile")])
 
     _, first, second, *_ = capsys.readouterr().out.splitlines()
-    assert first.split() == ["1A4", "300", "10.0", "5", "=5A", "00-07", "count", "03-07>", "00-FF", ".", ".", "."]
+    assert first.split() == [
+        "1A4",
+        "300",
+        "10.0",
+        "5",
+        "=5A",
+        "00-07",
+        "count",
+        "03-07>",
+        "00-FF",
+        ".",
+        ".",
+        ".",
+        "counter",
+    ]
     assert second.split() == ["18FEF100", "300", "10.0", "1", "=01", *"......."]
 
 
@@ -62,6 +76,8 @@ def test_json_has_the_same(drives: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert told["sha256"] == hashlib.sha256(output.read_bytes()).hexdigest()
     assert (told["captures"], told["frames"]) == (2, profile.frames)
     assert [len(message["bytes"]) for message in told["messages"]] == [8] * len(profile.node_key)
+    counters = [bool(step) for step in profile.checks["count_step"]]
+    assert ["counter" in message["holds"] for message in told["messages"]] == counters
 
 
 def test_an_attack_or_a_file_that_is_there_is_refused_in_one_line(

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphids.core.frames import MAX_PAYLOAD_BYTES
-from graphids.core.profile.records import deviation_names
+from graphids.core.profile.records import deviation_columns
 
 
 class Column(NamedTuple):
@@ -64,9 +64,7 @@ EDGE_FEATURES: tuple[Column, ...] = (
 )
 
 # What nodes carry instead where graphs are built against a vehicle's profile; see `profile.records`.
-DEVIATIONS: tuple[Column, ...] = tuple(
-    Column(name, "1", f"{name}, beyond what the vehicle's profile has seen and tolerates") for name in deviation_names()
-)
+DEVIATIONS: tuple[Column, ...] = tuple(Column(*column) for column in deviation_columns())
 # The node features by the name under which a model is trained on them.
 FEATURES = {"raw": NODE_FEATURES, "deviations": DEVIATIONS}
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphids.core.byte_roles import Signal
+from graphids.core.frames import MAX_PAYLOAD_BYTES
 from graphids.core.injection.bus import MS, TICKS_PER_S
 from graphids.core.injection.sender import Spoken
 
@@ -54,6 +55,8 @@ class RecordedMessage:
     def lie(self, rng: np.random.Generator, spoken: Spoken, manner: str) -> NDArray[np.uint8]:
         """The payloads with one signal altered; counters go on, checksums stay what they were for the true value.
 
+        A replay is in half of the cases of whole payloads, counters and checksums included, said before the lie began.
+
         Raises:
             ValueError: If there is no signal, or `manner` is unknown.
         """
@@ -70,6 +73,8 @@ class RecordedMessage:
         elif manner == "drift":
             creep = spread * float(rng.choice([-1, 1])) * (0.05 + 0.3 * rng.random())
             lie = earlier[-1] + np.rint(elapsed_s * creep).astype(np.int64)
+        elif manner == "replay" and rng.random() < 0.5 and earlier is not truth:
+            return _said_before(rng, spoken, len(true))
         elif manner == "replay":
             start = int(rng.integers(0, max(len(truth) - len(true), 1)))
             lie = np.resize(truth[start : start + len(true)], len(true))
@@ -80,3 +85,10 @@ class RecordedMessage:
         payload = spoken.payload[spoken.is_forged].copy()
         signal.write(payload, true + np.rint((lie - true) * spoken.intensity).astype(np.int64))
         return payload
+
+
+def _said_before(rng: np.random.Generator, spoken: Spoken, count: int) -> NDArray[np.uint8]:
+    """Payloads that followed one another before the intruder began, from the first again where there are too few."""
+    said = spoken.payload[spoken.release < spoken.first]
+    start = int(rng.integers(0, max(len(said) - count, 1)))
+    return np.resize(said[start : start + count], (count, MAX_PAYLOAD_BYTES))

@@ -4,9 +4,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphids.core.frames import Frames, without_clock_jumps
+from graphids.core.profile.checks import break_checks, no_counts
+from graphids.core.profile.habits import new_stream
 from graphids.core.profile.kernels import deviate
 from graphids.core.profile.profile import Profile
-from graphids.core.profile.records import DEVIATION, STATE
+from graphids.core.profile.records import DEVIATION
 from graphids.core.profile.traffic import UNKNOWN, Traffic, traffic_of
 from graphids.core.profile.window_kernels import Nodes, Windows, gather
 from graphids.core.wire import frame_bits, without_bursts
@@ -26,11 +28,11 @@ class Follower:
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
         size = len(profile.node_key)
-        self._states = np.zeros(size, STATE)
+        self._stream, self._counts = new_stream(size), no_counts(size)
         self._previous = UNKNOWN
         self._clock = _Clock(profile.bit_rate)
         self._first = 0  # number of the first frame that is kept
-        self._last_s = np.full(size, np.nan)  # when each message was last seen before that frame
+        self._last_s = np.full(size, np.inf)  # when each message was last seen before that frame
         self._keys = np.empty(0, np.uint32)
         self._traffic = Traffic(
             np.empty(0, np.int32), np.empty(0, np.float64), np.empty(0, np.uint8), np.empty((0, 8), np.uint8)
@@ -43,9 +45,8 @@ class Follower:
             return
         traffic = traffic_of(frames, self.profile.node_key, self._clock.times(frames))
         measured = np.zeros(len(frames), DEVIATION)
-        self._previous = deviate(traffic, self._states, self.profile.vehicle, self._previous, measured)
-        if np.isnan(self._last_s).any():
-            self._last_s[:] = traffic.time_s[0]
+        self._previous = deviate(traffic, self._stream, self.profile.vehicle, self._previous, measured)
+        break_checks(traffic, self.profile.checks, self._counts, measured["broken_check"], measured["broken_counter"])
         if len(self._keys):
             traffic = self._traffic.then(traffic)
             measured = np.concatenate((self._deviations, measured))
@@ -71,7 +72,7 @@ class Follower:
         row = before - self._first
         message = self._traffic.message[:row]
         known = message >= 0
-        np.maximum.at(self._last_s, message[known], self._traffic.time_s[:row][known])
+        self._last_s[message[known]] = self._traffic.time_s[:row][known]  # of several the latest
         # A slice would keep the whole chunk alive.
         self._traffic = self._traffic.since(row)
         self._keys, self._deviations = self._keys[row:].copy(), self._deviations[row:].copy()

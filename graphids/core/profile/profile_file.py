@@ -9,12 +9,14 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from graphids.core.frames import MAX_PAYLOAD_BYTES, DataError
+from graphids.core.profile.calibration import Calibration
+from graphids.core.profile.checks import CHECKS
 from graphids.core.profile.kernels import Vehicle
 from graphids.core.profile.profile import Profile
-from graphids.core.profile.records import HABITS, TOLERANCE
+from graphids.core.profile.records import EXCESS, HABITS
 
 MAX_PROFILE_BYTES = 8 << 20  # 1,500 arbitration IDs
-_VERSION = 1
+_VERSION = 2
 _MAGIC = b"graphids-profile"
 _LONGEST_HEAD = 128
 
@@ -26,7 +28,9 @@ def profile_bytes(profile: Profile) -> bytes:
         "roles": profile.roles,
         "surprise": profile.vehicle.surprise.astype(np.float16),
         **_columns("habits", profile.vehicle.habits),
-        **_columns("tolerance", profile.vehicle.tolerance),
+        **_columns("largest", profile.vehicle.calibration.largest),
+        **_columns("rate", profile.vehicle.calibration.rate),
+        **_columns("checks", profile.checks),
         "extent": np.array([profile.frames, profile.seconds, profile.blocks, profile.bit_rate], np.float64),
     }
     # safetensors keeps tensors in an order of its own, and metadata in none: there is none.
@@ -78,14 +82,15 @@ def _profile(tensors: dict[str, NDArray[Any]]) -> Profile:
         raise ValueError("its arbitration IDs are not sorted")
     vehicle = Vehicle(
         _records("habits", HABITS, tensors, size),
-        _records("tolerance", TOLERANCE, tensors, size),
+        Calibration(*(_records(name, EXCESS, tensors, size) for name in Calibration._fields)),
         _held(tensors["surprise"], np.dtype(np.float16), (size, size)).astype(np.float32),
     )
     roles = _held(tensors["roles"], np.dtype(np.uint8), (size, MAX_PAYLOAD_BYTES))
     frames, seconds, blocks, bit_rate = _held(tensors["extent"], np.dtype(np.float64), (4,)).tolist()
     if not 0 < bit_rate < np.inf:
         raise ValueError(f"its bit rate is {bit_rate}")
-    return Profile(node_key, vehicle, roles, int(frames), seconds, int(blocks), int(bit_rate))
+    checks = _records("checks", CHECKS, tensors, size)
+    return Profile(node_key, checks, vehicle, roles, int(frames), seconds, int(blocks), int(bit_rate))
 
 
 def _records(prefix: str, dtype: np.dtype[np.void], tensors: dict[str, NDArray[Any]], size: int) -> NDArray[np.void]:

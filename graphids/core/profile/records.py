@@ -12,87 +12,105 @@ from numpy.typing import NDArray
 from graphids.core.frames import MAX_PAYLOAD_BYTES
 
 SPANS = (1, 2, 4, 8)  # frames over which the shortest time is kept: one injected frame halves the first
+REPLAYED = 4  # frames that must say again what others said before, to be a replay
 _BYTES = (MAX_PAYLOAD_BYTES,)
+NOVELTIES = ("novelty", "range", "step", "turn")  # excesses that a stream makes usual by showing them
 
 # What is followed of a message from frame to frame.
 STATE = np.dtype(
     [
         ("frames", np.int64),
         ("times_s", np.float64, (SPANS[-1] + 1,)),  # of its last frames, the latest first
-        ("hurry", np.float64),  # CUSUM of early frames, in periods
-        ("delay", np.float64),  # CUSUM of late frames, in periods
-        ("step", np.int32, _BYTES),  # last difference of each byte
+        ("hurry", np.float64),  # CUSUM of early frames, in mean gaps
+        ("delay", np.float64),  # CUSUM of late frames, in mean gaps
+        ("value", np.int32, _BYTES),  # of the signal that begins at each byte
+        ("step", np.int32, _BYTES),  # last difference of each signal
         ("turn", np.int32, _BYTES),  # last difference of two differences
-        ("rest", np.int32, _BYTES),  # frames that each byte has rested
-        ("rest_among_moves", np.int32, _BYTES),  # changes of its neighbours meanwhile
+        ("rest", np.int32, _BYTES),  # frames that each signal has rested
+        ("rest_among_moves", np.int32, _BYTES),  # changes of other bytes meanwhile
+        ("usual", np.float32, (len(NOVELTIES), MAX_PAYLOAD_BYTES)),  # excess that this stream has made usual
         ("payload", np.uint8, _BYTES),  # of its last frame
+        ("said", np.uint64, (REPLAYED - 1,)),  # hashes of what its last frames said, the latest first
+        ("replay", np.int32),  # changes in a row that it made before in this stream
     ],
     align=True,
 )
-# Extremes of a message over attack-free traffic: its habits.
+# Limits of a message over attack-free traffic: its habits.
 HABITS = np.dtype(
     [
         ("frames", np.int64),
-        ("period_s", np.float64),  # mean gap; 0 where the ID is not cyclic, so that its timing means nothing
-        ("longest_gap_s", np.float64),
-        ("shortest_s", np.float64, (len(SPANS),)),  # shortest time over each of the spans
+        ("gap_s", np.float64),  # mean gap, in which timing is measured; 0 where there are too few
+        ("is_cyclic", np.bool_),
+        ("long_gap_s", np.float64),  # 99 % of its gaps are shorter
+        ("short_s", np.float64, (len(SPANS),)),  # 99 % of the times over each of the spans are longer
         ("hurry", np.float64),
         ("delay", np.float64),
-        ("step", np.int32, _BYTES),  # largest difference of a byte
+        ("step", np.int32, _BYTES),  # largest difference of a signal
         ("turn", np.int32, _BYTES),  # largest difference of two differences
         ("rest", np.int32, _BYTES),
         ("rest_among_moves", np.int32, _BYTES),
-        ("low", np.uint8, _BYTES),
-        ("high", np.uint8, _BYTES),
+        ("low", np.int32, _BYTES),
+        ("high", np.int32, _BYTES),
+        ("width", np.uint8, _BYTES),  # bytes of the signal that begins at each byte; 0 for the second byte of one
         ("values", np.uint8, (MAX_PAYLOAD_BYTES, 32)),  # a bit for each value that a byte takes
         ("dlcs", np.uint16),  # a bit for each DLC
+        ("says", np.uint64),  # the bits of a payload that are neither counter nor checksum
+        ("replay", np.int32),  # most changes in a row that it made before in the same block
     ],
     align=True,
 )
-# How far beyond the habits of some blocks another block of the same vehicle went.
-TOLERANCE = np.dtype(
-    [
-        ("early", np.float32, (len(SPANS),)),
-        ("late", np.float32),
-        ("hurry", np.float32),
-        ("delay", np.float32),
-        ("step", np.float32, _BYTES),
-        ("turn", np.float32, _BYTES),
-        ("rest", np.float32, _BYTES),
-        ("rest_among_moves", np.float32, _BYTES),
-        ("range", np.float32, _BYTES),
-        ("novelty", np.float32, _BYTES),
-    ],
-    align=True,
+TIMES = ("early", "late", "hurry", "delay")
+_QUANTITIES = (
+    ("early", (len(SPANS),)),  # mean gaps, over each of the spans
+    ("late", ()),  # mean gaps
+    ("hurry", ()),  # mean gaps
+    ("delay", ()),  # mean gaps
+    ("replay", ()),  # multiples of the longest replay
+    ("novelty", _BYTES),  # 1 for a value that the byte never had
+    ("range", _BYTES),  # multiples of the signal's range
+    ("step", _BYTES),  # multiples of the largest step
+    ("turn", _BYTES),  # multiples of the largest turn
+    ("rest", _BYTES),  # multiples of the longest rest
+    ("rest_among_moves", _BYTES),  # multiples of the most changes of other bytes during a rest
 )
-# How far one message goes beyond its habits and tolerance in one window: the largest value among its frames, 0 within.
-DEVIATION = np.dtype(
-    [
-        ("early", np.float32, (len(SPANS),)),  # periods, over each of the spans
-        ("late", np.float32),  # periods, at the end of the window too: an absent message has no other sign
-        ("hurry", np.float32),  # periods
-        ("delay", np.float32),  # periods
-        ("unknown", np.float32),  # frames of an ID that the profile does not hold
-        ("dlc", np.float32),  # 1 for a DLC that the ID never had
-        ("novelty", np.float32),  # bytes with a value that they never had
-        ("range", np.float32),  # multiples of the byte's range
-        ("step", np.float32),  # multiples of the largest step
-        ("turn", np.float32),  # multiples of the largest turn
-        ("rest", np.float32),  # multiples of the longest rest
-        ("rest_among_moves", np.float32),  # multiples of the most changes of neighbours during a rest
-        ("surprise", np.float32),  # -log10 of the probability of the ID after the one before it
-    ],
-    align=True,
+# How far one frame goes beyond the habits of its message, 0 within them.
+EXCESS = np.dtype([(name, np.float32, shape) for name, shape in _QUANTITIES], align=True)
+_SPANS = (len(SPANS),)
+_DECADES = "decades"  # of an exponential tail, beyond the largest excess that blocks showed which were left out
+_DEVIATIONS: tuple[tuple[str, tuple[int, ...], str, str], ...] = (
+    ("early", _SPANS, _DECADES, "time over {} frames of the ID, shorter than usual"),
+    ("late", (), _DECADES, "time since the ID's last frame, longer than usual; at the window's end too"),
+    ("hurry", (), _DECADES, "sum of how early its frames came"),
+    ("delay", (), _DECADES, "sum of how late its frames came"),
+    ("unknown", (), "frames", "frames of an ID that the profile does not hold"),
+    ("dlc", (), "1", "1 for a payload length that the ID never had"),
+    ("novelty", (), _DECADES, "byte with a value that it never had, until that is usual"),
+    ("range", (), _DECADES, "signal outside its range, until that is usual"),
+    ("step", (), _DECADES, "difference of a signal from frame to frame, until that is usual"),
+    ("turn", (), _DECADES, "difference of two such differences, until that is usual"),
+    ("rest", (), _DECADES, "frames for which a signal that moves has kept its value"),
+    ("rest_among_moves", (), _DECADES, "changes of other bytes while a signal that moves has kept its value"),
+    ("replay", (), _DECADES, "changes in a row that the ID made before in this stream, frame for frame"),
+    ("broken_check", (), "frames", "frames in which a parity or a sum does not hold"),
+    ("broken_counter", (), "frames", "frames whose counter took another step than ever"),
+    ("surprise", (), _DECADES, "-log10 of the probability of the ID after the one before it"),
 )
+# How unusual one message is in one window: the largest value among its frames, or their sum where frames are counted.
+DEVIATION = np.dtype([(name, np.float32, shape) for name, shape, _, _ in _DEVIATIONS], align=True)
+
+
+def deviation_columns() -> list[tuple[str, str, str]]:
+    """Name, unit and meaning of the deviations' columns, in order."""
+    return [
+        (f"{name}_{span}" if shape else name, unit, meaning.format(span))
+        for name, shape, unit, meaning in _DEVIATIONS
+        for span in (SPANS if shape else (0,))
+    ]
 
 
 def deviation_names() -> list[str]:
     """Names of the deviations' columns, in order: what a model stores and compares."""
-    names = []
-    for name in DEVIATION.names or ():
-        shape = DEVIATION.fields[name][0].shape  # type: ignore[index]
-        names += [f"{name}_{span}" for span in SPANS] if shape else [name]
-    return names
+    return [name for name, _, _ in deviation_columns()]
 
 
 class State(Protocol):
@@ -102,45 +120,54 @@ class State(Protocol):
     times_s: NDArray[np.float64]
     hurry: float
     delay: float
+    value: NDArray[np.int32]
     step: NDArray[np.int32]
     turn: NDArray[np.int32]
     rest: NDArray[np.int32]
     rest_among_moves: NDArray[np.int32]
+    usual: NDArray[np.float32]
     payload: NDArray[np.uint8]
+    said: NDArray[np.uint64]
+    replay: int
 
 
 class Habit(Protocol):
     """A record of `HABITS` as compiled code sees it."""
 
     frames: int
-    period_s: float
-    longest_gap_s: float
-    shortest_s: NDArray[np.float64]
+    gap_s: float
+    is_cyclic: bool
+    long_gap_s: float
+    short_s: NDArray[np.float64]
     hurry: float
     delay: float
     step: NDArray[np.int32]
     turn: NDArray[np.int32]
     rest: NDArray[np.int32]
     rest_among_moves: NDArray[np.int32]
-    low: NDArray[np.uint8]
-    high: NDArray[np.uint8]
+    low: NDArray[np.int32]
+    high: NDArray[np.int32]
+    width: NDArray[np.uint8]
     values: NDArray[np.uint8]
     dlcs: int
+    says: int
+    replay: int
 
 
-class Tolerance(Protocol):
-    """A record of `TOLERANCE` as compiled code sees it."""
+class Excess(Protocol):
+    """A record of `EXCESS` as compiled code sees it."""
 
     early: NDArray[np.float32]
     late: float
     hurry: float
     delay: float
+    replay: float
+    novelty: NDArray[np.float32]
+    range: NDArray[np.float32]
     step: NDArray[np.float32]
     turn: NDArray[np.float32]
     rest: NDArray[np.float32]
     rest_among_moves: NDArray[np.float32]
-    range: NDArray[np.float32]
-    novelty: NDArray[np.float32]
 
 
 class Deviation(Protocol):
@@ -158,4 +185,7 @@ class Deviation(Protocol):
     turn: float
     rest: float
     rest_among_moves: float
+    replay: float
+    broken_check: float
+    broken_counter: float
     surprise: float

@@ -10,6 +10,8 @@ from graphids.core.profile.kernels import Vehicle
 from graphids.core.profile.records import Deviation, Habit
 from graphids.core.profile.traffic import Traffic
 
+_MOST, _MOST_OF_EVENTS = 1000.0, 10.0  # decades, as in `kernels`
+
 
 class Windows(NamedTuple):
     """How windows are cut: the first frame of each, int64 [G], rising, and frames per window."""
@@ -50,7 +52,7 @@ def gather(
         windows: How they are cut.
         vehicle: What is known of the messages.
         known_keys: uint32 [V], their node keys.
-        last_before_s: float64 [V], when each was last seen before these frames.
+        last_before_s: float64 [V], when each was last seen before these frames; infinite for never.
         nodes: Filled as far as there is room; called with no room it counts.
 
     Returns:
@@ -85,10 +87,12 @@ def gather(
                 last_s[traffic.message[seen]] = traffic.time_s[seen]
             seen += 1
         for message in range(num_messages):
-            habit = vehicle.habits[message]
-            late = _overdue(habit, traffic.time_s[end - 1] - last_s[message]) - vehicle.tolerance[message].late
-            if late <= 0.0:
+            excess = _overdue(vehicle.habits[message], traffic.time_s[end - 1] - last_s[message])
+            largest = vehicle.calibration.largest[message].late
+            if excess <= largest:
                 continue
+            late = vehicle.calibration.rate[message].late * (excess - largest)
+            late = min(late, _MOST if vehicle.habits[message].is_cyclic else _MOST_OF_EVENTS)
             node = node_of[message] if window_of[message] == window else count
             if node == count:
                 count += 1
@@ -113,7 +117,7 @@ def _unknown_node(nodes: Nodes, key: int, first: int, count: int) -> int:
 
 @njit(cache=True, nogil=True)
 def _raise_to(row: Deviation, frame: Deviation) -> None:
-    """Raise a node to the deviations of a frame; frames of unknown IDs and new values are counted."""
+    """Raise a node to the deviations of a frame; frames of unknown IDs and with broken checks are counted."""
     for span in range(len(row.early)):
         row.early[span] = max(row.early[span], frame.early[span])
     row.late = max(row.late, frame.late)
@@ -121,18 +125,21 @@ def _raise_to(row: Deviation, frame: Deviation) -> None:
     row.delay = max(row.delay, frame.delay)
     row.unknown += frame.unknown
     row.dlc = max(row.dlc, frame.dlc)
-    row.novelty += frame.novelty
+    row.novelty = max(row.novelty, frame.novelty)
     row.range = max(row.range, frame.range)
     row.step = max(row.step, frame.step)
     row.turn = max(row.turn, frame.turn)
     row.rest = max(row.rest, frame.rest)
     row.rest_among_moves = max(row.rest_among_moves, frame.rest_among_moves)
+    row.replay = max(row.replay, frame.replay)
+    row.broken_check += frame.broken_check
+    row.broken_counter += frame.broken_counter
     row.surprise = max(row.surprise, frame.surprise)
 
 
 @njit(cache=True, nogil=True)
 def _overdue(habit: Habit, elapsed_s: float) -> float:
-    """Periods by which a message has been silent for longer than ever; 0 for an ID that is not cyclic."""
-    if habit.period_s <= 0.0:
+    """Mean gaps by which a message has been silent for longer than is usual; 0 for an ID of too few frames."""
+    if habit.gap_s <= 0.0:
         return 0.0
-    return float(max(0.0, (elapsed_s - habit.longest_gap_s) / habit.period_s))
+    return float(max(0.0, (elapsed_s - habit.long_gap_s) / habit.gap_s))

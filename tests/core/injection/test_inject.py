@@ -88,6 +88,20 @@ def test_a_masquerade_alters_one_signal_of_one_message_and_sends_no_frame_more(
     assert not (mine.payload != theirs.payload)[mine.attack == 0].any()
 
 
+def test_a_replay_is_of_one_signal_or_of_whole_payloads_that_were_said_before(drive: Frames) -> None:
+    found = set()
+    for seed in range(6):
+        result = inject(drive, [Injection("masquerade_replay", FIRST_S, LAST_S)], seed=seed)
+        mine = result.frames.take(_of(result))
+        earlier = mine.payload[: int(np.argmax(mine.attack))]
+        lie = mine.payload[mine.attack == 1]
+        said = min(len(lie), len(earlier))
+        places = range(len(earlier) - said + 1)
+        found.add(any(np.array_equal(lie[:said], earlier[at : at + said]) for at in places))
+
+    assert found == {True, False}
+
+
 def _of(result: Injected) -> np.ndarray:
     return result.frames.arbitration_id == result.injections[0].target
 

@@ -10,9 +10,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from graphids.core.frames import DataError, Frames, no_frames
 from graphids.core.injection.inject import Injection, inject
+from graphids.core.profile.habits import new_stream
 from graphids.core.profile.kernels import deviate
 from graphids.core.profile.profile import Profile, fit_profile
-from graphids.core.profile.records import DEVIATION, SPANS, STATE, deviation_names
+from graphids.core.profile.profile_file import profile_bytes
+from graphids.core.profile.records import DEVIATION, SPANS, deviation_names
 from graphids.core.profile.traffic import traffic_of
 from graphids.core.simulation.simulate import simulate_vehicle
 from graphids.core.wire import possible_times
@@ -35,11 +37,11 @@ def frames_of(*rows: tuple[float, int, bytes]) -> Frames:
 def deviations_of(profile: Profile, frames: Frames, parts: int = 1) -> np.ndarray:
     """Deviations of every frame, float32 [n, D], measured in so many parts."""
     traffic = traffic_of(frames, profile.node_key, possible_times(frames))
-    states, out, previous = np.zeros(len(profile.node_key), STATE), np.zeros(len(frames), DEVIATION), -1
+    stream, out, previous = new_stream(len(profile.node_key)), np.zeros(len(frames), DEVIATION), -1
     for rows in np.array_split(np.arange(len(frames)), parts):
         part = type(traffic)(*(column[rows] for column in traffic))
         measured = np.zeros(len(rows), DEVIATION)
-        previous = deviate(part, states, profile.vehicle, previous, measured)
+        previous = deviate(part, stream, profile.vehicle, previous, measured)
         out[rows] = measured
     return out.view(np.float32).reshape(len(frames), -1)
 
@@ -66,10 +68,11 @@ def test_habits_are_what_the_frames_show() -> None:
     habit = fit_profile([block, block]).vehicle.habits[0]
 
     assert habit["frames"] == 20
-    assert habit["period_s"] == pytest.approx(0.95 / 9)
-    assert habit["longest_gap_s"] == pytest.approx(0.15)
-    assert_allclose(habit["shortest_s"], [0.1, 0.2, 0.4, 0.8])
-    assert_array_equal(habit["low"][:3], [9, 7, 255])
+    assert habit["gap_s"] == pytest.approx(0.95 / 9)
+    assert habit["is_cyclic"]
+    assert habit["long_gap_s"] == pytest.approx(0.15)
+    assert_allclose(habit["short_s"], [0.1, 0.2, 0.4, 0.8])
+    assert_array_equal(habit["low"][:2], [9, 7])
     assert_array_equal(habit["high"][:3], [13, 7, 0])
     assert_array_equal(habit["step"][:2], [3, 0])
     assert_array_equal(habit["turn"][:2], [4, 0])
@@ -80,24 +83,28 @@ def test_habits_are_what_the_frames_show() -> None:
 
 
 def test_habits_agree_with_a_slow_reference(drives: list[Frames], profile: Profile) -> None:
-    rest, shortest, step = defaultdict(int), defaultdict(lambda: np.inf), defaultdict(int)
+    rest, short, step = defaultdict(int), defaultdict(lambda: np.inf), defaultdict(int)
     for frames in drives[:3]:
         times_s = possible_times(frames)
-        for key in profile.node_key.tolist():
+        for index, key in enumerate(profile.node_key.tolist()):
             rows = np.flatnonzero(frames.arbitration_id == key)
             for span in SPANS:
-                shortest[key, span] = min([shortest[key, span], *(times_s[rows[span:]] - times_s[rows[:-span]])])
-            for byte in range(8):
+                elapsed_s = times_s[rows[span:]] - times_s[rows[:-span]]
+                short[key, span] = min(short[key, span], np.quantile(elapsed_s, 0.01, method="nearest"))
+            widths = profile.vehicle.habits["width"][index]
+            for byte in np.flatnonzero(widths[: frames.dlc[rows[0]]]):
                 values, run = frames.payload[rows, byte].astype(int), 0
+                if widths[byte] == 2:
+                    values = values * 256 + frames.payload[rows, byte + 1]
                 for before, after in pairwise(values):
                     run = run + 1 if before == after else 0
-                    within = byte < frames.dlc[rows[0]]
-                    rest[key, byte] = max(rest[key, byte], run if within else 0)
+                    rest[key, byte] = max(rest[key, byte], run)
                     step[key, byte] = max(step[key, byte], abs(after - before))
 
+    assert (profile.vehicle.habits["width"] == 2).any()
     for index, key in enumerate(profile.node_key.tolist()):
         habit = profile.vehicle.habits[index]
-        assert_allclose(habit["shortest_s"], [shortest[key, span] for span in SPANS])
+        assert_allclose(habit["short_s"], [short[key, span] for span in SPANS])
         assert_array_equal(habit["rest"], [rest[key, byte] for byte in range(8)])
         assert_array_equal(habit["step"], [step[key, byte] for byte in range(8)])
 
@@ -145,7 +152,7 @@ def test_an_attack_shows_in_the_deviation_that_it_causes(
 
 
 def test_a_message_that_returns_from_silence_is_late(drives: list[Frames], profile: Profile) -> None:
-    target = int(profile.node_key[np.argmin(profile.vehicle.habits["period_s"])])
+    target = int(profile.node_key[np.argmin(np.where(profile.is_cyclic, profile.vehicle.habits["gap_s"], np.inf))])
     attacked = inject(drives[3], [Injection("suppress", 5.0, 6.0, target)], seed=1).frames
 
     late = column(deviations_of(profile, attacked), "late")
@@ -159,8 +166,8 @@ def test_an_attack_is_forgotten_by_what_adds_up(drives: list[Frames], profile: P
     hurry = column(deviations_of(profile, attacked.frames), "hurry")
     since = attacked.frames.timestamp - attacked.frames.timestamp[0]
 
-    assert hurry.max() == pytest.approx(4.0, abs=0.1)
-    assert hurry[since > 9.0].max() < 0.5
+    assert hurry.max() > 10.0
+    assert hurry[since > 9.0].max() < 2.0
 
 
 def test_what_differs_from_drive_to_drive_is_tolerated() -> None:
@@ -171,10 +178,11 @@ def test_what_differs_from_drive_to_drive_is_tolerated() -> None:
     varied = fit_profile([drive(3), drive(5), drive(4)])
 
     novel = [column(deviations_of(profile, drive(7)), "novelty").max() for profile in (steady, varied)]
-    assert novel == [1.0, pytest.approx(1 / 201)]
+    assert novel[0] > 0.8
+    assert novel[1] == 0.0
 
 
-def test_an_id_without_a_period_has_no_timing() -> None:
+def test_the_timing_of_an_id_that_is_not_cyclic_says_little() -> None:
     rng = np.random.default_rng(0)
     events = np.cumsum(rng.exponential(1.0, 60))
     profile = fit_profile([frames_of(*((t, 0x300, b"\1") for t in events))])
@@ -182,14 +190,82 @@ def test_an_id_without_a_period_has_no_timing() -> None:
     close = deviations_of(profile, frames_of(*((i / 1000, 0x300, b"\1") for i in range(50))))
 
     assert not profile.is_cyclic.any()
-    assert not close[:, : deviation_names().index("unknown")].any()
+    assert 0.0 < close[:, : deviation_names().index("unknown")].max() <= 10.0
 
 
 def test_one_capture_is_held_against_its_own_thirds(drives: list[Frames]) -> None:
     alone = fit_profile(drives[:1])
 
     assert alone.blocks == 3
-    assert alone.vehicle.tolerance["novelty"].max() > 0
+    assert alone.vehicle.calibration.largest["novelty"].max() > 0
+
+
+def test_what_stays_new_becomes_usual() -> None:
+    def drive(gear: int, seconds: int) -> Frames:
+        return frames_of(*((i / 100, 0x123, bytes([gear, i % 200])) for i in range(100 * seconds)))
+
+    novelty = column(deviations_of(fit_profile([drive(3, 10), drive(3, 10)]), drive(7, 20)), "novelty")
+
+    assert_allclose(novelty[[500, 1000, 1500]] / novelty[1], np.exp([-1.0, -2.0, -3.0]), rtol=0.02)
+
+
+def test_what_was_said_before_is_a_replay_and_what_never_changes_is_none() -> None:
+    rng = np.random.default_rng(0)
+
+    def drive() -> list[tuple[float, int, bytes]]:
+        said = rng.integers(0, 40, (400, 8), dtype=np.uint8)
+        return [(i / 100, 0x123, said[i].tobytes()) for i in range(400)]
+
+    def still() -> list[tuple[float, int, bytes]]:
+        return [(i / 100 + 0.001, 0x200, b"\7\7") for i in range(400)]
+
+    profile = fit_profile([frames_of(*sorted(drive() + still())) for _ in range(3)])
+    again = drive()
+    again[200:300] = [(t, key, again[i][2]) for i, (t, key, _) in enumerate(again[200:300])]
+    frames = frames_of(*sorted(again + still()))
+
+    replay = column(deviations_of(profile, frames), "replay")
+
+    assert_array_equal(np.flatnonzero(replay), np.flatnonzero(frames.arbitration_id == 0x123)[203:300])
+
+
+def test_a_widened_profile_knows_what_the_drive_began_with(drives: list[Frames], profile: Profile) -> None:
+    new = frames_of(*((i / 50, 0x7E0, bytes([i % 7])) for i in range(300)))
+    order = np.argsort(np.concatenate((drives[3].timestamp, new.timestamp)), kind="stable")
+    frames = Frames(
+        **{
+            name: np.concatenate((getattr(drives[3], name), getattr(new, name)))[order]
+            for name in ("timestamp", "arbitration_id", "dlc", "payload", "is_extended", "channel")
+        }
+    )
+
+    wider = profile.widened(frames)
+
+    assert wider.node_key.tolist() == sorted([*profile.node_key.tolist(), 0x7E0])
+    deviations = deviations_of(wider, frames)
+    for name in ("unknown", "novelty", "range", "step", "turn", "rest", "replay", "broken_check"):
+        assert not column(deviations, name).any(), name
+    assert deviations_of(profile, frames)[:, deviation_names().index("unknown")].sum() == 300
+    assert wider.frames == profile.frames + len(frames)
+
+
+def test_widening_changes_nothing_of_the_profile_itself(drives: list[Frames], profile: Profile) -> None:
+    before = profile_bytes(profile)
+
+    profile.widened(drives[3])
+
+    assert profile_bytes(profile) == before
+    with pytest.raises(DataError, match="Leave it out"):
+        profile.widened(inject(drives[0], [Injection("fuzzy", 1.0, 2.0)], seed=0).frames)
+
+
+def test_two_frames_make_a_profile_that_knows_two_ids() -> None:
+    few = frames_of((0.0, 0x123, b"\1"), (1.0, 0x200, b"\2"))
+
+    profile = fit_profile([few])
+
+    assert profile.node_key.tolist() == [0x123, 0x200]
+    assert not deviations_of(profile, few)[:, : deviation_names().index("surprise")].any()
 
 
 def test_attacks_and_nothing_are_refused(drives: list[Frames]) -> None:

@@ -6,16 +6,18 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from graphids.core.frames import Frames
 from graphids.core.injection.inject import Injection, inject
-from graphids.core.profile.follower import window_deviations
+from graphids.core.profile.checks import break_checks, no_counts
+from graphids.core.profile.follower import Follower, window_deviations
+from graphids.core.profile.habits import new_stream
 from graphids.core.profile.kernels import deviate
 from graphids.core.profile.profile import Profile, fit_profile
-from graphids.core.profile.records import DEVIATION, STATE, deviation_names
+from graphids.core.profile.records import DEVIATION, deviation_names
 from graphids.core.profile.traffic import traffic_of
 from graphids.core.simulation.simulate import simulate_vehicle
 from graphids.core.wire import possible_times
 
 SIZE, STRIDE = 100, 40
-SUMMED = [deviation_names().index(name) for name in ("unknown", "novelty")]
+SUMMED = [deviation_names().index(name) for name in ("unknown", "broken_check", "broken_counter")]
 LATE = deviation_names().index("late")
 
 
@@ -40,7 +42,9 @@ def test_a_window_has_a_node_for_every_id_with_the_largest_of_its_deviations(
     frames = inject(drives[2], [Injection(kind, 3.0, 5.0)], seed=1).frames
     traffic = traffic_of(frames, profile.node_key, possible_times(frames))
     measured = np.zeros(len(frames), DEVIATION)
-    deviate(traffic, np.zeros(len(profile.node_key), STATE), profile.vehicle, -1, measured)
+    deviate(traffic, new_stream(len(profile.node_key)), profile.vehicle, -1, measured)
+    counts = no_counts(len(profile.node_key))
+    break_checks(traffic, profile.checks, counts, measured["broken_check"], measured["broken_counter"])
     rows, keys = measured.view(np.float32).reshape(len(frames), -1), frames.node_key()
 
     nodes = window_deviations(profile, frames, starts_of(frames), SIZE)
@@ -62,10 +66,10 @@ def test_a_window_has_a_node_for_every_id_with_the_largest_of_its_deviations(
 
 
 def test_a_message_that_is_absent_is_a_node_once_it_is_overdue(drives: list[Frames], profile: Profile) -> None:
-    fastest = int(np.argmin(profile.vehicle.habits["period_s"]))
+    gap_s = np.where(profile.is_cyclic, profile.vehicle.habits["gap_s"], np.inf)
+    fastest = int(np.argmin(gap_s))
     target = int(profile.node_key[fastest])
-    injected = inject(drives[2], [Injection("suppress", 3.0, 5.0, target)], seed=1)
-    frames = injected.frames
+    frames = inject(drives[2], [Injection("suppress", 3.0, 5.0, target)], seed=1).frames
     since = possible_times(frames) - frames.timestamp[0]
 
     nodes = window_deviations(profile, frames, starts_of(frames), SIZE)
@@ -76,9 +80,35 @@ def test_a_message_that_is_absent_is_a_node_once_it_is_overdue(drives: list[Fram
         late[window] = nodes.deviations["late"][own][nodes.node_key[own] == target].max(initial=0.0)
     ends_s = since[starts_of(frames) + SIZE - 1]
     silent = (ends_s > 3.2) & (ends_s < 5.0)
-    elapsed = (ends_s[silent] - 3.0) / profile.vehicle.habits["period_s"][fastest]
-    assert_allclose(late[silent], elapsed, atol=2.5)
-    assert late[ends_s < 3.0].max() < 1.0
+    expected = (ends_s[silent] - 3.0) / gap_s[fastest] * profile.vehicle.calibration.rate["late"][fastest]
+    assert_allclose(late[silent], np.minimum(expected, 1000.0), rtol=0.15)
+    assert late[ends_s < 3.0].max() < late[silent].min() / 10
+
+
+def test_a_message_that_was_never_seen_is_not_overdue(drives: list[Frames], profile: Profile) -> None:
+    frames = drives[2]
+    target = int(profile.node_key[np.argmin(np.where(profile.is_cyclic, profile.vehicle.habits["gap_s"], np.inf))])
+    without = frames.take(frames.node_key() != target)
+
+    nodes = window_deviations(profile, without, starts_of(without), SIZE)
+
+    assert target not in nodes.node_key
+
+
+def test_followed_in_chunks_every_deviation_is_that_of_the_whole(drives: list[Frames], profile: Profile) -> None:
+    attacks = [Injection("spoof_fast", 2.0, 3.0), Injection("masquerade_constant", 4.0, 6.0)]
+    frames = inject(drives[2], attacks, seed=1).frames
+    whole, parts = Follower(profile), Follower(profile)
+
+    whole.follow(frames)
+    for first in range(0, len(frames), 777):
+        parts.follow(frames.take(slice(first, first + 777)))
+
+    expected, found = (follower.nodes(starts_of(frames), SIZE) for follower in (whole, parts))
+    assert_array_equal(found.node_key, expected.node_key)
+    assert expected.deviations["broken_counter"].any()
+    for name in DEVIATION.names or ():
+        assert_allclose(found.deviations[name], expected.deviations[name], rtol=1e-5, atol=1e-5, err_msg=name)
 
 
 def test_without_windows_there_are_no_nodes(drives: list[Frames], profile: Profile) -> None:
