@@ -8,8 +8,8 @@ from typing import Any, Literal, NamedTuple, TypedDict, cast
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.nn import GATv2Conv, JumpingKnowledge, global_max_pool, global_mean_pool
-from torch_geometric.utils import add_self_loops
+from torch_geometric.nn import GATv2Conv, JumpingKnowledge, global_mean_pool
+from torch_geometric.utils import add_self_loops, segment
 
 Jumping = Literal["max", "cat", "lstm"]
 
@@ -157,9 +157,11 @@ class GAT(nn.Module):
         """
         h = self.jump([state for state, _ in self._layers(x, token, edge_index, edge_attr)])  # [N, pooled]
         node_logits = self.node_head(h)  # [N, 1]
+        # By segments: a maximum by scattering costs three times as much, 2 % of a training step.
+        ptr = torch.searchsorted(batch, torch.arange(num_graphs + 1, device=batch.device))
         pooled = (
             global_mean_pool(h, batch, size=num_graphs),  # [G, pooled]
-            global_max_pool(torch.cat([h, node_logits], dim=1), batch, size=num_graphs),  # [G, pooled + 1]
+            segment(torch.cat([h, node_logits], dim=1), ptr, reduce="max"),  # [G, pooled + 1]
         )
         return Represented(self.fc_layers[:-1](torch.cat(pooled, dim=1)), node_logits.squeeze(1))
 
