@@ -45,6 +45,7 @@ class TinyDataModule(pl.LightningDataModule):
         self.graphs = {"train": SimpleNamespace(label=labels)}
         self.preprocessing = SimpleNamespace(
             classes=CLASSES,
+            features="raw",
             num_tokens=NUM_TOKENS,
             node_mean=np.zeros((NUM_TOKENS, NODE_FEATURES), np.float32),
             edge_mean=np.zeros(EDGE_FEATURES, np.float32),

@@ -187,6 +187,20 @@ def test_metrics_that_validation_cannot_define_are_not_logged_and_named_once(
     assert sum("cannot be computed" in str(warning.message) for warning in warned) == 1
 
 
+@pytest.mark.parametrize(
+    ("edges", "features", "expected"),
+    [(None, "raw", True), (None, "deviations", False), (False, "raw", False), (True, "deviations", True)],
+)
+def test_deviations_are_judged_without_edges_unless_the_setting_says_otherwise(
+    edges: bool | None, features: str, expected: bool
+) -> None:
+    detector = Detector(edges=edges)
+
+    detector.build(1, 3, 2, 2, features=features)
+
+    assert detector.gat.architecture()["edges"] is expected
+
+
 def test_a_detector_without_data_and_checkpoint_says_what_it_needs(detector: Detector, datamodule: Any) -> None:
     with pytest.raises(RuntimeError, match=r"has no network yet.*Pass datamodule="):
         detector(datamodule.batches[0])
