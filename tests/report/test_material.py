@@ -1,0 +1,86 @@
+"""What summary and card say of vehicles, injected attacks and what is missing."""
+
+from typing import Any
+
+import pytest
+
+from graphids.assessment.assess import Assessment
+from graphids.report.material import material_lines, material_text, vehicle_table
+
+ASSESSMENT = Assessment(
+    threshold=0.75,
+    rule_threshold=2.0,
+    false_alarms_per_hour=60.0,
+    before={},
+    after={},
+    test={"dos/auroc": 0.9},
+    rule={},
+    undefined=[],
+    kinds=("dos",),
+    normal_windows=36,
+    normal_hours=0.05,
+    validation_hours=0.05,
+)
+COUNTS = {"normal": 1200, "dos": 100}
+SUMMARY: dict[str, Any] = {
+    "injected": True,
+    "features": "deviations",
+    "held_out": "van",
+    "vehicles": {"car": dict.fromkeys(("train", "val", "test"), COUNTS), "van": {"test": COUNTS}},
+    "skipped": {"van": ["masquerade_drift", "masquerade_noise"]},
+    "short": {"car": {"suppress": 48}},
+    "left_out": {"bus": "bus: its train recordings have no stretch of 1024 frames that attacks could be laid over."},
+}
+
+
+def test_what_was_injected_held_out_skipped_missing_and_left_out_is_told() -> None:
+    assert material_lines(SUMMARY) == [
+        "Attacks were injected: none of their frames is in a profile, and none was recorded on a vehicle.",
+        "Nodes carry deviations from the profile of their vehicle, fitted on its training recordings.",
+        "van was held out: all of its 1,300 windows are in the test.",
+        "Vehicles: car (train 1,200 + 100, val 1,200 + 100, test 1,200 + 100 windows, normal + attack); "
+        "van (test 1,200 + 100 windows, normal + attack).",
+        "Kinds that a bus cannot suffer: van masquerade_drift, masquerade_noise.",
+        "Windows short of the number wanted: car suppress 48.",
+        "Left out: bus: its train recordings have no stretch of 1024 frames that attacks could be laid over.",
+    ]
+
+
+def test_of_labelled_captures_as_they_are_there_is_nothing_to_tell() -> None:
+    summary = {"injected": False, "features": "raw", "baseline": "rules"}
+
+    assert material_lines(summary) == []
+    assert material_text(summary, ASSESSMENT) == ""
+
+
+def test_of_many_vehicles_a_few_are_named_and_the_others_counted() -> None:
+    many = {**SUMMARY, "vehicles": {f"car-{n}": {"train": COUNTS} for n in range(20)}, "held_out": ""}
+
+    (line,) = [line for line in material_lines(many) if line.startswith("Vehicles")]
+
+    assert line.count("car-") == 6
+    assert line.endswith("; and 14 others.")
+
+
+def test_every_vehicle_of_the_test_has_a_row_beside_the_baseline() -> None:
+    own = {"windows": 1300.0, "auroc": 0.91, "macro_auroc": 0.92, "recall": 0.5, "false_alarms_per_hour": 30.0}
+    test = {f"vehicle/{name}/{key}": value for name in ("fleet/a", "van") for key, value in own.items()}
+    rule = {"vehicle/van/macro_auroc": 0.61}
+    metrics = {"test": {**ASSESSMENT.test, **test}, "rule": rule}
+    assessment = Assessment(**{name: metrics.get(name, getattr(ASSESSMENT, name)) for name in Assessment.__slots__})
+
+    head, *rows = [row.split() for row in vehicle_table(assessment).splitlines()]
+
+    assert head[:3] == ["vehicle", "windows", "AUROC"]
+    assert rows == [
+        ["fleet/a", "1300", "0.910", "0.920", "-", "0.500", "30.0"],
+        ["van", "1300", "0.910", "0.920", "0.610", "0.500", "30.0"],
+    ]
+    assert material_text(SUMMARY, assessment).endswith(vehicle_table(assessment))
+
+
+@pytest.mark.parametrize("features", ["raw", "deviations"])
+def test_what_nodes_carry_is_told(features: str) -> None:
+    told = any("deviations" in line for line in material_lines({**SUMMARY, "features": features}))
+
+    assert told == (features == "deviations")
