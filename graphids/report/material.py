@@ -1,6 +1,6 @@
 """What a training was fed by vehicle: attacks that were injected, a vehicle that was held out, what is missing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from textwrap import fill
 from typing import Any
 
@@ -8,16 +8,17 @@ from graphids.assessment.assess import Assessment
 from graphids.core.data.splits import SPLITS
 from graphids.wording import counted, format_metric
 
-# As many vehicles as a model card has room for.
-_MAX_NAMED = 6
+# A model card has little room.
+_MOST_IN_CARD, _MOST_IN_SUMMARY, _MOST_KINDS, _MOST_CHARACTERS = 2, 20, 4, 40
 _RATE = "false_alarms_per_hour"
 
 
-def material_lines(summary: Mapping[str, Any]) -> list[str]:
-    """Sentences for summary, card and MLflow's page of the data set; none for labelled captures as they are.
+def material_lines(summary: Mapping[str, Any], *, most: int = _MOST_IN_CARD) -> list[str]:
+    """Sentences for summary and card; none for labelled captures as they are.
 
     Args:
         summary: `CANDataModule.summary`.
+        most: Vehicles that are named in each sentence.
     """
     if "vehicles" not in summary:
         return []
@@ -28,19 +29,22 @@ def material_lines(summary: Mapping[str, Any]) -> list[str]:
         lines.append("Nodes carry deviations from the profile of their vehicle, fitted on its training recordings.")
     if held := summary["held_out"]:
         windows = summary["vehicles"][held]["test"]
-        lines.append(f"{held} was held out: all of its {sum(windows.values()):,} windows are in the test.")
-    lines.append(f"Vehicles: {_some([_split_counts(name, own) for name, own in summary['vehicles'].items()])}.")
-    skipped = [f"{name} {', '.join(kinds)}" for name, kinds in summary["skipped"].items()]
-    short = [f"{name} {kind} {n:,}" for name, kinds in summary["short"].items() for kind, n in kinds.items()]
-    for what, found in (("Kinds that a bus cannot suffer", skipped), ("Windows short of the number wanted", short)):
-        lines += [f"{what}: {_some(found)}."] if found else []
-    lines += [f"Left out: {reason}" for reason in summary["left_out"].values()]
-    return lines
+        lines.append(f"{_shown(held)} was held out: all of its {sum(windows.values()):,} windows are in the test.")
+    told = {
+        "Windows, normal + attack": [_split_counts(name, own) for name, own in summary["vehicles"].items()],
+        "Kinds that a bus cannot suffer": [_listed(name, kinds) for name, kinds in summary["skipped"].items()],
+        "Windows short of the number wanted": [
+            _listed(name, [f"{kind} {missing:,}" for kind, missing in kinds.items()])
+            for name, kinds in summary["short"].items()
+        ],
+        "Left out": [_listed(name, [reason]) for name, reason in summary["left_out"].items()],
+    }
+    return lines + [f"{what}: {_some(found, most)}." for what, found in told.items() if found]
 
 
 def material_text(summary: Mapping[str, Any], assessment: Assessment) -> str:
     """The same for the run's summary, with what was detected on each vehicle."""
-    paragraphs = [fill(line, 118, break_on_hyphens=False) for line in material_lines(summary)]
+    paragraphs = [fill(line, 118, break_on_hyphens=False) for line in material_lines(summary, most=_MOST_IN_SUMMARY)]
     table = vehicle_table(assessment)
     return "".join(f"\n{text}" for text in paragraphs) + (f"\n\n{table}" if table else "")
 
@@ -75,9 +79,17 @@ def _split_counts(name: str, own: Mapping[str, Mapping[str, int]]) -> str:
         windows = own.get(split, {})
         if total := sum(windows.values()):
             parts.append(f"{split} {windows['normal']:,} + {total - windows['normal']:,}")
-    return f"{name} ({', '.join(parts)} windows, normal + attack)"
+    return _listed(name, parts)
 
 
-def _some(names: list[str]) -> str:
-    more = len(names) - _MAX_NAMED
-    return "; ".join(names[:_MAX_NAMED]) + (f"; and {counted(more, 'other')}" if more > 0 else "")
+def _listed(name: str, found: Sequence[str]) -> str:
+    return f"{_shown(name)} ({_some(found, _MOST_KINDS)})"
+
+
+def _shown(name: str) -> str:
+    return name if len(name) <= _MOST_CHARACTERS else f"{name[: _MOST_CHARACTERS - 1]}…"
+
+
+def _some(found: Sequence[str], most: int) -> str:
+    more = len(found) - most
+    return ", ".join(found[:most]) + (f" and {counted(more, 'other')}" if more > 0 else "")

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from graphids.assessment.assess import Assessment
+from graphids.core.injection.inject import KINDS
 from graphids.report.material import material_lines, material_text, vehicle_table
 
 ASSESSMENT = Assessment(
@@ -29,7 +30,7 @@ SUMMARY: dict[str, Any] = {
     "vehicles": {"car": dict.fromkeys(("train", "val", "test"), COUNTS), "van": {"test": COUNTS}},
     "skipped": {"van": ["masquerade_drift", "masquerade_noise"]},
     "short": {"car": {"suppress": 48}},
-    "left_out": {"bus": "bus: its train recordings have no stretch of 1024 frames that attacks could be laid over."},
+    "left_out": {"bus": "train recordings without a stretch of 1024 frames"},
 }
 
 
@@ -38,11 +39,10 @@ def test_what_was_injected_held_out_skipped_missing_and_left_out_is_told() -> No
         "Attacks were injected: none of their frames is in a profile, and none was recorded on a vehicle.",
         "Nodes carry deviations from the profile of their vehicle, fitted on its training recordings.",
         "van was held out: all of its 1,300 windows are in the test.",
-        "Vehicles: car (train 1,200 + 100, val 1,200 + 100, test 1,200 + 100 windows, normal + attack); "
-        "van (test 1,200 + 100 windows, normal + attack).",
-        "Kinds that a bus cannot suffer: van masquerade_drift, masquerade_noise.",
-        "Windows short of the number wanted: car suppress 48.",
-        "Left out: bus: its train recordings have no stretch of 1024 frames that attacks could be laid over.",
+        "Windows, normal + attack: car (train 1,200 + 100, val 1,200 + 100, test 1,200 + 100), van (test 1,200 + 100).",
+        "Kinds that a bus cannot suffer: van (masquerade_drift, masquerade_noise).",
+        "Windows short of the number wanted: car (suppress 48).",
+        "Left out: bus (train recordings without a stretch of 1024 frames).",
     ]
 
 
@@ -53,13 +53,22 @@ def test_of_labelled_captures_as_they_are_there_is_nothing_to_tell() -> None:
     assert material_text(summary, ASSESSMENT) == ""
 
 
-def test_of_many_vehicles_a_few_are_named_and_the_others_counted() -> None:
-    many = {**SUMMARY, "vehicles": {f"car-{n}": {"train": COUNTS} for n in range(20)}, "held_out": ""}
+def test_of_many_vehicles_a_few_are_named_and_the_others_counted_so_that_a_card_has_room_for_it() -> None:
+    names = [f"{n:02}{'x' * 200}" for n in range(20)]
+    many = {
+        **SUMMARY,
+        "vehicles": {name: dict.fromkeys(("train", "val", "test"), COUNTS) for name in names},
+        "held_out": names[0],
+        "skipped": {name: list("abcdefghijkl") for name in names},
+        "short": {name: dict.fromkeys(KINDS, 100) for name in names},
+        "left_out": dict.fromkeys(names, "train and val recordings without a stretch of 1024 frames, or but one,"),
+    }
 
-    (line,) = [line for line in material_lines(many) if line.startswith("Vehicles")]
+    lines = material_lines(many)
 
-    assert line.count("car-") == 6
-    assert line.endswith("; and 14 others.")
+    assert all(line.endswith(" and 18 others.") for line in lines[-4:])
+    assert len("\n".join(lines)) < 1500
+    assert "x" * 100 not in material_text(many, ASSESSMENT)
 
 
 def test_every_vehicle_of_the_test_has_a_row_beside_the_baseline() -> None:

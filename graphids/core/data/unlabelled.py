@@ -29,9 +29,10 @@ def injected_material(captures: Sequence[Capture], settings: Settings) -> Materi
     for number, (vehicle, split) in enumerate(splits.items()):
         _add_vehicle(material, captures, vehicle, split, settings, number)
     if not material.parts["train"] or (held and held in material.left_out):
+        short = "; ".join(f"{name} has {reason}" for name, reason in list(material.left_out.items())[:5])
         raise DataError(
-            f"Attacks need recordings to be laid over. {' '.join(material.left_out.values())} Expected attack-free "
-            "recordings of ten minutes, or a smaller data.window_size."
+            f"Attacks are laid over stretches of attack-free recordings, but {short}. Expected recordings of ten "
+            "minutes of each vehicle, or a smaller data.window_size."
         )
     used = [name for name in vehicles if name not in material.left_out]
     modes = Counter(splits[name].mode for name in used)
@@ -59,10 +60,8 @@ def _add_vehicle(
         for name, parts in wanted.items()
     }
     if lacking := [name for name, found in pieces.items() if len(found) < (2 if name == "train" else 1)]:
-        material.left_out[vehicle] = (
-            f"{vehicle}: its {' and '.join(lacking)} recordings have no stretch of {fewest} frames"
-            f"{', or but one,' if 'train' in lacking else ''} that attacks could be laid over."
-        )
+        more = ", or but one," if "train" in lacking else ""
+        material.left_out[vehicle] = f"{' and '.join(lacking)} recordings without a stretch of {fewest} frames{more}"
         return
     whole = fit_profile(others(captures, train, None)) if settings.features == "deviations" else None
     if whole is not None:

@@ -196,14 +196,16 @@ def test_a_vehicle_whose_recordings_are_too_short_is_left_out_and_told(read_as: 
     data.setup()
 
     assert list(data.summary["left_out"]) == ["van"]
-    assert "no stretch of 256 frames" in data.summary["left_out"]["van"]
+    assert "without a stretch of 256 frames" in data.summary["left_out"]["van"]
     assert list(data.profiles) == ["vehicle-1"]
 
 
 def test_recordings_that_are_all_too_short_are_refused(read_as: Any, fleet: list[Capture]) -> None:
     short = replace(fleet[0], frames=fleet[0].frames.take(slice(0, 300)))
 
-    with pytest.raises(DataError, match=r"vehicle-1: its .* no stretch of 256 frames.*ten minutes, or a smaller"):
+    with pytest.raises(
+        DataError, match=r"but vehicle-1 has train .* without a stretch of 256 frames.*ten minutes.*a smaller"
+    ):
         read_as([short]).setup()
 
 
