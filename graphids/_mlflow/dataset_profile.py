@@ -13,8 +13,8 @@ def dataset_profile(summary: Mapping[str, Any]) -> dict[str, Any]:
     profile |= {f"reader: {what}": count for what, count in summary["reader"].items()}
     if held_out := summary.get("held_out"):
         profile["held out"] = held_out
-    if summary.get("injected"):
-        profile["attacks"] = "injected"
+    if injected := summary.get("injected"):
+        profile["attacks"] = f"injected into {injected}"
     for name in SPLITS:
         part = summary[name]
         time = time_words(part["seconds"] / 3600)

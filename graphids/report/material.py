@@ -12,6 +12,12 @@ from graphids.wording import counted, format_metric
 _MOST_IN_CARD, _MOST_IN_SUMMARY, _MOST_KINDS, _MOST_CHARACTERS = 2, 20, 4, 40
 _RATE = "false_alarms_per_hour"
 
+# By the splits that have injected attacks.
+_INJECTED = {
+    "every split": "Attacks were injected: none of their frames is in a profile, and none was recorded on a vehicle.",
+    "training": "Attacks were injected into the training alone: those that are measured came with the captures.",
+}
+
 
 def material_lines(summary: Mapping[str, Any], *, most: int = _MOST_IN_CARD) -> list[str]:
     """Sentences for summary and card; none for labelled captures as they are.
@@ -24,7 +30,7 @@ def material_lines(summary: Mapping[str, Any], *, most: int = _MOST_IN_CARD) -> 
         return []
     lines = []
     if summary["injected"]:
-        lines.append("Attacks were injected: none of their frames is in a profile, and none was recorded on a vehicle.")
+        lines.append(_INJECTED[summary["injected"]])
     if summary["features"] == "deviations":
         lines.append("Nodes carry deviations from the profile of their vehicle, fitted on its training recordings.")
     if held := summary["held_out"]:

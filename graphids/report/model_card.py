@@ -75,7 +75,7 @@ A window alerts at a score of {assessment.threshold:.6g} or more, chosen on vali
 {_tau(findings)}
 
 ## Limits
-{_limits(assessment, preprocessing, data.name)}
+{_limits(assessment, preprocessing, data)}
 
 ## Load and verify
 ```
@@ -142,9 +142,11 @@ def _tau(findings: Findings) -> str:
     )
 
 
-def _limits(assessment: Assessment, preprocessing: Preprocessing, data: str) -> str:
-    if data in (SIMULATED, FLEET):
+def _limits(assessment: Assessment, preprocessing: Preprocessing, data: DataUsed) -> str:
+    if data.name in (SIMULATED, FLEET):
         origin = "Vehicle, traffic and attacks are simulated: the numbers say nothing about a real vehicle."
+    elif data.summary.get("injected") == "every split":
+        origin = "The attacks were injected into recordings: what was measured of them says little about recorded ones."
     else:
         origin = (
             "Whether the attacks were recorded on a vehicle or added to a recording (semi-synthetic) is not known: "

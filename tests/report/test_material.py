@@ -24,7 +24,7 @@ ASSESSMENT = Assessment(
 )
 COUNTS = {"normal": 1200, "dos": 100}
 SUMMARY: dict[str, Any] = {
-    "injected": True,
+    "injected": "every split",
     "features": "deviations",
     "held_out": "van",
     "vehicles": {"car": dict.fromkeys(("train", "val", "test"), COUNTS), "van": {"test": COUNTS}},
@@ -47,7 +47,7 @@ def test_what_was_injected_held_out_skipped_missing_and_left_out_is_told() -> No
 
 
 def test_of_labelled_captures_as_they_are_there_is_nothing_to_tell() -> None:
-    summary = {"injected": False, "features": "raw", "baseline": "rules"}
+    summary = {"injected": "", "features": "raw", "baseline": "rules"}
 
     assert material_lines(summary) == []
     assert material_text(summary, ASSESSMENT) == ""
@@ -86,6 +86,12 @@ def test_every_vehicle_of_the_test_has_a_row_beside_the_baseline() -> None:
         ["van", "1300", "0.910", "0.920", "0.610", "0.500", "30.0"],
     ]
     assert material_text(SUMMARY, assessment).endswith(vehicle_table(assessment))
+
+
+def test_where_labelled_attacks_are_measured_the_injected_ones_are_said_to_be_in_training_alone() -> None:
+    (line,) = [line for line in material_lines({**SUMMARY, "injected": "training"}) if "injected" in line]
+
+    assert line == "Attacks were injected into the training alone: those that are measured came with the captures."
 
 
 @pytest.mark.parametrize("features", ["raw", "deviations"])

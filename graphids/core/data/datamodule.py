@@ -155,7 +155,7 @@ class CANDataModule(pl.LightningDataModule):
         self.summary |= {
             "features": settings.features,
             "baseline": "rules" if settings.features == "raw" else "largest deviation",
-            "injected": settings.injects,
+            "injected": "" if not settings.injects else "training" if settings.are_attacked else "every split",
             **(material.summary(graphs) if material else {}),
         }
         self.graphs = graphs
@@ -163,15 +163,15 @@ class CANDataModule(pl.LightningDataModule):
 
     def _settings(self, captures: Sequence[Capture]) -> Settings:
         hparams = self.hparams
-        injects = hparams["inject"] == "always" or (
-            hparams["inject"] == AUTO and not any(num_attacked(capture.frames) for capture in captures)
-        )
+        are_attacked = any(num_attacked(capture.frames) for capture in captures)
+        injects = hparams["inject"] == "always" or (hparams["inject"] == AUTO and not are_attacked)
         features = hparams["features"]
         return Settings(
             windowing=Windowing(hparams["window_size"], hparams["stride"]),
             split=hparams["split"],
             gap_s=hparams["gap_s"],
             split_seed=hparams["split_seed"],
+            are_attacked=are_attacked,
             injects=injects,
             features=("deviations" if injects else "raw") if features == AUTO else features,
             hold_out=hparams["hold_out"],
@@ -182,7 +182,7 @@ class CANDataModule(pl.LightningDataModule):
 
     def _material(self, captures: Sequence[Capture], settings: Settings) -> Material | None:
         """What vehicles bring; None for labelled captures as they are."""
-        if settings.injects and not any(num_attacked(capture.frames) for capture in captures):
+        if settings.injects and not settings.are_attacked:
             return injected_material(captures, settings)
         if settings.injects or settings.features == "deviations" or settings.hold_out != AUTO:
             return labelled_material(captures, settings)

@@ -30,6 +30,7 @@ class Settings:
         split: Mode of the split of labelled captures.
         gap_s: Seconds between blocks of time.
         split_seed: Of the split.
+        are_attacked: Whether any capture is known to hold attacks: then these are measured, and none that is injected.
         injects: Whether attacks are laid over attack-free captures.
         features: "raw" or "deviations".
         hold_out: A vehicle's name, or "auto".
@@ -42,6 +43,7 @@ class Settings:
     split: str
     gap_s: float | None
     split_seed: int
+    are_attacked: bool
     injects: bool
     features: str
     hold_out: str

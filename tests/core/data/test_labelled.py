@@ -154,7 +154,7 @@ def test_injection_adds_kinds_to_training_and_leaves_what_is_measured_as_it_was(
     for name in ("val", "test"):
         assert_array_equal(data.graphs[name].x, plain.graphs[name].x)
     assert data.dataset_digest != plain.dataset_digest
-    assert data.summary["injected"]
+    assert data.summary["injected"] == "training"
 
 
 def test_injection_into_captures_that_are_all_attacked_is_refused(read_as: Any, captures: list[Capture]) -> None:

@@ -154,7 +154,7 @@ def test_the_baseline_is_the_largest_deviation_and_says_so(prepared: CANDataModu
 def test_the_summary_is_json(prepared: CANDataModule) -> None:
     summary = json.loads(json.dumps(prepared.summary))
 
-    assert summary["injected"]
+    assert summary["injected"] == "every split"
     assert summary["split_reason"].startswith("No capture has attack labels: all are taken for attack-free")
 
 
