@@ -11,7 +11,7 @@ from glob import has_magic, iglob
 from pathlib import Path
 from typing import Any, Final
 
-SIMULATED = "simulated"
+SIMULATED, FLEET = "simulated", "fleet"
 DEFAULT_ROOT_DIR = "graphids_runs"  # each run has a folder of its own in it
 # Not 5000, where MLflow's UI listens.
 SCORING_HOST, SCORING_PORT = "127.0.0.1", 5001
@@ -68,6 +68,12 @@ def _one_of(*choices: str) -> Callable[[str], str]:
     return parse
 
 
+def _name(text: str) -> str:
+    if not text or not is_text(text):
+        raise ValueError
+    return text
+
+
 def _devices(text: str) -> int | str:
     return text if text == AUTO else _integer(1)(text)
 
@@ -87,12 +93,12 @@ def _learning_rate(text: str) -> float:
 
 
 def existing_captures(text: str) -> str:
-    """`text` if it is `simulated`, a file, a folder, or a glob that matches something.
+    """`text` if it is `simulated` or `fleet`, a file, a folder, or a glob that matches something.
 
     Raises:
         ValueError: If it is none of these.
     """
-    if text == SIMULATED:
+    if text in (SIMULATED, FLEET):
         return text
     if not text:
         raise ValueError
@@ -115,13 +121,23 @@ _PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 _MAX_SEED = 2**32 - 1  # what numpy takes
 
 OPTIONS = (
-    Option("data", SIMULATED, existing_captures, "'simulated', or a capture file, a folder of captures or a glob"),
+    Option(
+        "data", SIMULATED, existing_captures, "'simulated', 'fleet', or a capture file, a folder of captures or a glob"
+    ),
     Option(
         "tau",
         0.5,
         _tau,
         "a finite number >= 0 (0 keeps the trained head, 1 gives it unit rows), or auto (chosen on validation)",
     ),
+    Option(
+        "inject",
+        AUTO,
+        _one_of(AUTO, "always", "never"),
+        "auto (lays attacks over captures of which none has any), always (over attack-free ones too, in training) or "
+        "never",
+    ),
+    Option("hold_out", AUTO, _name, "a vehicle that only the test has, as its folder is called, or auto"),
     Option("seed", 0, _integer(0, _MAX_SEED), f"an integer from 0 to {_MAX_SEED}"),
     Option("max_epochs", 20, _integer(1), "an integer >= 1 (epochs)"),
     Option("patience", 5, _integer(1), "an integer >= 1 (epochs without a better validation metric)"),

@@ -19,6 +19,8 @@ from graphids.outbox.outbox import Outbox
 
 _MLPROJECT_NAMES = {
     "data.data": "data",
+    "data.inject": "inject",
+    "data.hold_out": "hold_out",
     "data.seed": "seed",
     "data.batch_size": "batch_size",
     "data.window_size": "window",

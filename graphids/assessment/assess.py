@@ -14,6 +14,16 @@ from graphids.assessment.operating_point import Alarms, OperatingPoint
 from graphids.assessment.scored_split import ScoredSplit
 from graphids.core.evaluation import choose_threshold, detection_metrics, undefined_metrics
 
+# What is told of each vehicle, by the name of the metric over its windows.
+PER_VEHICLE = {
+    "windows": "all/windows",
+    "auroc": "all/auroc",
+    "macro_auroc": "macro/auroc",
+    "average_precision": "all/average_precision",
+    "recall": "all/recall",
+    "false_alarms_per_hour": "false_alarms_per_hour",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
@@ -25,7 +35,7 @@ class Assessment:
         false_alarms_per_hour: The rate that both were chosen for.
         before: Validation metrics with the raw head, at the threshold that the raw head would have got.
         after: Validation metrics with the tau-normalized head.
-        test: Test metrics, `<kind>/auroc` and so on.
+        test: Test metrics, `<kind>/auroc` and so on; of several vehicles also `vehicle/<name>/auroc`.
         rule: The same for the rule baseline, at its own threshold from validation.
         undefined: Names of test metrics that are undefined on this data set.
         kinds: Attack kinds in the order of the classes.
@@ -80,6 +90,8 @@ def assess(
     test: ScoredSplit,
     rule_scores: Mapping[str, NDArray[np.float64]],
     false_alarms_per_hour: float,
+    *,
+    vehicles: NDArray[np.str_] | None = None,
 ) -> Assessment:
     """Choose the threshold on validation, then measure on test.
 
@@ -89,6 +101,7 @@ def assess(
         test: Test under the tau-normalized head.
         rule_scores: The rule baseline's score per window of `val` and of `test`.
         false_alarms_per_hour: Of normal traffic, windows that alert per hour.
+        vehicles: Of each window of `test`, where they are told apart.
     """
     _, before = validate(raw, false_alarms_per_hour)
     threshold, after = validate(val, false_alarms_per_hour)
@@ -99,8 +112,8 @@ def assess(
         false_alarms_per_hour=false_alarms_per_hour,
         before=before,
         after=after,
-        test=_metrics_at(threshold, test, test.score),
-        rule=_metrics_at(rule_threshold, test, rule_scores["test"]),
+        test=_test_metrics(threshold, test, test.score, vehicles),
+        rule=_test_metrics(rule_threshold, test, rule_scores["test"], vehicles),
         undefined=undefined_metrics(test.label, test.classes),
         kinds=test.classes[1:],
         normal_windows=int((test.label == 0).sum()),
@@ -143,3 +156,20 @@ def classification_metrics(scored: ScoredSplit) -> dict[str, float]:
 
 def _metrics_at(threshold: float, scored: ScoredSplit, scores: NDArray[np.float64]) -> dict[str, float]:
     return detection_metrics(scores, scored.label, scored.classes, threshold, scored.hours)
+
+
+def _test_metrics(
+    threshold: float, scored: ScoredSplit, scores: NDArray[np.float64], vehicles: NDArray[np.str_] | None
+) -> dict[str, float]:
+    """Metrics of a split, and those of each vehicle's windows where there are several."""
+    metrics = _metrics_at(threshold, scored, scores)
+    names = [] if vehicles is None else sorted(set(vehicles.tolist()))
+    lasting = np.where(scored.label == 0, (scored.graphs.end_s - scored.graphs.start_s).clip(min=0.0), 0.0)
+    for name in names if len(names) > 1 else []:
+        own = vehicles == name
+        hours = scored.hours * float(lasting[own].sum() / lasting.sum())
+        if hours > 0.0:
+            found = detection_metrics(scores[own], scored.label[own], scored.classes, threshold, hours)
+            shown = {key: found.get(metric) for key, metric in PER_VEHICLE.items()}
+            metrics |= {f"vehicle/{name}/{key}": value for key, value in shown.items() if value is not None}
+    return metrics

@@ -19,6 +19,7 @@ from graphids.core.models.gat import GAT
 from graphids.logged_model import model_name
 from graphids.outbox.outbox import Outbox
 from graphids.report.findings import Findings
+from graphids.report.material import material_text
 from graphids.report.model_card import DataUsed, model_card
 from graphids.report.pictures import log_training_report
 from graphids.report.summary import ModelLink, RunLinks, headline, training_summary
@@ -87,9 +88,17 @@ def publish(
     val, test = (score_split(gat, data.module.graphs[split], network.preprocessing) for split in ("val", "test"))
     raw = val.under(gat, record.raw_head)
     findings = Findings(
-        assess(val, raw, test, data.module.rule_scores, false_alarms_per_hour),
+        assess(
+            val,
+            raw,
+            test,
+            data.module.rule_scores,
+            false_alarms_per_hour,
+            vehicles=data.module.window_vehicles.get("test"),
+        ),
         record,
         sweep_tau(gat, raw, record.raw_head, false_alarms_per_hour),
+        data.module.summary["baseline"],
     )
     # From here on the number; until now what was asked for, which may be "auto".
     outbox.set_tags({"graphids.tau": record.tau})
@@ -110,9 +119,16 @@ def publish(
     log_training_report(outbox, findings, test, data.module.rule_scores["test"], drift)
     outbox.flush()
     model = ModelLink(outbox.model_uri(digest, name), digest)
-    text = training_summary(findings, data.module.summary["split_reason"], model, links_of(outbox), drift=drift)
+    text = training_summary(
+        findings,
+        data.module.summary["split_reason"],
+        model,
+        links_of(outbox),
+        drift=drift,
+        material=material_text(data.module.summary, findings.assessment),
+    )
     assessment = findings.assessment
-    first = headline(assessment.test, rule=assessment.rule, tau=record.tau, drift=drift)
+    first = headline(assessment.test, rule=assessment.rule, tau=record.tau, drift=drift, baseline=findings.baseline)
     close_with(outbox, " ".join(filter(None, (point.note(), first))), text)
 
 

@@ -7,6 +7,8 @@ local trainer = import 'trainer.libsonnet';
 function(
   data,
   tau,
+  inject,
+  hold_out,
   seed,
   max_epochs,
   patience,
@@ -34,5 +36,5 @@ function(
     ],
   },
   model: model(lr),
-  data: captures(data, window, stride, batch_size, seed),
+  data: captures(data, inject, hold_out, window, stride, batch_size, seed),
 }

@@ -6,6 +6,9 @@ from graphids.assessment.assess import Assessment
 from graphids.assessment.tau_sweep import TauSweep
 from graphids.core.callbacks import TauNormRecord
 
+# The baseline of raw features.
+RULES = "rules"
+
 
 @dataclass(frozen=True, slots=True)
 class Findings:
@@ -15,8 +18,10 @@ class Findings:
         assessment: Metrics and thresholds.
         record: Tau and the head before it.
         sweep: What other values of tau would do on validation.
+        baseline: What the network is compared with.
     """
 
     assessment: Assessment
     record: TauNormRecord
     sweep: TauSweep
+    baseline: str = RULES

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from graphids.assessment.assess import Assessment
-from graphids.core.data.dataset import SIMULATED
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.data.splits import SPLITS
-from graphids.report.findings import Findings
-from graphids.report.summary import changed_by_tau, detection_table, false_alarms
+from graphids.options import FLEET, SIMULATED
+from graphids.report.findings import RULES, Findings
+from graphids.report.material import material_lines
+from graphids.report.summary import baseline_prefix, changed_by_tau, detection_table, false_alarms
 from graphids.wording import counted, format_metric, time_words
 
 # As much of a tag as every store of MLflow keeps; the card becomes a tag of the LoggedModel.
@@ -58,12 +59,12 @@ each into a graph of arbitration IDs and scores it: 0 is normal traffic, 1 an at
 
 ## Detection on the test split
 ```
-{_results(assessment)}
+{_results(findings)}
 ```
-AP is average precision; compare it with the prevalence in its row, which is what guessing would get. The rule \
-baseline knows which IDs occur, how often, and which bytes they carry.
+AP is average precision; compare it with the prevalence in its row, which is what guessing would get. \
+{_baseline(findings)}
 
-False alarms per hour of normal traffic: {rate}, rules {rule_rate}: {alarms:,} and {rule_alarms:,} of \
+False alarms per hour of normal traffic: {rate}, {findings.baseline} {rule_rate}: {alarms:,} and {rule_alarms:,} of \
 {assessment.normal_windows:,} normal windows, {time_words(assessment.normal_hours)}.
 
 ## Operating point
@@ -74,7 +75,7 @@ A window alerts at a score of {assessment.threshold:.6g} or more, chosen on vali
 {_tau(findings)}
 
 ## Limits
-{_limits(assessment, preprocessing, data.name)}
+{_limits(assessment, preprocessing, data)}
 
 ## Load and verify
 ```
@@ -101,12 +102,19 @@ def _data(data: DataUsed) -> str:
             f"- {name}: {counted(part['captures'], 'capture')}, {time_words(part['seconds'] / 3600)}, "
             f"{windows['normal']:,} normal windows, {attacks:,} with an attack"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"- {line}" for line in material_lines(summary))])
 
 
-def _results(assessment: Assessment) -> str:
+def _baseline(findings: Findings) -> str:
+    if findings.baseline == RULES:
+        return "The rule baseline knows which IDs occur, how often, and which bytes they carry."
+    return f"The baseline is the {findings.baseline} of a window, which learns nothing from attacks."
+
+
+def _results(findings: Findings) -> str:
     """The table of the run's summary; where that is too long, only the kinds that are detected worst."""
-    columns = {"": assessment.test, "rule ": assessment.rule}
+    assessment = findings.assessment
+    columns = {"": assessment.test, baseline_prefix(findings): assessment.rule}
     table = detection_table(assessment.kinds, columns)
     if len(table) > _MAX_TABLE_CHARACTERS:
         width = table.index("\n") + 1
@@ -134,9 +142,11 @@ def _tau(findings: Findings) -> str:
     )
 
 
-def _limits(assessment: Assessment, preprocessing: Preprocessing, data: str) -> str:
-    if data == SIMULATED:
+def _limits(assessment: Assessment, preprocessing: Preprocessing, data: DataUsed) -> str:
+    if data.name in (SIMULATED, FLEET):
         origin = "Vehicle, traffic and attacks are simulated: the numbers say nothing about a real vehicle."
+    elif data.summary.get("injected") == "every split":
+        origin = "The attacks were injected into recordings: what was measured of them says little about recorded ones."
     else:
         origin = (
             "Whether the attacks were recorded on a vehicle or added to a recording (semi-synthetic) is not known: "

@@ -54,7 +54,8 @@ def log_training_report(
     assessment, sweep = findings.assessment, findings.sweep
     scorings = [
         Scoring("GAT", test.score, assessment.threshold, assessment.test),
-        Scoring("rules", rule_scores, assessment.rule_threshold, assessment.rule),
+        # Its last word: legends have little room.
+        Scoring(findings.baseline.split()[-1], rule_scores, assessment.rule_threshold, assessment.rule),
     ]
     _log_detection_tables(outbox, test, scorings, test.classes)
     columns = sweep.to_dict()

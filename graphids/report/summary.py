@@ -7,7 +7,7 @@ from typing import NamedTuple
 from graphids._mlflow.saved_view import run_page, view_page
 from graphids.assessment.assess import Assessment, Measurement
 from graphids.core.callbacks.vram_drift import OK, WARNING, VRAMDriftCallback
-from graphids.report.findings import Findings
+from graphids.report.findings import RULES, Findings
 from graphids.wording import format_metric, time_words
 
 OWN_CAPTURES = "The model was trained on these captures: it has seen most of their windows, and the numbers flatter it."
@@ -52,6 +52,7 @@ def training_summary(
     run: RunLinks,
     *,
     drift: VRAMDriftCallback | None = None,
+    material: str = "",
 ) -> str:
     """What drifted, what was detected, what tau-normalization changed, which model it is, and what to type next.
 
@@ -61,6 +62,7 @@ def training_summary(
         model: Where it is.
         run: Where the run is.
         drift: What watched the GPU's memory, where the run trained.
+        material: What it was trained and measured on, by vehicle; see `material_text`.
     """
     assessment, record, sweep = findings.assessment, findings.record, findings.sweep
     test, rule = assessment.test, assessment.rule
@@ -73,12 +75,12 @@ def training_summary(
     )
     # A line wider than the window pushes the end of the headline out of it, on the run's page.
     return f"""{warning}
-{fill(split_note, 118)}
+{fill(split_note, 118)}{material}
 
-{detection_table(assessment.kinds, {"": test, "rule ": rule})}
+{detection_table(assessment.kinds, {"": test, baseline_prefix(findings): rule})}
 {undefined}
 false alarms: {alarms} in the test split's {assessment.normal_windows:,} normal windows, \
-{time_words(assessment.normal_hours)} (rules {rule_alarms})
+{time_words(assessment.normal_hours)} ({findings.baseline} {rule_alarms})
 threshold: {assessment.threshold:.6g}, chosen on validation after tau-normalization for \
 {assessment.false_alarms_per_hour:g} false alarms an hour
 {_operating_point(assessment)}
@@ -103,6 +105,11 @@ def _operating_point(assessment: Assessment) -> str:
         for text in (point.sentence(), point.note())
         if text
     )
+
+
+def baseline_prefix(findings: Findings) -> str:
+    """What the baseline's columns of a table begin with."""
+    return "rule " if findings.baseline == RULES else "baseline "
 
 
 def false_alarms(assessment: Assessment, metrics: Mapping[str, float]) -> int:
@@ -133,6 +140,7 @@ def headline(
     rule: Mapping[str, float] | None = None,
     tau: float | None = None,
     drift: VRAMDriftCallback | None = None,
+    baseline: str = RULES,
 ) -> str:
     """The metrics that a person asks for first, and what drifted; a warning stands before them.
 
@@ -146,7 +154,7 @@ def headline(
     )
     parts = [
         words.format(format_metric(metrics.get(name), digits))
-        + ("" if rule is None else f" (rules {format_metric(rule.get(name), digits)})")
+        + ("" if rule is None else f" ({baseline} {format_metric(rule.get(name), digits)})")
         for words, name, digits in words
     ]
     sentence = f"{', '.join(parts)}{'' if tau is None else f'; tau={tau:g}'}."

@@ -20,3 +20,10 @@ def test_the_profile_of_a_data_set_is_flat_and_counts_windows_by_split_and_kind(
     assert profile["train windows"] == "normal 36, dos 12, spoof 0"
     assert profile["reader: dropped lines"] == 3
     assert not any(isinstance(value, dict) for value in profile.values())
+
+
+def test_the_profile_says_which_vehicle_was_held_out_and_where_attacks_were_injected() -> None:
+    profile = dataset_profile({**SUMMARY, "held_out": "van", "injected": "every split"})
+
+    assert (profile["held out"], profile["attacks"]) == ("van", "injected into every split")
+    assert not {"held out", "attacks"} & dataset_profile({**SUMMARY, "held_out": "", "injected": ""}).keys()

@@ -100,3 +100,29 @@ def test_overlap_is_counted_once_in_the_hours_of_normal_traffic(data: CANDataMod
     graphs = build_graphs(captures[0].frames, *_window(data))
 
     assert normal_hours(graphs, data.preprocessing) * 3600 == pytest.approx(10.0, rel=0.02)
+
+
+def test_vehicles_of_the_test_split_are_measured_apart(data: CANDataModule, gat: GAT) -> None:
+    val, test = (score_split(gat, data.graphs[split], data.preprocessing) for split in ("val", "test"))
+    vehicles = np.where(np.arange(len(test.label)) % 2, "car", "van/1")
+
+    found = assess(val, val, test, data.rule_scores, 600.0, vehicles=vehicles)
+
+    own = vehicles == "car"
+    assert found.test["vehicle/car/auroc"] == pytest.approx(roc_auc_score(test.label[own] > 0, test.margin[own]))
+    assert found.rule["vehicle/car/auroc"] == pytest.approx(
+        roc_auc_score(test.label[own] > 0, data.rule_scores["test"][own])
+    )
+    assert found.test["vehicle/car/windows"] + found.test["vehicle/van/1/windows"] == found.test["all/windows"]
+    hours = [normal_hours(test.graphs.take(np.flatnonzero(part)), data.preprocessing) for part in (own, ~own)]
+    rates = [found.test[f"vehicle/{name}/false_alarms_per_hour"] for name in ("car", "van/1")]
+    alarms = sum(rate * part for rate, part in zip(rates, hours, strict=True))
+    assert alarms == pytest.approx(found.test["false_alarms_per_hour"] * test.hours)
+
+
+def test_a_single_vehicle_has_no_metrics_of_its_own(data: CANDataModule, gat: GAT) -> None:
+    val, test = (score_split(gat, data.graphs[split], data.preprocessing) for split in ("val", "test"))
+
+    found = assess(val, val, test, data.rule_scores, 600.0, vehicles=np.full(len(test.label), "car"))
+
+    assert not [name for name in found.test if name.startswith("vehicle/")]

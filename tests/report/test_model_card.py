@@ -107,6 +107,27 @@ def test_the_card_says_where_the_attacks_come_from_or_that_it_cannot_know(data: 
     assert said in card(data=data)
 
 
+def test_the_card_of_a_training_by_injection_says_so_and_what_was_held_out() -> None:
+    counts = {"normal": 36, "dos": 12, "spoof": 0}
+    material = {
+        "injected": "every split",
+        "features": "deviations",
+        "held_out": "van",
+        "vehicles": {"car": {"train": counts}, "van": {"test": counts}},
+        "skipped": {},
+        "short": {},
+        "left_out": {},
+    }
+    used = DataUsed("recordings", "d" * 64, {**SUMMARY, **material})
+
+    text = model_card(Findings(ASSESSMENT, RECORD, SWEEP, "largest deviation"), preprocessing(), used)
+
+    assert "- van was held out: all of its 48 windows are in the test." in text
+    assert "The baseline is the largest deviation of a window, which learns nothing from attacks." in text
+    assert "- The attacks were injected into recordings" in text
+    assert "rule" not in text
+
+
 def test_a_name_from_the_data_does_not_break_the_markdown() -> None:
     assert "- `a'b c`, sha256" in card(data="a`b\nc")
 

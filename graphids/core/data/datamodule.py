@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import lightning.pytorch as pl
@@ -15,18 +15,25 @@ from graphids.core.captures.labels import KINDS, Kinds
 from graphids.core.captures.read import OnBadLine
 from graphids.core.data.batches import BatchLoader, GraphBatches, NodeBudgetBatchSampler
 from graphids.core.data.dataset import (
-    SIMULATED,
     dataset_digest,
     load_captures,
     require_labels,
     split_windows,
     summarise,
 )
+from graphids.core.data.injected import Windowing
+from graphids.core.data.labelled import labelled_material
+from graphids.core.data.material import Material, Settings
 from graphids.core.data.preprocessing import Preprocessing
-from graphids.core.data.rules import RuleBaseline
-from graphids.core.data.splits import MODES, split_captures
+from graphids.core.data.rules import RuleBaseline, largest_deviation
+from graphids.core.data.splits import MODES, Split, split_captures
+from graphids.core.data.unlabelled import injected_material
+from graphids.core.frames import Capture, num_attacked
+from graphids.core.graphs.features import FEATURES
 from graphids.core.graphs.packed import PackedGraphs
+from graphids.core.profile.profile import Profile
 from graphids.core.simulation.simulate import CAPTURES_PER_KIND, DURATION_S
+from graphids.options import AUTO, FLEET, SIMULATED
 
 logger = logging.getLogger(__name__)
 
@@ -48,16 +55,26 @@ class CANDataModule(pl.LightningDataModule):
         on_bad_line: "raise" or "drop"; see `read_captures`.
         unk_rate: Share of training nodes that are shown as UNK.
         max_nodes_per_batch: Nodes per training batch at most; None for no limit.
-        data_seed: Of the simulated drives.
+        data_seed: Of simulated drives and of injected attacks.
         simulated_duration_s: Length of each simulated capture.
         simulated_captures_per_kind: Simulated captures of each attack.
+        inject: "auto" lays attacks over the captures where none of them has any, "always" also over the attack-free
+            ones of labelled captures, in training alone; "never".
+        features: What nodes carry: "raw" features, or "deviations" from the profiles of the captures' vehicles; "auto"
+            for deviations where attacks are injected.
+        hold_out: Vehicle that only the test has, as the folder of its captures is called; "auto" for the last one of
+            the simulated fleet, else none.
+        injected_windows: Attack windows of each kind and vehicle in training; validation and test have a third each.
 
     Attributes (after `setup`):
         graphs: Raw `PackedGraphs` of "train", "val" and "test", with the same `classes`.
         classes: `("normal", ...)`: the kinds that windows of any split belong to.
         preprocessing: Fitted on the training windows.
-        rule_scores: The rule baseline's score of every window of "val" and "test", float64 [G]; fitted on train.
-        dataset_digest: sha256 of the captures' content, names and labels.
+        rule_scores: The baseline's score of every window of "val" and "test", float64 [G]: that of rules fitted on
+            train, or the largest deviation, which `summary["baseline"]` says.
+        profiles: By vehicle, fitted on its training recordings; empty where features are raw.
+        window_vehicles: Vehicle of every window by split, str [G]; empty where vehicles are not told apart.
+        dataset_digest: sha256 of the captures' content, names and labels, and of how attacks were injected, if any.
         summary: Counts of what was read and how it was split, JSON-able.
 
     Raises:
@@ -81,6 +98,10 @@ class CANDataModule(pl.LightningDataModule):
         data_seed: int = 0,
         simulated_duration_s: float = DURATION_S,
         simulated_captures_per_kind: int = CAPTURES_PER_KIND,
+        inject: str = AUTO,
+        features: str = AUTO,
+        hold_out: str = AUTO,
+        injected_windows: int = 100,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)
@@ -90,6 +111,8 @@ class CANDataModule(pl.LightningDataModule):
         self.classes: tuple[str, ...] = ()
         self.preprocessing: Preprocessing
         self.rule_scores: dict[str, NDArray[np.float64]] = {}
+        self.profiles: dict[str, Profile] = {}
+        self.window_vehicles: dict[str, NDArray[np.str_]] = {}
         self.dataset_digest = ""
         self.summary: dict[str, Any] = {}
 
@@ -111,25 +134,71 @@ class CANDataModule(pl.LightningDataModule):
             duration_s=self.hparams["simulated_duration_s"],
             captures_per_kind=self.hparams["simulated_captures_per_kind"],
         )
-        require_labels(captures)
-        window_size, stride = self.hparams["window_size"], self.hparams["stride"]
-        split = split_captures(
-            captures,
-            mode=self.hparams["split"],
-            gap_s=self.hparams["gap_s"],
-            window_size=window_size,
-            stride=stride,
-            seed=self.hparams["split_seed"],
-        )
-        graphs = split_windows(captures, split, window_size, stride)
+        settings = self._settings(captures)
+        window_size, stride = settings.windowing.window_size, settings.windowing.stride
+        material = self._material(captures, settings)
+        if material is None:
+            split = self._split(captures)
+            graphs = split_windows(captures, split, window_size, stride)
+        else:
+            split, graphs = material.split, material.graphs(captures, settings.windowing)
+            self.profiles = material.profiles
+            self.window_vehicles = {name: material.vehicles(name) for name in graphs}
         self.classes = graphs["train"].classes
-        self.preprocessing = Preprocessing.fit(graphs["train"], window_size=window_size, stride=stride)
-        rules = RuleBaseline.fit(graphs["train"])
-        self.rule_scores = {name: rules.score(graphs[name]) for name in ("val", "test")}
-        self.dataset_digest = dataset_digest(captures)
+        self.preprocessing = Preprocessing.fit(
+            graphs["train"], window_size=window_size, stride=stride, features=settings.features
+        )
+        score = RuleBaseline.fit(graphs["train"]).score if settings.features == "raw" else largest_deviation
+        self.rule_scores = {name: score(graphs[name]) for name in ("val", "test")}
+        self.dataset_digest = dataset_digest(captures, settings.of_injection() if settings.injects else None)
         self.summary = summarise(captures, split, graphs, window_size, stride)
+        self.summary |= {
+            "features": settings.features,
+            "baseline": "rules" if settings.features == "raw" else "largest deviation",
+            "injected": "" if not settings.injects else "training" if settings.are_attacked else "every split",
+            **(material.summary(graphs) if material else {}),
+        }
         self.graphs = graphs
         logger.info("%s", split.reason)
+
+    def _settings(self, captures: Sequence[Capture]) -> Settings:
+        hparams = self.hparams
+        are_attacked = any(num_attacked(capture.frames) for capture in captures)
+        injects = hparams["inject"] == "always" or (hparams["inject"] == AUTO and not are_attacked)
+        features = hparams["features"]
+        return Settings(
+            windowing=Windowing(hparams["window_size"], hparams["stride"]),
+            split=hparams["split"],
+            gap_s=hparams["gap_s"],
+            split_seed=hparams["split_seed"],
+            are_attacked=are_attacked,
+            injects=injects,
+            features=("deviations" if injects else "raw") if features == AUTO else features,
+            hold_out=hparams["hold_out"],
+            holds_out_one=hparams["data"] == FLEET,
+            injected_windows=hparams["injected_windows"],
+            injection_seed=hparams["data_seed"],
+        )
+
+    def _material(self, captures: Sequence[Capture], settings: Settings) -> Material | None:
+        """What vehicles bring; None for labelled captures as they are."""
+        if settings.injects and not settings.are_attacked:
+            return injected_material(captures, settings)
+        if settings.injects or settings.features == "deviations" or settings.hold_out != AUTO:
+            return labelled_material(captures, settings)
+        return None
+
+    def _split(self, captures: Sequence[Capture]) -> Split:
+        require_labels(captures)
+        hparams = self.hparams
+        return split_captures(
+            captures,
+            mode=hparams["split"],
+            gap_s=hparams["gap_s"],
+            window_size=hparams["window_size"],
+            stride=hparams["stride"],
+            seed=hparams["split_seed"],
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """The captures' digest, for the checkpoint."""
@@ -235,6 +304,10 @@ def _check_arguments(arguments: Mapping[str, Any]) -> None:
         "data_seed": seed,
         "simulated_duration_s": (lambda duration: 1 <= duration <= 86_400, "1 to 86400 (seconds)"),
         "simulated_captures_per_kind": count,
+        "inject": among(AUTO, "always", "never"),
+        "features": among(AUTO, *FEATURES),
+        "hold_out": (bool, "a vehicle's name, or auto"),
+        "injected_windows": count,
     }
     for name, (is_allowed, expected) in allowed.items():
         if not is_allowed(arguments[name]):

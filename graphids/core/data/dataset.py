@@ -1,6 +1,7 @@
 """The data set: labelled captures, their windows, and what each split holds of them."""
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,11 +14,10 @@ from graphids.core.data.splits import SPLITS, Split
 from graphids.core.frames import NORMAL, Capture, DataError, unbroken_runs
 from graphids.core.graphs.packed import PackedGraphs, build_graphs, concat_graphs
 from graphids.core.graphs.windows import dropped_tails
+from graphids.core.simulation.fleet import simulated_fleet
 from graphids.core.simulation.simulate import CAPTURES_PER_KIND, DURATION_S, simulated_captures
-from graphids.options import is_text
+from graphids.options import FLEET, SIMULATED, is_text
 from graphids.wording import printable
-
-SIMULATED = "simulated"
 
 
 def load_captures(
@@ -29,20 +29,22 @@ def load_captures(
     duration_s: float = DURATION_S,
     captures_per_kind: int = CAPTURES_PER_KIND,
 ) -> list[Capture]:
-    """Captures of a file, a folder or a glob; or, for "simulated", drives of the simulated vehicle.
+    """Captures of a file, a folder or a glob; for "simulated", drives of a simulated vehicle; for "fleet", of several.
 
     Args:
         data: What to load.
         kinds: How attack kinds are named; see `read_captures`.
         on_bad_line: "raise" or "drop"; see `read_captures`.
-        data_seed: Of the simulated drives.
-        duration_s: Of each simulated drive.
+        data_seed: Of simulated drives.
+        duration_s: Of each drive of the one vehicle.
         captures_per_kind: Simulated drives of each attack.
 
     Raises:
         LogFormatError: If a file cannot be read.
         DataError: If the name of a file is not UTF-8.
     """
+    if data == FLEET:
+        return simulated_fleet(seed=data_seed)
     if data == SIMULATED:
         return simulated_captures(seed=data_seed, duration_s=duration_s, captures_per_kind=captures_per_kind)
     found = find_captures(data)
@@ -58,9 +60,14 @@ def load_captures(
     ]
 
 
-def dataset_digest(captures: Sequence[Capture]) -> str:
-    """Hex sha256 of the captures' names, sources, frames and labels, in order."""
-    digest = hashlib.sha256()
+def dataset_digest(captures: Sequence[Capture], made_of_them: Mapping[str, Any] | None = None) -> str:
+    """Hex sha256 of the captures' names, sources, frames and labels, in order.
+
+    Args:
+        captures: As read.
+        made_of_them: Settings of what was made of them before the split, such as injected attacks; JSON-able.
+    """
+    digest = hashlib.sha256(json.dumps(made_of_them, sort_keys=True).encode() if made_of_them else b"")
     for capture in captures:
         frames = capture.frames
         header = (capture.name, capture.source, len(frames), frames.channels, frames.kinds, frames.attack is None)
@@ -93,7 +100,8 @@ def require_labels(captures: Sequence[Capture]) -> None:
         raise DataError(
             f"Training and evaluation need labels, found none in {len(unlabelled)} of {len(captures)} captures: "
             f"{', '.join(unlabelled[:5])}{' ...' if len(unlabelled) > 5 else ''}. Put a NAME.labels.csv beside the "
-            "capture, name its attacks in the folder's index.json, or leave it out."
+            "capture, name its attacks in the folder's index.json, or leave it out. Training by injection needs no "
+            "labels, but captures of which none has any attack."
         )
 
 
@@ -139,7 +147,7 @@ def split_windows(captures: Sequence[Capture], split: Split, window_size: int, s
         DataError: If a split has no full window, training or validation lacks normal or attack windows, the test split
             lacks normal ones, or no time passes over a split's normal windows.
     """
-    _require_long_enough(captures, window_size, stride)
+    require_long_enough(captures, window_size, stride)
     parts = {
         name: [
             build_graphs(
@@ -153,6 +161,28 @@ def split_windows(captures: Sequence[Capture], split: Split, window_size: int, s
         ]
         for name in SPLITS
     }
+    return joined(captures, split, parts, window_size, stride)
+
+
+def joined(
+    captures: Sequence[Capture],
+    split: Split,
+    parts: Mapping[str, Sequence[PackedGraphs]],
+    window_size: int,
+    stride: int,
+) -> dict[str, PackedGraphs]:
+    """The graphs of each split as one, with the same `classes`, after every check that needs no training.
+
+    Args:
+        captures: Of the split.
+        split: Of these captures.
+        parts: Graphs by split.
+        window_size: Frames per window.
+        stride: Frames between window starts.
+
+    Raises:
+        DataError: As `split_windows`.
+    """
     for name in SPLITS:
         if not any(map(len, parts[name])):
             times = [captures[index].frames.timestamp[rows] for index, rows in split.parts[name]]
@@ -185,8 +215,12 @@ def _longest(captures: Sequence[Capture]) -> int:
     return max((run.stop - run.start for run in runs), default=0)
 
 
-def _require_long_enough(captures: Sequence[Capture], window_size: int, stride: int) -> None:
-    """Refuse windows and strides that no capture is long enough for."""
+def require_long_enough(captures: Sequence[Capture], window_size: int, stride: int) -> None:
+    """Refuse windows and strides that no capture is long enough for.
+
+    Raises:
+        DataError: Saying how long the longest is.
+    """
     longest = _longest(captures)
     for name, frames, then in (
         ("window_size", window_size, "no capture holds a window"),

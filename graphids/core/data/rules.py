@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from graphids.core.frames import MAX_PAYLOAD_BYTES, DataError
-from graphids.core.graphs.features import NODE_FEATURES, column_names
+from graphids.core.graphs.features import DEVIATIONS, NODE_FEATURES, column_names
 from graphids.core.graphs.packed import PackedGraphs
 
 # Columns that have to stay in a band, and the step of each that counts as one whole violation where training saw no
@@ -28,6 +28,7 @@ DURATION_RESOLUTION_S = 1e-3
 UNKNOWN_ID = 1e6
 _COLUMNS = [column_names(NODE_FEATURES).index(name) for name in RESOLUTION]
 _STEPS = np.array(list(RESOLUTION.values()))
+_CALIBRATED = [index for index, name in enumerate(column_names(DEVIATIONS)) if name != "surprise"]
 _COUNT = list(RESOLUTION).index("count")
 
 
@@ -90,6 +91,17 @@ class RuleBaseline:
         present[graph[known], row[known]] = True
         absence = _violation(0.0, low, high, _STEPS[_COUNT])  # [V]
         return np.asarray(np.where(present, 0.0, absence).max(axis=1))
+
+
+def largest_deviation(graphs: PackedGraphs) -> NDArray[np.float64]:
+    """The baseline where nodes carry deviations: the largest one in each window, float64 [G], which learns nothing.
+
+    The order of IDs is left out: it always surprises a little.
+    """
+    if not len(graphs):
+        return np.zeros(0)
+    of_nodes = graphs.x[:, _CALIBRATED].max(axis=1)
+    return np.maximum.reduceat(of_nodes, graphs.node_ptr[:-1]).astype(np.float64)
 
 
 def _violation(value: ArrayLike, low: ArrayLike, high: ArrayLike, step: ArrayLike) -> NDArray[np.float64]:

@@ -88,10 +88,12 @@ def inject(frames: Frames, injections: Sequence[Injection], *, seed: int, bit_ra
         DataError: If the frames hold attacks already or none at all, an attack lies outside the recording, its kind
             or target is unknown, or nothing is worth attacking.
     """
-    _require_attack_free(frames)
+    return inject_into(recorded(frames, bit_rate=bit_rate), injections, seed=seed)
+
+
+def inject_into(recording: "Recording", injections: Sequence[Injection], *, seed: int) -> Injected:
+    """As `inject`, for a recording that several attacks are laid over, each alone."""
     rng = np.random.default_rng(seed)
-    rate = likely_bit_rate(frames) if bit_rate is None else bit_rate
-    recording = _recorded(frames, rate)
     sent = recording.sent
     kinds = (NORMAL, *dict.fromkeys(injection.kind for injection in injections))
     done: list[Injection] = []
@@ -103,11 +105,11 @@ def inject(frames: Frames, injections: Sequence[Injection], *, seed: int, bit_ra
         sent = replace(sent, attack=attack)
         target = episode.sender.node_key if injection.kind in TARGETED else None
         done.append(replace(injection, target=target))
-    rows, end = arbitrate(sent, rate)
+    rows, end = arbitrate(sent, recording.bit_rate)
     return Injected(_carried(recording, sent.take(rows), end, kinds, done), tuple(done))
 
 
-class _Recording(NamedTuple):
+class Recording(NamedTuple):
     """A recording as what its nodes wanted to send.
 
     Attributes:
@@ -117,6 +119,7 @@ class _Recording(NamedTuple):
         senders: Who sends them.
         offset: Tick of the end of the first frame: no release lies before tick 0.
         end: int64 [n], tick at which each frame ends if nothing is injected; its release where it would be overwritten.
+        bit_rate: Of the bus, bits per second.
     """
 
     frames: Frames
@@ -125,6 +128,7 @@ class _Recording(NamedTuple):
     senders: tuple[RecordedMessage, ...]
     offset: int
     end: NDArray[np.int64]
+    bit_rate: int
 
 
 def _require_attack_free(frames: Frames) -> None:
@@ -137,7 +141,18 @@ def _require_attack_free(frames: Frames) -> None:
         )
 
 
-def _recorded(frames: Frames, bit_rate: int) -> _Recording:
+def recorded(frames: Frames, *, bit_rate: int | None = None) -> Recording:
+    """What the nodes of a bus wanted to send, as far as a recording tells.
+
+    Args:
+        frames: As `inject` takes them.
+        bit_rate: Likewise.
+
+    Raises:
+        DataError: If the frames hold attacks already or none at all.
+    """
+    _require_attack_free(frames)
+    bit_rate = likely_bit_rate(frames) if bit_rate is None else bit_rate
     times_s = elapsing_times(frames.timestamp)
     keys = frames.node_key()
     distinct = np.unique(keys)
@@ -161,7 +176,7 @@ def _recorded(frames: Frames, bit_rate: int) -> _Recording:
     end = sent.release.copy()
     rows, carried_end = arbitrate(sent, bit_rate)
     end[rows] = carried_end
-    return _Recording(frames, times_s, sent, senders, offset, end)
+    return Recording(frames, times_s, sent, senders, offset, end, bit_rate)
 
 
 def _message(node_key: int, sent: Transmissions, mailbox: int) -> RecordedMessage:
@@ -173,7 +188,7 @@ def _message(node_key: int, sent: Transmissions, mailbox: int) -> RecordedMessag
     return RecordedMessage(node_key, dlc, max(period, 1.0), signals)
 
 
-def _episode(injection: Injection, recording: _Recording, rng: np.random.Generator) -> Episode:
+def _episode(injection: Injection, recording: Recording, rng: np.random.Generator) -> Episode:
     kind, length_s = injection.kind, float(recording.times_s[-1] - recording.times_s[0])
     if kind not in KINDS:
         raise DataError(f"There is no attack {kind!r}. Expected one of {', '.join(KINDS)}.")
@@ -213,7 +228,7 @@ def _target(injection: Injection, senders: tuple[RecordedMessage, ...], duration
 
 
 def _carried(
-    recording: _Recording,
+    recording: Recording,
     carried: Transmissions,
     end: NDArray[np.int64],
     kinds: tuple[str, ...],

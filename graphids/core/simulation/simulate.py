@@ -102,10 +102,19 @@ def simulate(
     # Frames end on even microseconds (a tick takes two), intervals on odd ones: no frame is ever on an edge.
     seconds = tuple(((first * US_PER_TICK + 1) / 1e6, (last * US_PER_TICK + 1) / 1e6) for first, last in intervals)
     ids = tuple(vehicle[i].arbitration_id for i in dict.fromkeys(targets)) if attack in TARGETED else ()
-    return Simulation(_frames(sent, attack, seconds), attack, seconds, ids)
+    return Simulation(carried_frames(sent, attack, seconds), attack, seconds, ids)
 
 
-def _frames(sent: Transmissions, attack: str, intervals: tuple[tuple[float, float], ...]) -> Frames:
+def carried_frames(
+    sent: Transmissions, attack: str = "none", intervals: tuple[tuple[float, float], ...] = ()
+) -> Frames:
+    """What the bus carried of what was sent, labelled as `simulate_vehicle` says.
+
+    Args:
+        sent: By all nodes.
+        attack: Kind of attack, or "none".
+        intervals: First and last second of each stretch of attack.
+    """
     rows, end = arbitrate(sent)
     carried = sent.take(rows)
     timestamp = end * US_PER_TICK / 1e6

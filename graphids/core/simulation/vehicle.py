@@ -1,5 +1,6 @@
 """The simulated car: its ECUs, the messages they send, and when they send them during a drive."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -97,13 +98,13 @@ MESSAGES = (
 )
 
 
-def build_vehicle(vehicle_seed: int = 0) -> tuple[Message, ...]:
+def build_vehicle(vehicle_seed: int = 0, messages: Sequence[Message] = MESSAGES) -> tuple[Message, ...]:
     """The messages of one car, most urgent first, with the arbitration IDs and constant bytes that the seed draws.
 
     Two seeds give two makes of car: the same signals under other IDs. Faster messages get the lower IDs.
     """
     rng = np.random.default_rng(np.random.SeedSequence([vehicle_seed, 0xCA2]))
-    by_urgency = sorted(MESSAGES, key=lambda m: m.period_ms)
+    by_urgency = sorted(messages, key=lambda m: m.period_ms)
     ids = np.sort(rng.choice(np.arange(0x080, 0x6F0), size=len(by_urgency), replace=False))
     vehicle = []
     for message, arbitration_id in zip(by_urgency, ids.tolist(), strict=True):

@@ -435,6 +435,10 @@ def test_a_window_or_stride_beyond_the_recording_is_explained_as_such(
         ("max_nodes_per_batch", 0, "an integer >= 1, or null"),
         ("simulated_duration_s", 0.5, "1 to 86400"),
         ("simulated_captures_per_kind", 0, "an integer >= 1"),
+        ("inject", "yes", "one of auto, always, never"),
+        ("features", "both", "one of auto, raw, deviations"),
+        ("hold_out", "", "a vehicle's name, or auto"),
+        ("injected_windows", 0, "an integer >= 1"),
     ],
 )
 def test_an_argument_out_of_range_is_refused_by_its_name_before_anything_is_read(
@@ -501,14 +505,14 @@ def test_an_unlabelled_capture_is_named_with_the_ways_to_label_it(read_as: Any) 
     frames = replace(simulate_vehicle(seed=0, duration_s=2.0), attack=None, attack_kind=None)
 
     with pytest.raises(ValueError, match=r"none in 1 of 1 captures: quiet\.log.*labels\.csv"):
-        read_as([Capture("quiet.log", frames, "quiet.log")]).setup()
+        read_as([Capture("quiet.log", frames, "quiet.log")], inject="never").setup()
 
 
-def test_normal_traffic_alone_cannot_train(read_as: Any) -> None:
+def test_normal_traffic_alone_cannot_train_without_injection(read_as: Any) -> None:
     frames = simulate_vehicle(seed=0, duration_s=10.0)
 
     with pytest.raises(ValueError, match="at least one attack"):
-        read_as([Capture("n.log", frames, "n.log")]).setup()
+        read_as([Capture("n.log", frames, "n.log")], inject="never").setup()
 
 
 def test_a_split_without_a_full_window_says_what_to_do(read_as: Any) -> None:

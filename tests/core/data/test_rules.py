@@ -5,9 +5,10 @@ import pytest
 from numpy.testing import assert_array_equal
 from sklearn.metrics import roc_auc_score
 
-from graphids.core.data.rules import UNKNOWN_ID, RuleBaseline
+from graphids.core.data.rules import UNKNOWN_ID, RuleBaseline, largest_deviation
 from graphids.core.frames import Frames
-from graphids.core.graphs.packed import PackedGraphs, build_graphs, concat_graphs
+from graphids.core.graphs.features import DEVIATIONS
+from graphids.core.graphs.packed import PackedGraphs, build_graphs, column_names, concat_graphs
 from graphids.core.simulation.simulate import simulated_captures
 
 WINDOW = 4
@@ -133,3 +134,16 @@ def test_on_held_out_drives_rules_see_injections_but_hardly_a_masquerade() -> No
         }
         assert auroc["masquerade"] < 0.7, (split, auroc)
         assert min(auroc[kind] for kind in ("dos", "fuzzy", "spoof", "replay", "suppress")) > 0.9, (split, auroc)
+
+
+def test_the_largest_deviation_of_a_window_leaves_out_the_order_of_ids() -> None:
+    names = column_names(DEVIATIONS)
+    x = np.zeros((5, len(names)), np.float32)
+    x[0, names.index("late")] = 3.0
+    x[1, names.index("unknown")] = 7.0
+    x[3, names.index("surprise")] = 9.0
+    windows = build_graphs(regular((1, 2, 3), windows=2), WINDOW, WINDOW)
+    graphs = replace(windows, x=x, node_ptr=np.array([0, 3, 5]))
+
+    assert largest_deviation(graphs).tolist() == [7.0, 0.0]
+    assert len(largest_deviation(windows.take([]))) == 0

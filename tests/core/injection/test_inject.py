@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from graphids.core.frames import DataError, Frames, concat
-from graphids.core.injection.inject import KINDS, Injected, Injection, inject
+from graphids.core.injection.inject import KINDS, Injected, Injection, inject, inject_into, recorded
 from graphids.core.simulation.simulate import simulate_vehicle
 from graphids.core.wire import frame_bits
 
@@ -215,3 +215,15 @@ def test_attacks_are_not_laid_over_attacks(attacked: dict[str, Injected]) -> Non
 
     with pytest.raises(DataError, match=rf"found {int(frames.attack.sum())} attacked frames of {len(frames)}"):
         inject(frames, [Injection("dos", 1.0, 2.0)], seed=0)
+
+
+def test_a_recording_that_is_prepared_once_takes_any_number_of_attacks(
+    attacked: dict[str, Injected], drive: Frames
+) -> None:
+    prepared = recorded(drive)
+
+    for kind in ("suppress", "spoof_fast", "suppress"):
+        again = inject_into(prepared, [Injection(kind, FIRST_S, LAST_S)], seed=3)
+        assert again.injections == attacked[kind].injections
+        assert_array_equal(again.frames.payload, attacked[kind].frames.payload)
+        assert_array_equal(again.frames.timestamp, attacked[kind].frames.timestamp)
