@@ -26,6 +26,7 @@ from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.data.rules import RuleBaseline
 from graphids.core.data.splits import MODES, split_captures
 from graphids.core.graphs.packed import PackedGraphs
+from graphids.core.profile.profile import Profile
 from graphids.core.simulation.simulate import CAPTURES_PER_KIND, DURATION_S
 
 logger = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ class CANDataModule(pl.LightningDataModule):
         graphs: Raw `PackedGraphs` of "train", "val" and "test", with the same `classes`.
         classes: `("normal", ...)`: the kinds that windows of any split belong to.
         preprocessing: Fitted on the training windows.
+        profiles: Of each vehicle, by its name; empty where the node features are raw.
         rule_scores: The rule baseline's score of every window of "val" and "test", float64 [G]; fitted on train.
         dataset_digest: sha256 of the captures' content, names and labels.
         summary: Counts of what was read and how it was split, JSON-able.
@@ -89,6 +91,7 @@ class CANDataModule(pl.LightningDataModule):
         self.graphs: dict[str, PackedGraphs] = {}
         self.classes: tuple[str, ...] = ()
         self.preprocessing: Preprocessing
+        self.profiles: dict[str, Profile] = {}
         self.rule_scores: dict[str, NDArray[np.float64]] = {}
         self.dataset_digest = ""
         self.summary: dict[str, Any] = {}
