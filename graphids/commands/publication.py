@@ -94,7 +94,7 @@ def publish(
     )
     # From here on the number; until now what was asked for, which may be "auto".
     outbox.set_tags({"graphids.tau": record.tau})
-    used, profile = _data_used(data.module), _profile_of(data.module)
+    used, profile = _data_used(data.module), profile_of(data.module)
     name = model_name(record.tau, data.module.hparams["seed"], used.name)
     save = _Saving(name, epoch or 0, save_model)
     digest = _log_model(outbox, network, findings, used, profile, save)
@@ -136,7 +136,7 @@ def _data_used(module: CANDataModule) -> DataUsed:
     return DataUsed(Path(module.hparams["data"]).name, module.dataset_digest, module.summary)
 
 
-def _profile_of(module: CANDataModule) -> Profile | None:
+def profile_of(module: CANDataModule) -> Profile | None:
     """The profile that the model carries; None where it was trained on several vehicles, or on raw features."""
     profiles = list(module.profiles.values())
     return profiles[0] if len(profiles) == 1 else None
