@@ -68,6 +68,13 @@ def test_an_installation_that_was_tampered_with_is_refused(
             load_base_model()
 
 
+def test_a_deployment_that_is_pinned_to_another_model_does_not_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPHIDS_EXPECTED_DIGEST", "0" * 64)
+
+    with pytest.raises(IntegrityError, match="cannot replace the deployment's digest"):
+        load_base_model()
+
+
 def test_one_that_was_made_for_other_features_names_the_command_that_makes_it_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
