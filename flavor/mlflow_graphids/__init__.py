@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from graphids._fs import IntegrityError
     from graphids.commands.evaluate_model import Evaluation, evaluate, evaluation_windows
     from mlflow_graphids.artifacts import IncompatibleModelError
+    from mlflow_graphids.base import load_base_model
     from mlflow_graphids.environment import get_default_conda_env, get_default_pip_requirements
     from mlflow_graphids.loading import _load_pyfunc, load_model
     from mlflow_graphids.pyfunc_wrapper import NotCoveredWarning
@@ -34,6 +35,7 @@ __all__ = [
     "evaluation_windows",
     "get_default_conda_env",
     "get_default_pip_requirements",
+    "load_base_model",
     "load_model",
     "log_model",
     "save_model",
@@ -47,6 +49,7 @@ _MODULES = {
     # They log a report, which stands on floors above this one: handed on here, as what a user of MLflow looks for.
     "graphids.commands.evaluate_model": ("Evaluation", "evaluate", "evaluation_windows"),
     "mlflow_graphids.artifacts": ("IncompatibleModelError",),
+    "mlflow_graphids.base": ("load_base_model",),
     "mlflow_graphids.environment": ("get_default_conda_env", "get_default_pip_requirements"),
     "mlflow_graphids.loading": ("_load_pyfunc", "load_model"),
     "mlflow_graphids.pyfunc_wrapper": ("NotCoveredWarning",),

@@ -1,4 +1,7 @@
-"""The payload of a saved model: `weights.safetensors` and `model.json`, from a classifier and back. No pickle."""
+"""The payload of a saved model, from a classifier and back: `weights.safetensors`, `model.json`, `vehicle.profile`.
+
+No pickle. A model without a profile has no `vehicle.profile`.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,7 +16,14 @@ from graphids.core.data.preprocessing import STATISTICS, Preprocessing
 from graphids.core.graphs.features import EDGE_FEATURES, FEATURES, Column
 from graphids.core.models.gat import GAT
 from graphids.core.models.isolation import isolated
-from mlflow_graphids.verification.manifest import MAX_MODEL_BYTES, MODEL_FILE, WEIGHTS_FILE, version_advice
+from graphids.core.profile.profile_file import profile_bytes, read_profile
+from mlflow_graphids.verification.manifest import (
+    MAX_MODEL_BYTES,
+    MODEL_FILE,
+    PROFILE_FILE,
+    WEIGHTS_FILE,
+    version_advice,
+)
 from mlflow_graphids.verification.strict import Buffer, parse_json, render_json
 
 FORMAT_VERSION = 2
@@ -51,7 +61,10 @@ def to_payload(classifier: WindowClassifier) -> dict[str, bytes]:
         "threshold": float(classifier.threshold),
         "tau_norm": _tau_numbers(classifier.tau_record),
     }
-    return {WEIGHTS_FILE: safetensors.torch.save(tensors), MODEL_FILE: render_json(description)}
+    payload = {WEIGHTS_FILE: safetensors.torch.save(tensors), MODEL_FILE: render_json(description)}
+    if classifier.profile is not None:
+        payload[PROFILE_FILE] = profile_bytes(classifier.profile)
+    return payload
 
 
 class IncompatibleModelError(ValueError):
@@ -87,15 +100,21 @@ def from_payload(payload: Mapping[str, Buffer], *, written_by: str) -> WindowCla
             preprocessing=Preprocessing.from_dict(dict(**description["preprocessing"], **statistics)),
             threshold=description["threshold"],
             tau_record={} if tau_record is None else {**tau_record, "raw_head": raw_head},
+            profile=read_profile(bytes(payload[PROFILE_FILE]), PROFILE_FILE) if PROFILE_FILE in payload else None,
         )
     except IncompatibleModelError:
         raise
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, RuntimeError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise IntegrityError(
-            f"{MODEL_FILE} and {WEIGHTS_FILE}: expected parts of one model, but they do not fit together ({reason}). "
+            f"{_named(payload)}: expected parts of one model, but they do not fit together ({reason}). "
             f"{version_advice(written_by)}"
         ) from error
+
+
+def _named(payload: Mapping[str, Buffer]) -> str:
+    *names, last = [name for name in (MODEL_FILE, WEIGHTS_FILE, PROFILE_FILE) if name in payload]
+    return f"{', '.join(names)} and {last}"
 
 
 def tensors_in(data: Buffer) -> dict[str, torch.Tensor]:

@@ -85,11 +85,13 @@ class VerifiedClassifier(WindowClassifier):
 
     def __repr__(self) -> str:
         """One line, without the weights."""
-        window, tau = self.preprocessing, self.tau_record.get("tau")
+        window, tau, profile = self.preprocessing, self.tau_record.get("tau"), self.profile
+        vehicle = "" if window.features == "raw" else f"profile={f'{profile.frames} frames' if profile else None}, "
         return (
             f"VerifiedClassifier(classes={list(window.classes)}, window_size={window.window_size}, "
-            f"stride={window.stride}, threshold={self.threshold:.6g}, tau={tau}, known_ids={len(window.vocabulary)}, "
-            f"model_id={self.model_id}, anchored={self.anchored}, digest={self.digest})"
+            f"stride={window.stride}, threshold={self.threshold:.6g}, tau={tau}, {vehicle}"
+            f"known_ids={len(self.known_ids)}, model_id={self.model_id}, anchored={self.anchored}, "
+            f"digest={self.digest})"
         )
 
     def read(self, path: str | os.PathLike[str]) -> Frames:
@@ -110,6 +112,9 @@ class VerifiedClassifier(WindowClassifier):
 
     def predict(self, model_input: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """Score a table of frames; the name and the arguments are MLflow's.
+
+        With a profile a window is judged by the frames before it too: each bus begins with the first row of the table
+        that is of it, so that a slice of a drive may get other scores than it has within the whole.
 
         Args:
             model_input: One capture, as `frames_schema.frames_from_table` takes it.

@@ -46,6 +46,7 @@ def save_model(
     model_config: Mapping[str, Any] | None = None,
     capture_reader: CaptureReader | None = None,
     model_card: str | None = None,
+    carry_wheel: bool = True,
 ) -> str:
     """Save a classifier as an MLflow model in a new folder.
 
@@ -71,6 +72,7 @@ def save_model(
             Without one a model contains no pickle.
         model_card: Markdown for readers who have the model but not its run: MODEL_CARD.md, under the digest like the
             weights. Loading reads nothing from it.
+        carry_wheel: False for a model that is part of an installation of graphids.
 
     Returns:
         The root digest, `graphids.digest`: what `load_model` takes as `expected_digest`.
@@ -91,7 +93,7 @@ def save_model(
         files[READER_FILE] = pickle_reader(capture_reader)
     if model_card is not None:
         files[CARD_FILE] = model_card.encode()
-    wheel = own_wheel()
+    wheel = own_wheel() if carry_wheel else None
     if wheel is not None:
         files[wheel.path] = wheel.data
     folder = Path(path).absolute()

@@ -1,4 +1,8 @@
-"""Verify, report on and sign models. Nothing is parsed but the manifest and MLmodel, and torch is not loaded."""
+"""Verify, report on and sign models.
+
+Nothing is parsed but the manifest and MLmodel, and, of a model that is whole, what model.json says of its features;
+torch is not loaded.
+"""
 
 import os
 from dataclasses import dataclass
@@ -8,11 +12,12 @@ from urllib.parse import urlparse
 
 from graphids._fs import IntegrityError
 from graphids.options import OptionError
+from mlflow_graphids.verification.manifest import MODEL_FILE, PROFILE_FILE
 from mlflow_graphids.verification.signing import write_signature
-from mlflow_graphids.verification.strict import shown
+from mlflow_graphids.verification.strict import parse_json, shown
 from mlflow_graphids.verification.trust import SIGNATURE_SUFFIX, Policy, Trust
 from mlflow_graphids.verification.uri import require_verified, verify_uri
-from mlflow_graphids.verification.verdict import FileState
+from mlflow_graphids.verification.verdict import FileState, Verified
 
 
 def verify_model(
@@ -40,6 +45,7 @@ class VerificationReport:
         verified: Whether it is the model.
         files: Every file found or declared, problems first.
         error: Why it is not the model, as `load_model` says it; None if it is.
+        note: What a whole model still lacks to score, a profile of a vehicle; None if nothing.
     """
 
     model: str
@@ -50,6 +56,7 @@ class VerificationReport:
     verified: bool
     files: tuple[FileState, ...]
     error: str | None
+    note: str | None
 
     def as_dict(self) -> dict[str, Any]:
         """The same for JSON; a file is an object of `path`, `state` and `detail`."""
@@ -63,7 +70,8 @@ class VerificationReport:
             f"{file.state:<18} {shown(file.path)}{f' ({file.detail})' if file.detail else ''}" for file in self.files
         ]
         verdict = f"every file matches; graphids.digest {self.digest}" if self.verified else "NOT verified"
-        return "\n".join([f"anchor: {anchor}", *lines, f"{self.model}: {verdict}"])
+        notes = [] if self.note is None else [self.note]
+        return "\n".join([f"anchor: {anchor}", *lines, f"{self.model}: {verdict}", *notes])
 
 
 def verification_report(
@@ -81,10 +89,10 @@ def verification_report(
         OptionError: If an argument is malformed. The other errors are those of `verify_model`, without IntegrityError.
     """
     trust = Trust.of(policy, expected_digest, signature, public_key)
-    anchor = verdict = error = None
+    anchor = verdict = error = note = None
     try:
         verdict, anchor = verify_uri(model_uri, trust)
-        verdict.require_verified()
+        note = _note(verdict.require_verified())
     except IntegrityError as refused:
         error = str(refused)
     return VerificationReport(
@@ -96,7 +104,17 @@ def verification_report(
         verified=error is None,
         files=verdict.files if verdict else (),
         error=error,
+        note=note,
     )
+
+
+def _note(verified: Verified) -> str | None:
+    if PROFILE_FILE in verified.content or MODEL_FILE not in verified.content:
+        return None
+    model = parse_json(verified.content[MODEL_FILE], MODEL_FILE)
+    if not isinstance(model, dict) or model.get("features") != "deviations":
+        return None
+    return f"No {PROFILE_FILE}: the model scores once `graphids adapt` has given it the profile of a vehicle."
 
 
 def sign_model(

@@ -23,6 +23,7 @@ _DISTRIBUTION = "mlflow-graphids"
 # What the packages consist of. Anything else in their folders (bytecode, an editor's copies) stays out of models.
 _SUFFIXES = frozenset({".py", ".jsonnet", ".libsonnet"})
 _MARKER = "py.typed"
+_BASE_MODEL = "base_model"  # a folder of data, all of which belongs to the package
 _METADATA = ("METADATA", "entry_points.txt", "top_level.txt", "licenses/LICENSE")
 _WHEEL = "Wheel-Version: 1.0\nGenerator: mlflow_graphids.wheel\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 _FIRST_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip archive can hold
@@ -73,7 +74,8 @@ def _sources() -> dict[str, bytes]:
         if not folder.is_dir():
             raise _NoWheelError(f"{folder} is not a folder, so that graphids runs from an archive")
         for path in folder.rglob("*"):
-            if (path.suffix in _SUFFIXES or path.name == _MARKER) and path.is_file():
+            belongs = path.suffix in _SUFFIXES or path.name == _MARKER or path.parent.name == _BASE_MODEL
+            if belongs and path.is_file():
                 files[f"{folder.name}/{path.relative_to(folder).as_posix()}"] = path.read_bytes()
     return files
 

@@ -41,8 +41,8 @@ class CaptureTally:
     def warnings(self) -> list[str]:
         """A sentence for each bus that the model cannot judge."""
         return [
-            f"{name}: not covered: {known.problem()}; train a model on this vehicle, or pass --allow-uncovered to "
-            "go on without exit code 4."
+            f"{name}: not covered: {known.problem()}; train a model on this vehicle or give it the vehicle's profile, "
+            "or pass --allow-uncovered to go on without exit code 4."
             for name, known in self.not_covered().items()
         ]
 

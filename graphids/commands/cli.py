@@ -9,6 +9,8 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from graphids.commands.arguments import ArgumentsRefused, dotted_overrides, project_parameters
@@ -16,7 +18,7 @@ from graphids.commands.console import Reader, quiet_libraries, watched_reader
 from graphids.commands.launcher import require_numbers
 from graphids.commands.parser import build_parser
 from graphids.commands.refusals import record_arguments, refusal_code, report
-from graphids.commands.runless_commands import RUNLESS_COMMANDS, trust_arguments
+from graphids.commands.runless_commands import RUNLESS_COMMANDS, require_capture, trust_arguments
 from graphids.options import AUTO, BUDGET, OPTIONS, OptionError, find_option, parse_option
 from graphids.secrets import guarded_streams
 
@@ -147,6 +149,18 @@ def _retune(arguments: argparse.Namespace) -> None:
     retune(arguments.run_id, false_alarms_per_hour, load_model=load_model, save_model=save_model)
 
 
+def _adapt(arguments: argparse.Namespace) -> None:
+    for capture in arguments.captures:
+        require_capture(Path(capture), "a capture file, a folder or a glob of them", several=True)
+    from graphids.commands.adapt import VehicleData, adapt
+    from graphids.commands.vehicle_model import named_model
+    from mlflow_graphids import save_model
+
+    data = VehicleData(arguments.captures, arguments.profile, arguments.bus, arguments.on_bad_line)
+    load = partial(named_model, trust=trust_arguments(arguments))
+    adapt(arguments.model, data, arguments.output, load=load, save_model=save_model)
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "train": _train,
     "sweep": _sweep,
@@ -155,5 +169,6 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "evaluate": _evaluate,
     "retau": _retau,
     "retune": _retune,
+    "adapt": _adapt,
     **RUNLESS_COMMANDS,
 }

@@ -102,7 +102,7 @@ def measure_on(outbox: Outbox, model: EvaluatedModel, data: EvaluationData) -> M
     """Measure a model on captures and log what was found: metrics, tables, pictures and coverage."""
     classifier, model_id = model.classifier, model.model_id
     fitted = classifier.preprocessing
-    graphs = labelled_windows(data.captures, fitted.window_size, fitted.stride)
+    graphs = labelled_windows(data.captures, fitted.window_size, fitted.stride, classifier.required_profile())
     digest = dataset_digest(data.captures)
     scored = score_split(classifier.gat, graphs, fitted, graphs.classes)
     measured = measure(scored, classifier.threshold)

@@ -122,7 +122,8 @@ def evaluation_windows(
     """
     classifier = _evaluated(model, expected_digest).classifier
     fitted = classifier.preprocessing
-    graphs = labelled_windows(_evaluation_data(data, on_bad_line).captures, fitted.window_size, fitted.stride)
+    captures = _evaluation_data(data, on_bad_line).captures
+    graphs = labelled_windows(captures, fitted.window_size, fitted.stride, classifier.required_profile())
     return _windows(score_split(classifier.gat, graphs, fitted, graphs.classes), classifier)
 
 

@@ -20,6 +20,9 @@ from graphids.core.data.datamodule import CANDataModule
 from graphids.options import OptionError
 from graphids.outbox.outbox import Outbox
 
+# Tag of a run of `graphids adapt`: sha256 of the profile.
+PROFILE_TAG = "graphids.profile_sha256"
+
 
 @dataclass(frozen=True, slots=True)
 class FinishedRun:
@@ -118,6 +121,11 @@ def _trained_run(run_id: str) -> mlflow.entities.Run:
 
 
 def _model_uri(run: mlflow.entities.Run) -> str:
+    if PROFILE_TAG in run.data.tags:
+        raise OptionError(
+            f"--run_id: run {run.info.run_id} gave a model the profile of a vehicle and trained nothing. Name the run "
+            f"that trained {run.data.tags['graphids.source_model']}, and adapt what comes of it again."
+        )
     outputs = run.outputs.model_outputs if run.outputs else []
     if len(outputs) != 1:
         raise OptionError(

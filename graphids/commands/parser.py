@@ -29,6 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     _add_runs(command)
     _add_finished_runs(command)
+    _add_adapt(command)
     _add_captures(command)
     _add_trust_commands(command)
     _add_files(command)
@@ -75,10 +76,26 @@ def _add_finished_runs(command: _Command) -> None:
     retune.add_argument(f"--{BUDGET.name}", required=True, help=BUDGET.allowed)
 
 
+def _add_adapt(command: _Command) -> None:
+    adapt = command("adapt", "log a model's network with another vehicle's profile, as a new model, without training")
+    adapt.add_argument("model", metavar="MODEL", help="model URI, or base, the model that ships with graphids")
+    adapt.add_argument("captures", nargs="*", metavar="CAPTURE", help="attack-free captures, all of one vehicle")
+    adapt.add_argument(
+        "--profile", type=Path, help="the vehicle's profile, as `profile` writes it, instead of captures"
+    )
+    adapt.add_argument("--output", "-o", type=Path, help="new folder for the model; default: log it to MLflow")
+    _add_bus(adapt)
+    _add_on_bad_line(adapt)
+    _add_trust(adapt)
+
+
 def _add_captures(command: _Command) -> None:
     predict = command("predict", "score captures of any size; alerts as JSON lines or csv")
     predict.formatter_class, predict.epilog = argparse.RawDescriptionHelpFormatter, exit_code_table()
-    _add_scored_capture(predict, "a capture file, a folder or a glob of them, or - for standard input")
+    _add_scored_capture(predict, "a capture file, a folder or a glob of them, or - for standard input", required=False)
+    predict.add_argument(
+        "--profile", type=Path, help="the vehicle's profile, to judge by; without --model, by the base model"
+    )
     predict.add_argument("--format", choices=("jsonl", "csv"), default="jsonl", help="default %(default)s")
     predict.add_argument("--output", type=Path, help="file to write; default standard output")
     predict.add_argument("--summary", type=Path, help="JSON file for windows, alerts and coverage of each capture")
@@ -95,9 +112,9 @@ def _add_captures(command: _Command) -> None:
     explain.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
 
-def _add_scored_capture(parser: argparse.ArgumentParser, capture: str) -> None:
+def _add_scored_capture(parser: argparse.ArgumentParser, capture: str, *, required: bool = True) -> None:
     parser.add_argument("capture", type=Path, help=capture)
-    _add_model(parser)
+    _add_model(parser, required=required)
     _add_on_bad_line(parser)
     parser.add_argument("--threshold", type=float, help="lowest score that alerts; default the model's own")
     parser.add_argument("--allow-code", action="store_true", help="read the capture with the model's own reader")
@@ -187,8 +204,8 @@ def _add_named(parser: argparse.ArgumentParser, name: str, text: str) -> None:
     given.add_argument(f"--{name}", dest=name, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
 
-def _add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", required=True, help="model URI, such as models:/m-... or runs:/<run_id>/model")
+def _add_model(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    parser.add_argument("--model", required=required, help="model URI, such as models:/m-... or runs:/<run_id>/model")
     _add_trust(parser)
 
 

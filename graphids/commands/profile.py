@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from graphids._fs import publish_new
-from graphids.commands.one_bus import bus_of
+from graphids.commands.attack_free import attack_free_captures
 from graphids.core.byte_roles import Role
-from graphids.core.captures.read import OnBadLine, find_captures
-from graphids.core.frames import DataError, Frames, format_arbitration_id, num_attacked
+from graphids.core.captures.read import OnBadLine
+from graphids.core.frames import format_arbitration_id
 from graphids.core.profile.profile import Profile, fit_profile
 from graphids.core.profile.profile_file import profile_bytes
 from graphids.wording import counted, printable, time_words
@@ -75,7 +75,7 @@ def fit_and_show(
     """
     if output.exists():
         raise FileExistsError(f"{output} exists. Expected the name of a new file; name another or remove this one.")
-    recordings = list(_recordings(captures, bus, on_bad_line))
+    recordings = [capture.frames for capture in attack_free_captures(captures, bus, on_bad_line)]
     profile = fit_profile(recordings)
     content = profile_bytes(profile)
     with publish_new(output) as stream:
@@ -93,18 +93,6 @@ def fit_and_show(
         if as_json
         else "\n".join(_table(facts, messages))
     )
-
-
-def _recordings(captures: Sequence[str], bus: str | None, on_bad_line: OnBadLine) -> Iterator[Frames]:
-    for data in captures:
-        for path, name in find_captures(data):
-            frames = bus_of(path, bus, name=name, on_bad_line=on_bad_line).frames
-            if attacked := num_attacked(frames):
-                raise DataError(
-                    f"{path}: holds {counted(attacked, 'attacked frame')} of {len(frames):,}. A profile is fitted on "
-                    "attack-free captures alone; leave it out."
-                )
-            yield frames
 
 
 def describe(profile: Profile) -> list[MessageHabits]:

@@ -16,13 +16,14 @@ from graphids.core.classifier import WindowClassifier
 from graphids.core.data.datamodule import CANDataModule
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.models.gat import GAT
+from graphids.core.profile.profile import Profile
 from graphids.logged_model import model_name
 from graphids.outbox.outbox import Outbox
 from graphids.report.findings import Findings
 from graphids.report.material import material_text
 from graphids.report.model_card import DataUsed, model_card
 from graphids.report.pictures import log_training_report
-from graphids.report.summary import ModelLink, RunLinks, headline, training_summary
+from graphids.report.summary import NO_PROFILE, ModelLink, RunLinks, headline, training_summary
 from graphids.secrets import without_secrets
 
 
@@ -102,9 +103,10 @@ def publish(
     )
     # From here on the number; until now what was asked for, which may be "auto".
     outbox.set_tags({"graphids.tau": record.tau})
-    used = _data_used(data.module)
+    used, profile = _data_used(data.module), profile_of(data.module)
     name = model_name(record.tau, data.module.hparams["seed"], used.name)
-    digest = _log_model(outbox, network, findings, used, save_model, name=name, step=epoch or 0)
+    save = _Saving(name, epoch or 0, save_model)
+    digest = _log_model(outbox, network, findings, used, profile, save)
     metrics = {**_metrics(findings.assessment), "tau": record.tau, **({} if epoch is None else {"best_epoch": epoch})}
     outbox.log_metrics(metrics, model=digest, dataset=data.dataset)
     point = findings.assessment.operating_point
@@ -127,6 +129,8 @@ def publish(
         drift=drift,
         material=material_text(data.module.summary, findings.assessment),
     )
+    if network.preprocessing.features != "raw" and profile is None:
+        text += f"\nadapt   {NO_PROFILE}"
     assessment = findings.assessment
     first = headline(assessment.test, rule=assessment.rule, tau=record.tau, drift=drift, baseline=findings.baseline)
     close_with(outbox, " ".join(filter(None, (point.note(), first))), text)
@@ -148,15 +152,27 @@ def _data_used(module: CANDataModule) -> DataUsed:
     return DataUsed(Path(module.hparams["data"]).name, module.dataset_digest, module.summary)
 
 
+def profile_of(module: CANDataModule) -> Profile | None:
+    """The profile that the model carries; None where it was trained on several vehicles, or on raw features."""
+    profiles = list(module.profiles.values())
+    return profiles[0] if len(profiles) == 1 else None
+
+
+class _Saving(NamedTuple):
+    """How a model is logged: its name, its step, and `mlflow_graphids.save_model`."""
+
+    name: str
+    step: int
+    save_model: Callable[..., str]
+
+
 def _log_model(
     outbox: Outbox,
     network: NormalizedNetwork,
     findings: Findings,
     data: DataUsed,
-    save_model: Callable[..., str],
-    *,
-    name: str,
-    step: int,
+    profile: Profile | None,
+    saving: _Saving,
 ) -> str:
     """Log the network as a model with its card; returns its root digest."""
     gat, record, preprocessing = network
@@ -167,12 +183,12 @@ def _log_model(
         "raw_head": record.raw_head,
         "row_norms": before,
     }
-    classifier = WindowClassifier(gat.cpu(), preprocessing, findings.assessment.threshold, tau_record)
-    card = without_secrets(model_card(findings, preprocessing, data))
+    classifier = WindowClassifier(gat.cpu(), preprocessing, findings.assessment.threshold, tau_record, profile)
+    card = without_secrets(model_card(findings, preprocessing, data, profile))
     return outbox.log_model(
-        lambda folder: save_model(classifier, folder, model_card=card),
-        name=name,
-        step=step,
+        lambda folder: saving.save_model(classifier, folder, model_card=card),
+        name=saving.name,
+        step=saving.step,
         tags={"graphids.tau": str(record.tau)},
         description=card,
     )

@@ -47,20 +47,21 @@ def _sign(arguments: argparse.Namespace) -> None:
 
 
 def _predict(arguments: argparse.Namespace) -> None:
-    _require_capture(arguments.capture, "a capture file, a folder or a glob of them, or -", several=True)
+    require_capture(arguments.capture, "a capture file, a folder or a glob of them, or -", several=True)
     from graphids.commands.predict import predict
-    from mlflow_graphids import load_model
+    from graphids.commands.vehicle_model import scoring_model
 
-    model = load_model(arguments.model, **trust_arguments(arguments), allow_code=arguments.allow_code)
+    trust = trust_arguments(arguments)
+    model = scoring_model(arguments.model, arguments.profile, trust=trust, allow_code=arguments.allow_code)
     verdict = predict(
-        model,
+        model.classifier,
         arguments.capture,
         output=arguments.output,
         output_format=arguments.format,
         alerts_only=not arguments.all,
         threshold=arguments.threshold,
         on_bad_line=arguments.on_bad_line,
-        reader=model.capture_reader,
+        reader=model.reader,
         summary=arguments.summary,
     )
     code = verdict.exit_code(allow_uncovered=arguments.allow_uncovered, fail_on_alert=arguments.fail_on_alert)
@@ -69,7 +70,7 @@ def _predict(arguments: argparse.Namespace) -> None:
 
 
 def _explain(arguments: argparse.Namespace) -> None:
-    _require_capture(arguments.capture, "one capture file")
+    require_capture(arguments.capture, "one capture file")
     from graphids.commands.explain import explain_capture
     from mlflow_graphids import load_model
 
@@ -109,7 +110,7 @@ def _adopt(arguments: argparse.Namespace) -> None:
 
 
 def _inspect(arguments: argparse.Namespace) -> None:
-    _require_capture(arguments.capture, "one capture file, or the folder of a Parquet table")
+    require_capture(arguments.capture, "one capture file, or the folder of a Parquet table")
     if arguments.model is None:
         load_numba()
     from graphids.commands.inspect import KnownIds, inspect_capture
@@ -123,7 +124,7 @@ def _inspect(arguments: argparse.Namespace) -> None:
 
 
 def _convert(arguments: argparse.Namespace) -> None:
-    _require_capture(arguments.capture, "one capture file, or the folder of a Parquet table")
+    require_capture(arguments.capture, "one capture file, or the folder of a Parquet table")
     load_numba()
     from graphids.commands.convert import convert
 
@@ -131,7 +132,7 @@ def _convert(arguments: argparse.Namespace) -> None:
 
 
 def _inject(arguments: argparse.Namespace) -> None:
-    _require_capture(arguments.capture, "one capture file, or the folder of a Parquet table")
+    require_capture(arguments.capture, "one capture file, or the folder of a Parquet table")
     load_numba()
     from graphids.commands.inject import AttackRequest, inject_capture
     from graphids.core.frames import hex_node_key
@@ -153,7 +154,7 @@ def _inject(arguments: argparse.Namespace) -> None:
 
 def _profile(arguments: argparse.Namespace) -> None:
     for capture in arguments.captures:
-        _require_capture(Path(capture), "a capture file, a folder or a glob of them", several=True)
+        require_capture(Path(capture), "a capture file, a folder or a glob of them", several=True)
     load_numba()
     from graphids.commands.profile import fit_and_show
 
@@ -179,8 +180,12 @@ def _completion(arguments: argparse.Namespace) -> None:
     print(completion_script(build_parser(), arguments.shell), end="")
 
 
-def _require_capture(path: Path, expected: str, *, several: bool = False) -> None:
-    """Before the model loads: a mistyped path is answered at once."""
+def require_capture(path: Path, expected: str, *, several: bool = False) -> None:
+    """Refuse a mistyped path before the model loads.
+
+    Raises:
+        OptionError: If nothing is there.
+    """
     if not path.exists() and not (several and (str(path) == "-" or glob.glob(str(path), recursive=True))):  # noqa: PTH207
         raise OptionError(f"capture: given '{path}', but {path.absolute()} does not exist; expected {expected}.")
 

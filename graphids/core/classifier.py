@@ -78,7 +78,8 @@ class WindowClassifier:
         profile: Of the vehicle, for a network whose node features are deviations; without it nothing can be scored.
 
     Raises:
-        ValueError: If the threshold is not a finite number >= 0, or the GAT has another number of classes.
+        ValueError: If the threshold is not a finite number >= 0, the GAT has another number of classes, or there is a
+            profile and the features are raw.
     """
 
     gat: GAT
@@ -93,12 +94,32 @@ class WindowClassifier:
         outputs, classes = self.gat.architecture()["num_classes"], self.preprocessing.classes
         if outputs != len(classes):
             raise ValueError(f"The GAT has {outputs} classes, but preprocessing names {len(classes)}: {classes}.")
+        if self.profile is not None and self.preprocessing.features == "raw":
+            raise ValueError(
+                "The model judges raw features and has no use for a profile of a vehicle, found one. Expected a model "
+                "that judges by deviations, such as the base model."
+            )
         self.gat.eval()
 
     @property
     def known_ids(self) -> NDArray[np.uint32]:
         """Node keys that the model can judge, uint32 [V], sorted: of its profile, or of its training."""
         return self.preprocessing.vocabulary if self.profile is None else self.profile.node_key
+
+    def required_profile(self) -> Profile | None:
+        """The profile that scoring needs; None where the features are raw.
+
+        Raises:
+            DataError: If there is none and it is needed.
+        """
+        if self.preprocessing.features == "raw":
+            return None
+        if self.profile is None:
+            raise DataError(
+                "The model has no profile of a vehicle, and judges by deviations from one. Fit one to attack-free "
+                "captures with `graphids profile`, and give the model to the vehicle with `graphids adapt`."
+            )
+        return self.profile
 
     def score(
         self, frames: Frames, *, stride: int | None = None, threshold: float | None = None, top_k: int = DEFAULT_TOP_K
@@ -170,25 +191,10 @@ class WindowClassifier:
         Raises:
             DataError: If it does and has no profile.
         """
-        return Followers(self._profile())
-
-    def _profile(self) -> Profile | None:
-        """The profile that scoring needs; None where the features are raw.
-
-        Raises:
-            DataError: If there is none and it is needed.
-        """
-        if self.preprocessing.features == "raw":
-            return None
-        if self.profile is None:
-            raise DataError(
-                "The model has no profile of a vehicle, and judges by deviations from one. Fit one to attack-free "
-                "captures with `graphids profile`, and give the model to the vehicle with `graphids adapt`."
-            )
-        return self.profile
+        return Followers(self.required_profile())
 
     def _followed(self, bus: Frames) -> Follower | None:
-        profile = self._profile()
+        profile = self.required_profile()
         if profile is None:
             return None
         follower = Follower(profile)

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 from graphids.assessment.assess import Assessment
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.data.splits import SPLITS
+from graphids.core.profile.profile import Profile
 from graphids.options import FLEET, SIMULATED
 from graphids.report.findings import RULES, Findings
 from graphids.report.material import material_lines
-from graphids.report.summary import baseline_prefix, changed_by_tau, detection_table, false_alarms
+from graphids.report.summary import NO_PROFILE, baseline_prefix, changed_by_tau, detection_table, false_alarms
 from graphids.wording import counted, format_metric, time_words
 
 # As much of a tag as every store of MLflow keeps; the card becomes a tag of the LoggedModel.
@@ -36,13 +37,14 @@ class DataUsed(NamedTuple):
     summary: Mapping[str, Any]
 
 
-def model_card(findings: Findings, preprocessing: Preprocessing, data: DataUsed) -> str:
+def model_card(findings: Findings, preprocessing: Preprocessing, data: DataUsed, profile: Profile | None = None) -> str:
     """The card of one model, at most `MAX_CHARACTERS` long; the same inputs give the same text.
 
     Args:
         findings: What was measured.
         preprocessing: What was fitted on the training split.
         data: What it was fitted and measured on.
+        profile: Of the vehicle that the model is for, if it has one.
     """
     assessment = findings.assessment
     both = (assessment.test, assessment.rule)
@@ -75,7 +77,7 @@ A window alerts at a score of {assessment.threshold:.6g} or more, chosen on vali
 {_tau(findings)}
 
 ## Limits
-{_limits(assessment, preprocessing, data)}
+{_limits(assessment, data, _known(preprocessing, profile))}
 
 ## Load and verify
 ```
@@ -142,7 +144,19 @@ def _tau(findings: Findings) -> str:
     )
 
 
-def _limits(assessment: Assessment, preprocessing: Preprocessing, data: DataUsed) -> str:
+def _known(preprocessing: Preprocessing, profile: Profile | None) -> str:
+    """Which traffic it can judge."""
+    if preprocessing.features != "raw" and profile is None:
+        return NO_PROFILE
+    known = len(preprocessing.vocabulary) if profile is None else len(profile.node_key)
+    return (
+        f"It knows {known:,} arbitration IDs. On traffic with other IDs, such as another "
+        "vehicle's, every window may alert or none, and neither means anything: `graphids predict` and `graphids "
+        "evaluate` then say that the capture is not covered."
+    )
+
+
+def _limits(assessment: Assessment, data: DataUsed, known: str) -> str:
     if data.name in (SIMULATED, FLEET):
         origin = "Vehicle, traffic and attacks are simulated: the numbers say nothing about a real vehicle."
     elif data.summary.get("injected") == "every split":
@@ -154,9 +168,7 @@ def _limits(assessment: Assessment, preprocessing: Preprocessing, data: DataUsed
         )
     lines = [
         origin,
-        f"It knows {len(preprocessing.vocabulary):,} arbitration IDs. On traffic with other IDs, such as another "
-        "vehicle's, every window may alert or none, and neither means anything: `graphids predict` and `graphids "
-        "evaluate` then say that the capture is not covered.",
+        known,
         "Kinds of attack that were not in the training data may go undetected.",
         "An alert says that a window contains an attack, not in which frames; what is left of a capture after its "
         "last full window is not scored.",

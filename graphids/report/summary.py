@@ -11,6 +11,10 @@ from graphids.report.findings import RULES, Findings
 from graphids.wording import format_metric, time_words
 
 OWN_CAPTURES = "The model was trained on these captures: it has seen most of their windows, and the numbers flatter it."
+NO_PROFILE = (
+    "It has no profile of a vehicle and scores nothing until it is given one: `graphids adapt MODEL CAPTURE ...`, with "
+    "attack-free captures."
+)
 _NAMES = {
     "windows": "windows",
     "prevalence": "prevalence",

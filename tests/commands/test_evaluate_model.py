@@ -1,6 +1,7 @@
 """Evaluation from Python, through MLflow itself: a run of the caller's, and windows as MLflow's static data set."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -15,7 +16,7 @@ from graphids.report import pictures
 from mlflow_graphids import evaluate, evaluation_windows, save_model
 from support.sketches import sketch
 from support.stores import empty_store
-from support.tiny_model import STRIDE, WINDOW, three_ids, tiny_classifier
+from support.tiny_model import STRIDE, WINDOW, three_ids, tiny_classifier, tiny_profile_classifier
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +73,28 @@ def test_an_active_run_gets_the_metrics_and_the_report_and_stays_the_callers(
     assert {"summary.txt", "assessment.json", "coverage.json", "attack_kinds.json", "roc.png"} <= found.artifacts.keys()
     assert "dos" in mlflow.artifacts.load_text(found.artifacts["summary.txt"])
     assert len(found.windows) == (40 - WINDOW) // STRIDE + 1
+
+
+def test_a_model_with_a_profile_is_measured_by_its_deviations_from_it(tmp_path: Path) -> None:
+    classifier = tiny_profile_classifier()
+    digest = save_model(classifier, tmp_path / "car")
+    windows = evaluation_windows(str(tmp_path / "car"), {"a": labelled(), "b": labelled()}, expected_digest=digest)
+    found = evaluate(str(tmp_path / "car"), labelled(), expected_digest=digest)
+
+    expected = classifier.score(three_ids(40, seed=1)).score
+    assert np.std(expected) > 0
+    np.testing.assert_allclose(
+        windows["score"], [*expected, *expected]
+    )  # each recording is followed from its beginning
+    np.testing.assert_allclose(found.windows["score"], expected)
+    assert found.metrics["test/coverage"] == 1.0
+
+
+def test_a_model_without_a_profile_is_not_measured_and_says_what_it_needs(tmp_path: Path) -> None:
+    digest = save_model(replace(tiny_profile_classifier(), profile=None), tmp_path / "any car")
+
+    with pytest.raises(DataError, match=r"no profile of a vehicle.*`graphids adapt`"):
+        evaluation_windows(str(tmp_path / "any car"), labelled(), expected_digest=digest)
 
 
 def test_without_an_active_run_it_has_one_of_its_own(model: tuple[str, str], store: MlflowClient) -> None:

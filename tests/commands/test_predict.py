@@ -200,7 +200,8 @@ def test_a_bus_of_another_vehicle_is_scored_with_a_warning_and_its_rows_say_so(
     assert "can0: 0 of 3 arbitration IDs unknown to the model (0.0% of the frames), can1: 2 of 3 arbitration" in closing
     assert re.fullmatch(
         rf"graphids predict: {capture} on can1: not covered: the model knows \d\d\.\d% of the frames and 1 of 3 "
-        r"arbitration IDs, and has to know 50% .*; train a model on this vehicle, or pass --allow-uncovered.*\.",
+        r"arbitration IDs, and has to know 50% .*; train a model on this vehicle or give it the "
+        r"vehicle's profile, or pass --allow-uncovered.*\.",
         warning,
     )
 

@@ -3,6 +3,8 @@
 They are explained so too.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -20,6 +22,7 @@ from graphids.core.models.gat import GAT
 from graphids.core.profile.follower import Follower
 from graphids.core.profile.profile import Profile, fit_profile
 from graphids.core.simulation.simulate import simulate_vehicle
+from support.tiny_model import tiny_classifier
 
 WINDOW, STRIDE = 100, 40
 
@@ -185,6 +188,11 @@ def test_what_is_known_is_what_the_profile_holds(classifier: WindowClassifier, a
 
     assert scores.bus_coverage[""].known_ids == len(classifier.known_ids)
     assert scores.coverage.min() < 1.0 <= scores.coverage.max()
+
+
+def test_a_model_that_judges_raw_features_takes_no_profile(profile: Profile) -> None:
+    with pytest.raises(ValueError, match=r"judges raw features and has no use for a profile"):
+        replace(tiny_classifier(), profile=profile)
 
 
 def test_a_model_without_a_profile_says_what_it_needs(classifier: WindowClassifier, attacked: Frames) -> None:

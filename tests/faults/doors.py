@@ -15,6 +15,7 @@ from graphids._fs import IntegrityError
 from graphids.commands.cli import main as graphids
 from graphids.core.callbacks import DigestCheckpointIO, Sha256ModelCheckpoint
 from graphids.core.models.detector import Detector
+from graphids.core.profile.profile_file import profile_bytes
 from graphids.exit_codes import EXIT_NOT_VERIFIED
 
 # Building a network takes a third of a resume. One whose resume was refused can be used again: the next resume that
@@ -89,6 +90,7 @@ def parts_of(model: Any) -> dict[str, Any]:
         "threshold": model.threshold,
         "tau_norm": {key: model.tau_record[key] for key in ("tau", "key", "row_norms")},
         "overridden": dict(model.model_config),
+        "profile": profile_bytes(model.profile),
     }
 
 

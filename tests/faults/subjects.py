@@ -29,10 +29,9 @@ from graphids.core.callbacks import DigestCheckpointIO
 from graphids.core.classifier import WindowClassifier
 from graphids.core.data.batches import GraphBatches
 from graphids.core.data.preprocessing import Preprocessing
-from graphids.core.graphs.packed import build_graphs
 from graphids.core.models.detector import Detector
 from mlflow_graphids import save_model
-from support.tiny_model import CLASSES, STRIDE, WINDOW, three_ids
+from support.tiny_model import CLASSES, STRIDE, WINDOW, three_ids_deviations, three_ids_profile
 
 STEPS = 2  # so that the optimizer has a state
 
@@ -71,6 +70,7 @@ class Saved:
             "threshold": description["threshold"],
             "tau_norm": description["tau_norm"],
             "overridden": {},
+            "profile": self.model["vehicle.profile"],
         }
 
     @cached_property
@@ -148,7 +148,7 @@ def classifier_of(detector: Detector, threshold: float) -> WindowClassifier:
     raw_head = detector.gat.head.weight.detach().clone()
     record = {"tau": 0.5, "key": "fc_layers.3.weight", "raw_head": raw_head * 2, "row_norms": raw_head.norm(dim=1) * 2}
     preprocessing = Preprocessing.from_dict(detector.preprocessing_dict or {})
-    return WindowClassifier(detector.gat, preprocessing, threshold, record)
+    return WindowClassifier(detector.gat, preprocessing, threshold, record, three_ids_profile())
 
 
 def new_detector() -> Detector:
@@ -165,7 +165,7 @@ def new_detector() -> Detector:
 @cache
 def batches() -> DataLoader[Any]:
     """One batch per step."""
-    graphs = build_graphs(three_ids(64), WINDOW, STRIDE)
+    graphs = three_ids_deviations()
     graphs = dataclasses.replace(graphs, label=np.arange(len(graphs)) % len(CLASSES), classes=CLASSES)
     batch = GraphBatches(graphs, _preprocessing())[list(range(8))]
     return DataLoader([batch] * STEPS, batch_size=None)  # type: ignore[arg-type]
@@ -223,5 +223,5 @@ def same(one: Any, other: Any) -> bool:
 
 @cache
 def _preprocessing() -> Preprocessing:
-    fitted = Preprocessing.fit(build_graphs(three_ids(64), WINDOW, STRIDE), window_size=WINDOW, stride=STRIDE)
+    fitted = Preprocessing.fit(three_ids_deviations(), window_size=WINDOW, stride=STRIDE, features="deviations")
     return Preprocessing.from_dict({**fitted.to_dict(), "classes": list(CLASSES)})

@@ -1,5 +1,6 @@
 """A saved model in a folder: what is in it, that it comes back whole, and that anything else is refused."""
 
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import yaml
 
 from graphids._fs import digest_file
 from graphids.core.classifier import WindowClassifier
+from graphids.core.profile.profile_file import profile_bytes
 from graphids.options import OptionError
 from mlflow_graphids import (
     IntegrityError,
@@ -27,6 +29,7 @@ from mlflow_graphids import (
 from mlflow_graphids.environment import write_environment
 from support.damage import flip_bit
 from support.tampering import WHEEL, edit_mlmodel, reseal, write_manifest
+from support.tiny_model import three_ids, three_ids_profile, tiny_profile_classifier
 
 Saved = tuple[Path, str]
 
@@ -57,6 +60,33 @@ def test_a_model_whose_head_is_as_trained_needs_no_tau_record(classifier: Window
     digest = save_model(replace(classifier, tau_record={}), tmp_path / "m")
 
     assert load_model(tmp_path / "m", expected_digest=digest).tau_record == {}
+
+
+def test_a_profile_comes_back_whole_and_is_listed_with_its_digest(tmp_path: Path) -> None:
+    classifier = tiny_profile_classifier()
+    assert classifier.profile is not None
+    digest = save_model(classifier, tmp_path / "m")
+    loaded = load_model(tmp_path / "m", expected_digest=digest)
+    listed = {e["path"]: e["sha256"] for e in json.loads((tmp_path / "m" / "manifest.json").read_text())["files"]}
+
+    assert loaded.profile is not None
+    assert profile_bytes(loaded.profile) == profile_bytes(classifier.profile)
+    assert listed["vehicle.profile"] == hashlib.sha256(profile_bytes(classifier.profile)).hexdigest()
+    np.testing.assert_array_equal(loaded.score(three_ids(12)).score, classifier.score(three_ids(12)).score)
+    assert loaded.score(three_ids(12)).score.std() > 0
+    assert save_model(loaded, tmp_path / "again") == digest
+    assert save_model(replace(classifier, profile=three_ids_profile(seed=1)), tmp_path / "other car") != digest
+
+
+def test_a_model_that_waits_for_a_profile_is_saved_and_loaded_without_one(tmp_path: Path) -> None:
+    digest = save_model(replace(tiny_profile_classifier(), profile=None), tmp_path / "m")
+    loaded = load_model(tmp_path / "m", expected_digest=digest)
+
+    assert not (tmp_path / "m" / "vehicle.profile").exists()
+    assert loaded.profile is None
+    assert "profile=None" in repr(loaded)
+    with pytest.raises(ValueError, match=r"no profile of a vehicle.*`graphids adapt`"):
+        loaded.score(three_ids(12))
 
 
 def test_a_model_card_travels_under_the_digest_and_a_changed_one_is_refused(
@@ -128,7 +158,7 @@ def test_the_tables_of_the_preprocessing_are_stored_with_the_weights_and_not_in_
             tensors[f"preprocessing.{name}"].numpy(), getattr(classifier.preprocessing, name), strict=True
         )
     assert description["preprocessing"].keys() == {
-        "window_size", "stride", "classes", "node_features", "edge_features", "vocabulary",
+        "features", "window_size", "stride", "classes", "node_features", "edge_features", "vocabulary",
     }  # fmt: skip
 
 

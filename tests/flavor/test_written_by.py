@@ -59,7 +59,7 @@ def test_a_manifest_of_a_newer_format_says_what_to_install(saved: Saved) -> None
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda m: m.update(format_version=99), r"model\.json: format_version is 99, expected 1\."),
+        (lambda m: m.update(format_version=99), r"model\.json: format_version is 99, expected 2\."),
         (
             lambda m: m["node_features"].append({"name": "entropy", "unit": "bit"}),
             r"trained on other node_features than this graphids computes; they differ in \[\('entropy', 'bit'\)\]\.",

@@ -14,7 +14,7 @@ from graphids.core.callbacks import TauNormRecord
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.report.findings import Findings
 from graphids.report.model_card import MAX_CHARACTERS, DataUsed, model_card
-from support.tiny_model import tiny_classifier
+from support.tiny_model import three_ids_profile, tiny_classifier, tiny_profile_classifier
 
 PART = {"frames": 900, "seconds": 90.0, "dropped_tail_frames": 0, "captures": 2}
 SUMMARY = {
@@ -154,3 +154,12 @@ def test_a_card_fits_where_it_is_kept_and_is_the_same_in_every_place(
     assert card() == here
     assert len(here) < MAX_CHARACTERS
     assert str(Path.home()) not in here
+
+
+def test_a_model_of_deviations_knows_what_its_profile_knows_and_says_so_where_it_has_none() -> None:
+    fitted = tiny_profile_classifier().preprocessing
+    data = DataUsed("simulated", "d" * 64, SUMMARY)
+    findings = Findings(ASSESSMENT, RECORD, SWEEP)
+
+    assert "It knows 3 arbitration IDs." in model_card(findings, fitted, data, three_ids_profile())
+    assert "It has no profile of a vehicle and scores nothing" in model_card(findings, fitted, data)

@@ -17,7 +17,7 @@ from graphids.core.profile.follower import window_deviations
 from graphids.core.profile.profile import fit_profile
 from graphids.core.simulation.simulate import simulate_vehicle
 from support.format_case import text_cases
-from support.tiny_model import three_ids, tiny_classifier
+from support.tiny_model import three_ids, tiny_classifier, tiny_profile_classifier
 
 
 def compile_kernels() -> None:
@@ -25,6 +25,7 @@ def compile_kernels() -> None:
     inject(drive, [Injection("dos", 0.5, 1.0)], seed=0)
     window_deviations(fit_profile([drive]), drive, np.arange(3), 100)
     tiny_classifier().score(three_ids(64))
+    tiny_profile_classifier().score(three_ids(64))
     with tempfile.TemporaryDirectory() as folder:
         for name, case in text_cases().items():
             path = Path(folder, name)

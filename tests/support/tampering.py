@@ -6,6 +6,7 @@ proves nothing about who wrote them.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import pickle
@@ -19,15 +20,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import safetensors.numpy
 import safetensors.torch
 import yaml
 
 from graphids import __version__
 from graphids._fs import digest_file
+from graphids.core.profile.profile_file import profile_bytes
+from mlflow_graphids.artifacts import to_payload
 from mlflow_graphids.verification.manifest import wheel_file
 from support.damage import flip_bit
+from support.tiny_model import three_ids_profile, tiny_classifier
 
 WEIGHTS, MODEL, MANIFEST, MLMODEL = "weights.safetensors", "model.json", "manifest.json", "MLmodel"
+PROFILE = "vehicle.profile"
 WHEEL = wheel_file(__version__)
 _OTHER_WHEEL = WHEEL.replace(__version__, "99.1.0")
 _SPARSE_BYTES = 1 << 40
@@ -242,6 +248,33 @@ def _repeat_key_in_model(folder: Path) -> None:
     reseal(folder)
 
 
+def _resealed_profile(content: bytes, folder: Path) -> None:
+    (folder / PROFILE).write_bytes(content)
+    reseal(folder)
+
+
+def _edited_profile(edit: Callable[[dict[str, Any]], object], folder: Path) -> None:
+    """Columns changed, and every digest repaired, that in the profile's own first line too."""
+    columns = safetensors.numpy.load((folder / PROFILE).read_bytes().partition(b"\n")[2])
+    edit(columns)
+    body = safetensors.numpy.save(columns)
+    _resealed_profile(b"graphids-profile 1 %s\n%s" % (hashlib.sha256(body).hexdigest().encode(), body), folder)
+
+
+def _profile_left_out(folder: Path) -> None:
+    (folder / PROFILE).unlink()
+    _with_manifest(lambda m: m.update(files=[entry for entry in m["files"] if entry["path"] != PROFILE]), folder)
+
+
+def _raw_features(folder: Path) -> None:
+    """A description of raw features and their statistics, beside a profile."""
+    model = json.loads((folder / MODEL).read_text())
+    raw = json.loads(to_payload(tiny_classifier())[MODEL])
+    (folder / MODEL).write_text(json.dumps({**raw, "tau_norm": model["tau_norm"]}))
+    (folder / WEIGHTS).write_bytes(to_payload(tiny_classifier())[WEIGHTS])
+    reseal(folder)
+
+
 def _infinite_threshold(folder: Path) -> None:
     text = (folder / MODEL).read_text()
     (folder / MODEL).write_text(text.replace('"threshold": 0.5', '"threshold": 1e999', 1))
@@ -289,6 +322,27 @@ TAMPERING: dict[str, Tamper] = {
     "source archive declared": partial(_declared_beside_the_wheel, "wheels/mlflow_graphids-0.2.0.tar.gz"),
     "wheel in a folder of wheels": partial(_declared_beside_the_wheel, WHEEL.replace("/", "/older/")),
     "code planted in the wheel and every digest repaired": _planted_in_the_wheel,
+    # The profile.
+    "one bit of the profile flipped": lambda f: flip_bit(f / PROFILE, (f / PROFILE).stat().st_size // 2),
+    "profile missing": lambda f: (f / PROFILE).unlink(),
+    "profile a link to the right bytes": partial(_link, PROFILE),
+    "profile sparse and oversized": partial(_sparse, PROFILE),
+    "profile a pickle that the manifest declares": lambda f: _resealed_profile(pickle.dumps(_Payload(marker_of(f))), f),
+    "profile of another version": lambda f: _resealed_profile(
+        (f / PROFILE).read_bytes().replace(b"graphids-profile 1", b"graphids-profile 9", 1), f
+    ),
+    "profile that does not agree with its own digest": lambda f: _resealed_profile(
+        (f / PROFILE).read_bytes() + b"x", f
+    ),
+    "profile with a column less": partial(_edited_profile, lambda columns: columns.pop("roles")),
+    "profile with IDs out of order": partial(
+        _edited_profile, lambda columns: columns.update(node_key=columns["node_key"][::-1].copy())
+    ),
+    "profile of a network that judges raw features": _raw_features,
+    "profile of another vehicle and every digest repaired": lambda f: _resealed_profile(
+        profile_bytes(three_ids_profile(seed=1)), f
+    ),
+    "profile left out and every digest repaired": _profile_left_out,
     # Code.
     "code planted": _plant_code,
     "loader module swapped": _other_loader,
@@ -359,6 +413,8 @@ TAMPERING: dict[str, Tamper] = {
 INVISIBLE_WITHOUT_ANCHOR = frozenset(
     {
         "threshold changed and every digest repaired",
+        "profile of another vehicle and every digest repaired",
+        "profile left out and every digest repaired",
         "reader planted",
         "code planted in the wheel and every digest repaired",
     }

@@ -1,14 +1,18 @@
 """A tiny untrained model and readable frames for it; training is not what these tests are about."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
 from graphids.core.classifier import WindowClassifier
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.frames import Frames
-from graphids.core.graphs.features import EDGE_FEATURES, NODE_FEATURES
-from graphids.core.graphs.packed import build_graphs
+from graphids.core.graphs.features import EDGE_FEATURES, FEATURES
+from graphids.core.graphs.packed import PackedGraphs, build_graphs, deviation_graphs
 from graphids.core.models.gat import GAT
+from graphids.core.profile.follower import Follower
+from graphids.core.profile.profile import Profile, fit_profile
 
 WINDOW, STRIDE = 4, 2
 CLASSES = ("normal", "dos", "spoof")
@@ -28,14 +32,32 @@ def three_ids(num_frames: int, *, seed: int = 0) -> Frames:
     )
 
 
+def three_ids_profile(seed: int = 0) -> Profile:
+    return fit_profile([three_ids(64, seed=seed)])
+
+
+def three_ids_deviations() -> PackedGraphs:
+    follower = Follower(three_ids_profile())
+    follower.follow(three_ids(64))
+    return deviation_graphs(three_ids(64), WINDOW, STRIDE, follower)
+
+
 def tiny_classifier(seed: int = 0) -> WindowClassifier:
+    return _untrained(build_graphs(three_ids(64), WINDOW, STRIDE), "raw", seed)
+
+
+def tiny_profile_classifier(seed: int = 0) -> WindowClassifier:
+    """Judges deviations from a profile, which it has."""
+    return replace(_untrained(three_ids_deviations(), "deviations", seed), profile=three_ids_profile())
+
+
+def _untrained(graphs: PackedGraphs, features: str, seed: int) -> WindowClassifier:
     torch.manual_seed(seed)
-    frames = three_ids(64)
-    fitted = Preprocessing.fit(build_graphs(frames, WINDOW, STRIDE), window_size=WINDOW, stride=STRIDE)
+    fitted = Preprocessing.fit(graphs, window_size=WINDOW, stride=STRIDE, features=features)
     preprocessing = Preprocessing.from_dict({**fitted.to_dict(), "classes": list(CLASSES)})
     gat = GAT(
         num_tokens=preprocessing.num_tokens,
-        num_node_features=len(NODE_FEATURES),
+        num_node_features=len(FEATURES[features]),
         num_edge_features=len(EDGE_FEATURES),
         num_classes=len(CLASSES),
         hidden=8,

@@ -61,6 +61,7 @@ def serve(
 
     Raises:
         IntegrityError: As in `load_model`, and so are its other errors; nothing is served.
+        DataError: If the model needs a profile of a vehicle and has none.
         OptionError: Also if nothing can listen on that host and port, the port is not 1 to 65535, a limit is not
             above zero, an allowed host is neither a name nor an address, or an event loop is running in this thread, as
             in a notebook.
@@ -72,6 +73,7 @@ def serve(
     # waits for a model that may be refused.
     with _bound(host, port) as sockets:
         model = load_model(model_uri, expected_digest, None, policy, signature, public_key)
+        model.required_profile()
         compile_scoring(model)
         server = http_server(scoring_app(model, limits, hosts), limits.timeout_s)
         with _ended_by_signals(server):

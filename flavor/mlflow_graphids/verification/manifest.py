@@ -25,6 +25,7 @@ MLMODEL_FILE = "MLmodel"
 WEIGHTS_FILE = "weights.safetensors"
 MODEL_FILE = "model.json"
 READER_FILE = "reader.pkl"
+PROFILE_FILE = "vehicle.profile"
 CARD_FILE = "MODEL_CARD.md"
 CODE_FOLDER = "code"
 WHEELS_FOLDER = "wheels"
@@ -206,7 +207,7 @@ def _path_problems(paths: list[Any], version: Any) -> Iterator[str]:
 
     Of wheels a model may hold the one of the graphids that wrote it: pip would install any other as readily.
     """
-    known = {WEIGHTS_FILE, MODEL_FILE, READER_FILE, CARD_FILE, wheel_file(str(version))}
+    known = {WEIGHTS_FILE, MODEL_FILE, PROFILE_FILE, READER_FILE, CARD_FILE, wheel_file(str(version))}
     folded: dict[str, str] = {}
     count = Counter(path for path in paths if isinstance(path, str))
     for path in paths:

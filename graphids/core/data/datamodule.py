@@ -110,8 +110,8 @@ class CANDataModule(pl.LightningDataModule):
         self.graphs: dict[str, PackedGraphs] = {}
         self.classes: tuple[str, ...] = ()
         self.preprocessing: Preprocessing
-        self.rule_scores: dict[str, NDArray[np.float64]] = {}
         self.profiles: dict[str, Profile] = {}
+        self.rule_scores: dict[str, NDArray[np.float64]] = {}
         self.window_vehicles: dict[str, NDArray[np.str_]] = {}
         self.dataset_digest = ""
         self.summary: dict[str, Any] = {}

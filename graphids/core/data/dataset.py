@@ -12,8 +12,10 @@ from graphids.core.captures.labels import Kinds
 from graphids.core.captures.read import OnBadLine, find_captures, read_captures
 from graphids.core.data.splits import SPLITS, Split
 from graphids.core.frames import NORMAL, Capture, DataError, unbroken_runs
-from graphids.core.graphs.packed import PackedGraphs, build_graphs, concat_graphs
+from graphids.core.graphs.packed import PackedGraphs, build_graphs, concat_graphs, deviation_graphs
 from graphids.core.graphs.windows import dropped_tails
+from graphids.core.profile.follower import Follower
+from graphids.core.profile.profile import Profile
 from graphids.core.simulation.fleet import simulated_fleet
 from graphids.core.simulation.simulate import CAPTURES_PER_KIND, DURATION_S, simulated_captures
 from graphids.options import FLEET, SIMULATED, is_text
@@ -105,20 +107,23 @@ def require_labels(captures: Sequence[Capture]) -> None:
         )
 
 
-def labelled_windows(captures: Sequence[Capture], window_size: int, stride: int) -> PackedGraphs:
+def labelled_windows(
+    captures: Sequence[Capture], window_size: int, stride: int, profile: Profile | None = None
+) -> PackedGraphs:
     """The graphs of whole captures with their labels, for measuring a finished model.
 
     Args:
         captures: All labelled.
         window_size: Frames per window, the model's.
         stride: Frames between window starts, the model's.
+        profile: Of the vehicle, where nodes carry deviations from it; each capture is followed from its beginning.
 
     Raises:
         DataError: If a capture has no labels, none holds a full window, or no time passes over normal windows: false
             alarms per hour would then be undefined.
     """
     require_labels(captures)
-    graphs = [build_graphs(c.frames, window_size, stride, capture_name=c.name) for c in captures]
+    graphs = [_capture_windows(capture, window_size, stride, profile) for capture in captures]
     if not any(map(len, graphs)):
         raise DataError(
             f"No capture holds a full window: the longest of {len(captures)} captures has {_longest(captures)} frames "
@@ -132,6 +137,14 @@ def labelled_windows(captures: Sequence[Capture], window_size: int, stride: int)
         )
     _require_time(whole, "captures")
     return whole
+
+
+def _capture_windows(capture: Capture, window_size: int, stride: int, profile: Profile | None) -> PackedGraphs:
+    if profile is None:
+        return build_graphs(capture.frames, window_size, stride, capture_name=capture.name)
+    follower = Follower(profile)
+    follower.follow(capture.frames)
+    return deviation_graphs(capture.frames, window_size, stride, follower, capture_name=capture.name)
 
 
 def split_windows(captures: Sequence[Capture], split: Split, window_size: int, stride: int) -> dict[str, PackedGraphs]:

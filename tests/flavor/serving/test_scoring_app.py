@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import numpy as np
 import pandas as pd
 import pytest
 
+from mlflow_graphids import load_model, save_model
 from mlflow_graphids.pyfunc_wrapper import VerifiedClassifier
 from mlflow_graphids.serving.scoring_app import MAX_WINDOWS
 from support.scoring_client import CSV, JSON, ask, running, split_body
+from support.tiny_model import tiny_profile_classifier
 
 COLUMNS = ["timestamp", "arbitration_id", "data_field", "channel"]
 
@@ -51,6 +54,26 @@ def test_every_format_gets_the_scores_of_the_model_in_process(
 
     assert (answer.status, answer.headers["content-type"]) == (200, JSON)
     pd.testing.assert_frame_equal(answer.scores, model.predict(on_a_bus), rtol=1e-12)
+
+
+def test_with_a_profile_every_bus_of_every_request_begins_anew(table: pd.DataFrame, tmp_path: Path) -> None:
+    digest = save_model(tiny_profile_classifier(), tmp_path / "m")
+    model = load_model(tmp_path / "m", expected_digest=digest)
+    both = pd.concat([table.assign(channel="can0"), table.assign(channel="can1")])
+
+    with running(model) as url:
+        first, second, of_both = (
+            ask(url, split_body(asked)) for asked in (table, table, both.sort_values("timestamp"))
+        )
+    by_pyfunc = mlflow.pyfunc.load_model(str(tmp_path / "m")).predict(table)
+
+    assert first.scores["score"].std() > 0
+    assert first.scores["is_covered"].all()
+    pd.testing.assert_frame_equal(second.scores, first.scores)
+    pd.testing.assert_frame_equal(by_pyfunc, first.scores, rtol=1e-12)
+    for bus in ("can0", "can1"):
+        own = of_both.scores[of_both.scores["channel"] == bus]
+        np.testing.assert_allclose(own["score"], first.scores["score"])
 
 
 def test_params_count_and_every_answer_names_the_digest_of_the_model(

@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,14 @@ from mlflow.pyfunc.scoring_server import load_model_with_mlflow_config
 
 from graphids._fs import IntegrityError
 from graphids.core.classifier import WindowClassifier
+from graphids.core.frames import DataError
 from graphids.options import OptionError
 from mlflow_graphids import load_model, log_model, save_model, serve
 from mlflow_graphids.pyfunc_wrapper import VerifiedClassifier
 from support.damage import flip_bit
 from support.ports import free_port
 from support.scoring_client import ask, split_body, while_served
+from support.tiny_model import tiny_profile_classifier
 
 STARTUP_S = 90
 # `mlflow models serve` finds uvicorn by PATH.
@@ -163,6 +166,13 @@ def test_serve_listens_nowhere_before_the_model_is_verified(
     monkeypatch.setattr("mlflow_graphids.serving.server.load_model", load)
     with pytest.raises(IntegrityError, match="not verified"):
         serve(saved[0], expected_digest=saved[1], port=port)
+
+
+def test_serve_refuses_a_model_that_has_no_profile_yet(tmp_path: Path) -> None:
+    digest = save_model(replace(tiny_profile_classifier(), profile=None), tmp_path / "m")
+
+    with pytest.raises(DataError, match=r"no profile of a vehicle.*`graphids adapt`"):
+        serve(tmp_path / "m", expected_digest=digest, port=free_port())
 
 
 @pytest.mark.parametrize("port", [-1, 0, 65536])

@@ -68,6 +68,7 @@ COMMANDS: dict[str, Callable[[Door], list[str]]] = {
     "explain": lambda door: ["explain", door.capture, "--window", "0", "--model", door.folder],
     "inspect": lambda door: ["inspect", door.capture, "--model", door.folder],
     "evaluate": lambda door: ["evaluate", "--model", door.folder],
+    "adapt": lambda door: ["adapt", door.folder, door.capture, "--output", f"{door.folder}-adapted"],
     "serve": lambda door: ["serve", door.folder],
     "sign": lambda door: ["sign", door.folder, "--key", "none.pem"],
     "retau": lambda door: ["retau", "--run_id", str(door.logged.run_id)],

@@ -13,6 +13,7 @@ from graphids.core.classifier import WindowClassifier
 from mlflow_graphids import IntegrityError, _load_pyfunc, load_model, save_model, verify_model
 from mlflow_graphids.verification import folder as verification
 from support.tampering import INVISIBLE_WITHOUT_ANCHOR, TAMPERING, WEIGHTS, WHEEL, marker_of, reseal, tampered_copy
+from support.tiny_model import tiny_profile_classifier
 
 Saved = tuple[Path, str]
 
@@ -58,6 +59,18 @@ REASONS = {
     "source archive declared": r"'wheels/mlflow_graphids-0\.2\.0\.tar\.gz': is not one of the files",
     "wheel in a folder of wheels": r"'wheels/older/mlflow_graphids-\S+': is not one of the files",
     "code planted in the wheel and every digest repaired": "",
+    "one bit of the profile flipped": r"vehicle\.profile: expected sha256",
+    "profile missing": r"vehicle\.profile: missing",
+    "profile a link to the right bytes": rf"vehicle\.profile: {_IRREGULAR}",
+    "profile sparse and oversized": r"vehicle\.profile: expected \d+ bytes, found 1099511627776",
+    "profile a pickle that the manifest declares": r"vehicle\.profile: is not a profile of graphids",
+    "profile of another version": r"vehicle\.profile: is a profile of version 9, expected 1",
+    "profile that does not agree with its own digest": r"vehicle\.profile: changed since it was written: sha256",
+    "profile with a column less": r"vehicle\.profile: is not a whole profile \('roles'\)",
+    "profile with IDs out of order": r"vehicle\.profile: is not a whole profile \(its arbitration IDs are not sorted\)",
+    "profile of a network that judges raw features": r"vehicle\.profile: expected parts of one model.*raw features",
+    "profile of another vehicle and every digest repaired": "",
+    "profile left out and every digest repaired": "",
     "code planted": r"code/sitecustomize\.py: undeclared",
     "loader module swapped": r"loader_module is 'planted_loader', expected 'mlflow_graphids'",
     "loader module swapped in the manifest": r"manifest\.json: loader_module is 'os', expected 'mlflow_graphids'",
@@ -115,6 +128,13 @@ REASONS = {
     "model.json with an infinite number": r"model\.json: expected JSON.*too large for a float",
     "threshold changed and every digest repaired": "",
 }
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Saved:
+    """A saved model with a profile."""
+    folder = tmp_path_factory.mktemp("model") / "saved"
+    return folder, save_model(tiny_profile_classifier(), folder)
 
 
 def test_every_way_of_tampering_has_its_message() -> None:

@@ -5,15 +5,17 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from graphids.commands import cli
-from mlflow_graphids import verification_report
+from mlflow_graphids import save_model, verification_report
 from mlflow_graphids.verification import folder as verification
 from support.damage import flip_bit
 from support.tampering import MANIFEST, TAMPERING, WHEEL
+from support.tiny_model import tiny_profile_classifier
 
 Saved = tuple[Path, str]
 
@@ -35,6 +37,20 @@ def test_every_file_of_a_whole_model_is_named_with_its_state(saved: Saved, capsy
         f"ok                 {WHEEL}",
         f"{folder}: every file matches; graphids.digest {digest}",
     ]
+
+
+def test_a_profile_is_one_of_the_files_and_its_absence_is_said_of_a_model_that_needs_one(tmp_path: Path) -> None:
+    digest = save_model(tiny_profile_classifier(), tmp_path / "car")
+    bare = save_model(replace(tiny_profile_classifier(), profile=None), tmp_path / "any car")
+
+    report, lacking = verification_report(tmp_path / "car", digest), verification_report(tmp_path / "any car", bare)
+
+    assert {file.path: str(file.state) for file in report.files}["vehicle.profile"] == "ok"
+    assert (report.verified, report.note) == (True, None)
+    assert lacking.verified
+    assert str(lacking).splitlines()[-1] == (
+        "No vehicle.profile: the model scores once `graphids adapt` has given it the profile of a vehicle."
+    )
 
 
 def test_every_kind_of_damage_has_its_own_word(saved: Saved) -> None:
@@ -112,7 +128,7 @@ def test_json_is_one_object_with_the_documented_keys(saved: Saved, capsys: pytes
     damaged = json.loads(capsys.readouterr().out)
 
     assert whole.keys() == damaged.keys() == {
-        "model", "policy", "anchor", "expected_digest", "digest", "verified", "files", "error",
+        "model", "policy", "anchor", "expected_digest", "digest", "verified", "files", "error", "note",
     }  # fmt: skip
     assert (whole["verified"], whole["anchor"], whole["policy"], whole["error"]) == (
         True, "expected_digest", "anchored", None,
