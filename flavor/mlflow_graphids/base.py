@@ -14,7 +14,7 @@ from mlflow_graphids.verification.trust import Policy
 
 NAME = "base"
 FOLDER = Path(__file__).parent / "base_model"
-DIGEST = "267b572f667845841464397b175107d91bc05e739995ba615f9b09648ef24d2e"
+DIGEST = "bbc4f009f7af127dec7a1fd8ec1d3e966d664b3b9cc61639ea3a8aa8704e2367"
 
 
 def load_base_model(
