@@ -92,10 +92,7 @@ def _add_adapt(command: _Command) -> None:
 def _add_captures(command: _Command) -> None:
     predict = command("predict", "score captures of any size; alerts as JSON lines or csv")
     predict.formatter_class, predict.epilog = argparse.RawDescriptionHelpFormatter, exit_code_table()
-    _add_scored_capture(predict, "a capture file, a folder or a glob of them, or - for standard input", required=False)
-    predict.add_argument(
-        "--profile", type=Path, help="the vehicle's profile, to judge by; without --model, by the base model"
-    )
+    _add_scored_capture(predict, "a capture file, a folder or a glob of them, or - for standard input")
     predict.add_argument("--format", choices=("jsonl", "csv"), default="jsonl", help="default %(default)s")
     predict.add_argument("--output", type=Path, help="file to write; default standard output")
     predict.add_argument("--summary", type=Path, help="JSON file for windows, alerts and coverage of each capture")
@@ -112,9 +109,12 @@ def _add_captures(command: _Command) -> None:
     explain.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
 
-def _add_scored_capture(parser: argparse.ArgumentParser, capture: str, *, required: bool = True) -> None:
+def _add_scored_capture(parser: argparse.ArgumentParser, capture: str) -> None:
     parser.add_argument("capture", type=Path, help=capture)
-    _add_model(parser, required=required)
+    _add_model(parser, required=False)
+    parser.add_argument(
+        "--profile", type=Path, help="the vehicle's profile, to judge by; without --model, by the base model"
+    )
     _add_on_bad_line(parser)
     parser.add_argument("--threshold", type=float, help="lowest score that alerts; default the model's own")
     parser.add_argument("--allow-code", action="store_true", help="read the capture with the model's own reader")

@@ -72,18 +72,19 @@ def _predict(arguments: argparse.Namespace) -> None:
 def _explain(arguments: argparse.Namespace) -> None:
     require_capture(arguments.capture, "one capture file")
     from graphids.commands.explain import explain_capture
-    from mlflow_graphids import load_model
+    from graphids.commands.vehicle_model import scoring_model
 
-    model = load_model(arguments.model, **trust_arguments(arguments), allow_code=arguments.allow_code)
+    trust = trust_arguments(arguments)
+    model = scoring_model(arguments.model, arguments.profile, trust=trust, allow_code=arguments.allow_code)
     explain_capture(
-        model,
+        model.classifier,
         arguments.capture,
         arguments.window,
         output=arguments.output,
         as_json=arguments.json,
         threshold=arguments.threshold,
         on_bad_line=arguments.on_bad_line,
-        reader=model.capture_reader,
+        reader=model.reader,
     )
 
 

@@ -23,6 +23,7 @@ from graphids.core.graphs.packed import build_graphs
 from graphids.core.injection.inject import Injection, inject
 from graphids.core.models.gat import GAT
 from graphids.core.profile.profile import fit_profile
+from graphids.core.profile.profile_file import profile_bytes
 from graphids.core.simulation.simulate import simulate_vehicle
 from graphids.core.simulation.text_writer import candump_text
 from mlflow_graphids import save_model
@@ -184,6 +185,22 @@ def test_a_model_that_judges_by_deviations_follows_the_capture_and_names_what_is
     assert format_arbitration_id(drive.injections[0].target) in overdue
     assert f"score {expected.score:.4f}" in text
     assert f" IDs in the window and {len(overdue)} that " in text
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_the_command_explains_by_the_base_model_and_a_vehicles_profile(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profile = fit_profile([simulate_vehicle(seed=seed, duration_s=4.0) for seed in range(2)])
+    (tmp_path / "car.profile").write_bytes(profile_bytes(profile))
+    (tmp_path / "drive.log").write_bytes(candump_text(simulate_vehicle(seed=2, duration_s=4.0)))
+
+    main(
+        ["explain", str(tmp_path / "drive.log"), "--profile", str(tmp_path / "car.profile"), "--window", "3", "--json"]
+    )
+
+    found = json.loads(capsys.readouterr().out)
+    assert {feature["feature"] for feature in found["features"]} == {column.name for column in DEVIATIONS}
 
 
 @pytest.mark.parametrize(
