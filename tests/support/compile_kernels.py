@@ -8,11 +8,13 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from graphids.core.captures.read import stream_frames
 from graphids.core.injection.inject import Injection, inject
+from graphids.core.models.attention import GraphAttention, incoming_edges
 from graphids.core.profile.follower import window_deviations
 from graphids.core.profile.profile import fit_profile
 from graphids.core.simulation.simulate import simulate_vehicle
@@ -26,6 +28,8 @@ def compile_kernels() -> None:
     window_deviations(fit_profile([drive]), drive, np.arange(3), 100)
     tiny_classifier().score(three_ids(64))
     tiny_profile_classifier().score(three_ids(64))
+    layer, nothing = GraphAttention(4, 2, 1), torch.empty(2, 0, dtype=torch.int64)
+    layer(torch.ones(1, 4), incoming_edges(nothing, torch.empty(0, 1), 1))[0].sum().backward()
     with tempfile.TemporaryDirectory() as folder:
         for name, case in text_cases().items():
             path = Path(folder, name)

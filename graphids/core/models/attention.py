@@ -116,26 +116,53 @@ class GraphAttention(nn.Module):
         return parts.new_zeros(num_nodes, parts.size(1)).index_add(0, edges.target, parts), attention
 
 
+class _Given(NamedTuple):
+    """What attention is computed from: float32 but for the last two, which are int64.
+
+    Attributes:
+        source: [N, K], of each node as a source; K is the width.
+        target: [N, K], and as a target.
+        of_edges: [E + N, K].
+        score: [heads, K / heads].
+        source_of: [E + N], the source of each edge.
+        first: [N + 1], as in `IncomingEdges`.
+    """
+
+    source: NDArray[np.float32]
+    target: NDArray[np.float32]
+    of_edges: NDArray[np.float32]
+    score: NDArray[np.float32]
+    source_of: NDArray[np.int64]
+    first: NDArray[np.int64]
+
+
+class _Gradients(NamedTuple):
+    """Gradients with respect to the first four of `_Given`, in their shapes."""
+
+    source: NDArray[np.float32]
+    target: NDArray[np.float32]
+    of_edges: NDArray[np.float32]
+    score: NDArray[np.float32]
+
+
 class _Attend(torch.autograd.Function):
-    """The compiled pass: states of sources and targets [N, K], of edges [E + N, K], and scores [heads, K / heads]."""
+    """The compiled pass over tensors as `_Given` has them."""
 
     @staticmethod
-    def forward(
-        ctx: Any, source: Tensor, target: Tensor, of_edges: Tensor, score: Tensor, source_of: Tensor, first: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        out, attention = torch.empty_like(source), source.new_empty(len(source_of), score.size(0))
-        given = (source, target, of_edges, score, source_of, first)
-        _attend(*_arrays(*given), *_arrays(out, attention))
+    def forward(ctx: Any, *given: Tensor) -> tuple[Tensor, Tensor]:
+        source, _, of_edges, score, *_ = given
+        out, attention = torch.empty_like(source), source.new_empty(len(of_edges), score.size(0))
+        _attend(_Given(*_arrays(*given)), *_arrays(out, attention))
         ctx.save_for_backward(*given, attention)
         ctx.mark_non_differentiable(attention)
         return out, attention
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        saved = ctx.saved_tensors
-        source, target, of_edges, score = saved[:4]
-        gradients = (*map(torch.zeros_like, (source, target)), torch.empty_like(of_edges), torch.zeros_like(score))
-        _attend_backward(*_arrays(gradient.contiguous(), *saved), *_arrays(*gradients))
+        *given, attention = ctx.saved_tensors
+        gradients = tuple(map(torch.zeros_like, given[:4]))
+        wanted, attended = _arrays(gradient.contiguous(), attention)
+        _attend_backward(wanted, _Given(*_arrays(*given)), attended, _Gradients(*_arrays(*gradients)))
         return (*gradients, None, None)
 
 
@@ -145,26 +172,18 @@ def _arrays(*tensors: Tensor) -> tuple[NDArray[Any], ...]:
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_REORDERED)
-def _attend(
-    source: NDArray[np.float32],
-    target: NDArray[np.float32],
-    of_edges: NDArray[np.float32],
-    score: NDArray[np.float32],
-    source_of: NDArray[np.int64],
-    first: NDArray[np.int64],
-    out: NDArray[np.float32],
-    attention: NDArray[np.float32],
-) -> None:
+def _attend(given: _Given, out: NDArray[np.float32], attention: NDArray[np.float32]) -> None:
     """Fill `out` [N, K] and `attention` [E + N, heads]."""
-    heads, share = score.shape
-    weights, slope = score.ravel(), np.float32(_SLOPE)
+    heads, share = given.score.shape
+    weights, first, slope = given.score.ravel(), given.first, np.float32(_SLOPE)
     parts = np.empty(heads * share, np.float32)
     highest, total = np.empty(heads, np.float32), np.empty(heads, np.float32)
     for node in range(len(first) - 1):
-        own, state = target[node], out[node]
+        own, state = given.target[node], out[node]
         highest[:], total[:], state[:] = -np.inf, 0.0, 0.0
         for edge in range(first[node], first[node + 1]):
-            sent, on_the_way, scores = source[source_of[edge]], of_edges[edge], attention[edge]
+            sent, on_the_way = given.source[given.source_of[edge]], given.of_edges[edge]
+            scores = attention[edge]
             for k in range(len(parts)):
                 mixed = sent[k] + own[k] + on_the_way[k]
                 parts[k] = weights[k] * max(mixed, mixed * slope)
@@ -176,7 +195,7 @@ def _attend(
                 attention[edge, head] = np.exp(attention[edge, head] - highest[head])
                 total[head] += attention[edge, head]
         for edge in range(first[node], first[node + 1]):
-            sent = source[source_of[edge]]
+            sent = given.source[given.source_of[edge]]
             for head in range(heads):
                 attention[edge, head] /= total[head]
                 for k in range(head * share, (head + 1) * share):
@@ -185,37 +204,28 @@ def _attend(
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_REORDERED)
 def _attend_backward(
-    gradient: NDArray[np.float32],
-    source: NDArray[np.float32],
-    target: NDArray[np.float32],
-    of_edges: NDArray[np.float32],
-    score: NDArray[np.float32],
-    source_of: NDArray[np.int64],
-    first: NDArray[np.int64],
-    attention: NDArray[np.float32],
-    to_source: NDArray[np.float32],
-    to_target: NDArray[np.float32],
-    to_edges: NDArray[np.float32],
-    to_score: NDArray[np.float32],
+    gradient: NDArray[np.float32], given: _Given, attention: NDArray[np.float32], gradients: _Gradients
 ) -> None:
-    """Fill the gradients of the four float arguments of `_attend` from that of its `out`; those of nodes are zero."""
-    heads, share = score.shape
-    weights, to_weights, slope = score.ravel(), to_score.ravel(), np.float32(_SLOPE)
+    """Add to the gradients, which are zero, what follows from that of `out`, float32 [N, K]."""
+    heads, share = given.score.shape
+    weights, first, slope = given.score.ravel(), given.first, np.float32(_SLOPE)
+    to_weights = gradients.score.ravel()
     products, by_score = np.empty(heads * share, np.float32), np.empty(heads * share, np.float32)
     weight, mean = np.empty(heads * share, np.float32), np.empty(heads, np.float32)
     to_attention = np.empty((np.max(first[1:] - first[:-1]) if len(first) > 1 else 0, heads), np.float32)
     for node in range(len(first) - 1):
-        wanted, own, begin = gradient[node], target[node], first[node]
+        wanted, own, to_own, begin = gradient[node], given.target[node], gradients.target[node], first[node]
         mean[:] = 0.0
         for edge in range(begin, first[node + 1]):
-            sent = source[source_of[edge]]
+            sent = given.source[given.source_of[edge]]
             for k in range(len(products)):
                 products[k] = wanted[k] * sent[k]
             for head in range(heads):
                 to_attention[edge - begin, head] = products[head * share : (head + 1) * share].sum()
                 mean[head] += attention[edge, head] * to_attention[edge - begin, head]
         for edge in range(begin, first[node + 1]):
-            sent, on_the_way, to_sent = source[source_of[edge]], of_edges[edge], to_source[source_of[edge]]
+            sent, on_the_way = given.source[given.source_of[edge]], given.of_edges[edge]
+            to_sent, to_edge = gradients.source[given.source_of[edge]], gradients.of_edges[edge]
             for head in range(heads):
                 change = attention[edge, head] * (to_attention[edge - begin, head] - mean[head])
                 for k in range(head * share, (head + 1) * share):
@@ -224,6 +234,6 @@ def _attend_backward(
                 mixed = sent[k] + own[k] + on_the_way[k]
                 steep = by_score[k] * (np.float32(1.0) if mixed > 0.0 else slope)
                 to_weights[k] += steep * mixed
-                to_edges[edge, k] = steep * weights[k]
-                to_target[node, k] += steep * weights[k]
+                to_edge[k] = steep * weights[k]
+                to_own[k] += steep * weights[k]
                 to_sent[k] += steep * weights[k] + weight[k] * wanted[k]
