@@ -101,7 +101,7 @@ class GAT(nn.Module):
             "edges": edges,
         }
         check_architecture(self._architecture)
-        self.embedding = nn.Embedding(num_tokens, embedding_dim)
+        self.embedding = nn.Embedding.from_pretrained(_normal(num_tokens, embedding_dim), freeze=False)
         self.input = nn.Linear(num_node_features + embedding_dim, hidden)
         self.norms = nn.ModuleList(nn.LayerNorm(hidden) for _ in range(layers))
         self.convs = nn.ModuleList(
@@ -191,6 +191,15 @@ class GAT(nn.Module):
                 attention = attention[edges.place]
             h = h + self.dropout(self.activation(out))  # [N, hidden]
             yield h, attention
+
+
+def _normal(rows: int, columns: int) -> Tensor:
+    """Values that an embedding begins with.
+
+    On the meta device, for weights that are about to be replaced, torch would import its compiler to draw none: 1.7 s.
+    """
+    values = torch.empty(rows, columns)
+    return values if values.is_meta else values.normal_()
 
 
 def _jump(jumping: Jumping, hidden: int, layers: int) -> nn.Module:

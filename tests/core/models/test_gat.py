@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -223,3 +225,15 @@ def test_the_planted_node_has_the_largest_logit_in_nine_of_ten_alerted_graphs(ed
 def test_impossible_architectures_are_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         network(**change)
+
+
+def test_a_network_whose_weights_are_replaced_is_built_without_the_compiler() -> None:
+    code = (
+        "import sys, torch\n"
+        "from graphids.core.models.gat import GAT\n"
+        "with torch.device('meta'):\n"
+        "    GAT(3, 4, 2, 2)\n"
+        "assert 'torch._dynamo' not in sys.modules and 'torch_geometric' not in sys.modules\n"
+    )
+
+    subprocess.run([sys.executable, "-c", code], check=True)
