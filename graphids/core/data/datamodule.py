@@ -70,8 +70,7 @@ class CANDataModule(pl.LightningDataModule):
         graphs: Raw `PackedGraphs` of "train", "val" and "test", with the same `classes`.
         classes: `("normal", ...)`: the kinds that windows of any split belong to.
         preprocessing: Fitted on the training windows.
-        rule_scores: The baseline's score of every window of "val" and "test", float64 [G]: that of rules fitted on
-            train, or the largest deviation, which `summary["baseline"]` says.
+        rule_scores: Of `summary["baseline"]`, for every window of "val" and "test", float64 [G]; fitted on train.
         profiles: By vehicle, fitted on its training recordings; empty where features are raw.
         window_vehicles: Vehicle of every window by split, str [G]; empty where vehicles are not told apart.
         dataset_digest: sha256 of the captures' content, names and labels, and of how attacks were injected, if any.
