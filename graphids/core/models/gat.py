@@ -101,7 +101,7 @@ class GAT(nn.Module):
             "edges": edges,
         }
         check_architecture(self._architecture)
-        self.embedding = nn.Embedding.from_pretrained(_normal(num_tokens, embedding_dim), freeze=False)
+        self.embedding = nn.Embedding(num_tokens, embedding_dim, _weight=_normal(num_tokens, embedding_dim))
         self.input = nn.Linear(num_node_features + embedding_dim, hidden)
         self.norms = nn.ModuleList(nn.LayerNorm(hidden) for _ in range(layers))
         self.convs = nn.ModuleList(
