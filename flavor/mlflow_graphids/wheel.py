@@ -10,7 +10,7 @@ import logging
 import zipfile
 from functools import cache
 from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import Distribution, PackageNotFoundError, distributions
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,8 +80,16 @@ def _sources() -> dict[str, bytes]:
     return files
 
 
+def _installed() -> Distribution:
+    """The installed distribution; an egg-info of the clone that a process runs in stands before it and has less."""
+    for found in distributions(name=_DISTRIBUTION):
+        if found.read_text("METADATA") is not None:
+            return found
+    raise PackageNotFoundError(_DISTRIBUTION)
+
+
 def _metadata() -> dict[str, bytes]:
-    installed = distribution(_DISTRIBUTION)
+    installed = _installed()
     if installed.version != graphids.__version__:
         found = f"the installed metadata of {_DISTRIBUTION} is of version {installed.version}"
         raise _NoWheelError(f"{found}, the code of {graphids.__version__}")

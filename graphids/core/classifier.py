@@ -13,8 +13,9 @@ from graphids.core.data.coverage import Coverage, CoverageCount, window_coverage
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.evaluation import attack_margin
 from graphids.core.frames import NORMAL, DataError, Frames, format_arbitration_id
+from graphids.core.graphs.followers import Followers
 from graphids.core.graphs.packed import PackedGraphs, build_graphs, deviation_graphs
-from graphids.core.graphs.window_stream import Stretch, split_buses, stretches
+from graphids.core.graphs.window_stream import split_buses, stretches
 from graphids.core.graphs.windows import dropped_tails, unbroken_window_starts
 from graphids.core.models.gat import GAT, Represented
 from graphids.core.models.isolation import isolated
@@ -185,7 +186,7 @@ class WindowClassifier:
         """Scores of windows of one bus whose graphs are at hand, at least one; settings and errors as in `score`."""
         return self._score_graphs(graphs, channel, self._settings(None, threshold, top_k))
 
-    def followers(self) -> "Followers":
+    def followers(self) -> Followers:
         """What follows the buses of a capture, for a model that judges by deviations.
 
         Raises:
@@ -302,31 +303,6 @@ def _suspects(
         tuple(map(format_arbitration_id, graphs.node_key[order[first:end]])) if is_alert else ()
         for first, end, is_alert in zip(graphs.node_ptr[:-1], last, alert, strict=True)
     )
-
-
-class Followers:
-    """A follower for each bus of a capture that arrives in chunks; none where the profile is None."""
-
-    def __init__(self, profile: Profile | None) -> None:
-        self._profile = profile
-        self._by_bus: dict[str, Follower] = {}
-
-    def passing(self, chunks: Iterable[Frames]) -> Iterator[Frames]:
-        """The chunks, each followed before it is passed on."""
-        for frames in chunks:
-            if self._profile is not None:
-                for channel, bus in split_buses(frames).items():
-                    self._by_bus.setdefault(channel, Follower(self._profile)).follow(bus)
-            yield frames
-
-    def of(self, channel: str) -> Follower | None:
-        """That of a bus of which frames have passed."""
-        return self._by_bus.get(channel)
-
-    def forget(self, stretch: Stretch) -> None:
-        """Drop the frames of its bus that no later window holds."""
-        if follower := self.of(stretch.channel):
-            follower.forget(stretch.needed_from)
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,9 +90,20 @@ def test_every_row_of_its_record_is_the_digest_of_a_file(saved: Saved) -> None:
     }
 
 
-def test_it_has_the_metadata_of_the_installed_distribution(saved: Saved) -> None:
-    installed = importlib.metadata.distribution("mlflow-graphids")
-    with archive(saved[0]) as wheel:
+@pytest.mark.usefixtures("built_anew")
+def test_it_has_the_metadata_of_the_installed_distribution_and_not_of_a_clone_that_stands_before_it(
+    classifier: WindowClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = importlib.metadata.distributions(name="mlflow-graphids")
+    installed = next(d for d in found if d.read_text("METADATA") is not None)
+    clone = tmp_path / "clone" / "mlflow_graphids.egg-info"
+    clone.mkdir(parents=True)
+    (clone / "PKG-INFO").write_text(f"Metadata-Version: 2.1\nName: mlflow-graphids\nVersion: {graphids.__version__}\n")
+    monkeypatch.syspath_prepend(clone.parent)
+
+    save_model(classifier, tmp_path / "model")
+
+    with archive(tmp_path / "model") as wheel:
         folder = f"mlflow_graphids-{graphids.__version__}.dist-info"
         assert wheel.read(f"{folder}/METADATA").decode() == installed.read_text("METADATA")
         assert wheel.read(f"{folder}/entry_points.txt").decode() == installed.read_text("entry_points.txt")
@@ -162,10 +173,10 @@ def left_out(classifier: WindowClassifier, folder: Path, caplog: pytest.LogCaptu
 def test_without_metadata_no_wheel_is_built_and_one_sentence_says_so(
     classifier: WindowClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def missing(name: str) -> None:
-        raise PackageNotFoundError(name)
+    def missing() -> None:
+        raise PackageNotFoundError("mlflow-graphids")
 
-    monkeypatch.setattr("mlflow_graphids.wheel.distribution", missing)
+    monkeypatch.setattr("mlflow_graphids.wheel._installed", missing)
 
     assert re.search(
         r"will lack it: No package metadata.*Install graphids from", left_out(classifier, tmp_path / "m", caplog)
@@ -179,7 +190,7 @@ def test_metadata_of_another_version_is_not_put_into_a_wheel(
     class Old:
         version = "0.0.1"
 
-    monkeypatch.setattr("mlflow_graphids.wheel.distribution", lambda _: Old())
+    monkeypatch.setattr("mlflow_graphids.wheel._installed", Old)
 
     assert f"is of version 0.0.1, the code of {graphids.__version__}. Install" in left_out(
         classifier, tmp_path / "m", caplog
