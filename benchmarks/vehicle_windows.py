@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from graphids.core.captures.index_file import index_entry, read_index
 from graphids.core.captures.read import find_captures, read_captures
 from graphids.core.frames import NORMAL, DataError, Frames, unbroken_runs
-from graphids.core.graphs.packed import PackedGraphs, build_graphs, concat_graphs, deviation_graphs
+from graphids.core.graphs.packed import PackedGraphs, build_graphs, concat_graphs
 from graphids.core.injection.inject import KINDS, Injection, inject
 from graphids.core.profile.follower import Follower
 from graphids.core.profile.profile import Profile, fit_profile
@@ -138,7 +138,7 @@ def windows_of(profile: Profile, frames: Frames, size: int) -> PackedGraphs:
     """Windows side by side."""
     follower = Follower(profile)
     follower.follow(frames)
-    return deviation_graphs(frames, size, size, follower)
+    return build_graphs(frames, size, size, follower)
 
 
 def counting(graphs: PackedGraphs, frames: Frames, within: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -32,7 +32,7 @@ from graphids.core.data.datamodule import CANDataModule
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.evaluation import auroc, choose_threshold
 from graphids.core.frames import NORMAL, DataError, Frames, unbroken_runs
-from graphids.core.graphs.packed import PackedGraphs, concat_graphs, deviation_graphs
+from graphids.core.graphs.packed import PackedGraphs, build_graphs, concat_graphs
 from graphids.core.injection.inject import KINDS, Injection, inject
 from graphids.core.models.detector import Detector
 from graphids.core.profile.follower import Follower
@@ -146,7 +146,7 @@ def graphs_of(profile: Profile, frames: Frames, name: str) -> PackedGraphs:
     follower = Follower(profile)
     follower.follow(frames)
     labelled = replace(frames, attack=np.zeros(len(frames), np.uint8), attack_kind=np.zeros(len(frames), np.int16))
-    return deviation_graphs(labelled if frames.attack is None else frames, WINDOW, STRIDE, follower, capture_name=name)
+    return build_graphs(labelled if frames.attack is None else frames, WINDOW, STRIDE, follower, capture_name=name)
 
 
 def attacked(profile: Profile, piece: Frames, kind: str, rng: np.random.Generator, name: str) -> PackedGraphs | None:

@@ -14,12 +14,12 @@ from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.evaluation import attack_margin
 from graphids.core.frames import NORMAL, DataError, Frames, format_arbitration_id
 from graphids.core.graphs.followers import Followers
-from graphids.core.graphs.packed import PackedGraphs, build_graphs, deviation_graphs
+from graphids.core.graphs.packed import PackedGraphs, build_graphs
 from graphids.core.graphs.window_stream import split_buses, stretches
 from graphids.core.graphs.windows import dropped_tails, unbroken_window_starts
 from graphids.core.models.gat import GAT, Represented
 from graphids.core.models.isolation import isolated
-from graphids.core.profile.follower import Follower
+from graphids.core.profile.follower import Follower, followed
 from graphids.core.profile.profile import Profile
 
 # Bounds the memory of a forward pass: at 64 hidden units and 4 heads a layer holds 64 MiB of activations.
@@ -142,7 +142,7 @@ class WindowClassifier:
         parts = []
         for channel, bus in split_buses(frames).items():
             left_over = dropped_tails(bus.timestamp, self.preprocessing.window_size, settings.stride)
-            scores = self._score_bus(bus, channel, settings, self._followed(bus))
+            scores = self._score_bus(bus, channel, settings, followed(self.required_profile(), bus))
             parts.append(replace(scores, unscored_frames={channel: left_over}))
         known = CoverageCount(self.known_ids)
         known.observe(frames)
@@ -194,14 +194,6 @@ class WindowClassifier:
         """
         return Followers(self.required_profile())
 
-    def _followed(self, bus: Frames) -> Follower | None:
-        profile = self.required_profile()
-        if profile is None:
-            return None
-        follower = Follower(profile)
-        follower.follow(bus)
-        return follower
-
     def _settings(self, stride: int | None, threshold: float | None, top_k: int) -> "_Settings":
         settings = _Settings(
             stride=self.preprocessing.stride if stride is None else int(stride),
@@ -229,12 +221,8 @@ class WindowClassifier:
         scores = []
         for group in groups:
             begin, end = int(group[0]), int(group[-1]) + window_size
-            if follower is None:
-                graphs = build_graphs(bus.take(slice(begin, end)), window_size, settings.stride)
-            else:
-                graphs = deviation_graphs(
-                    bus.take(slice(begin, end)), window_size, settings.stride, follower, frame_offset=first + begin
-                )
+            frames = bus.take(slice(begin, end))
+            graphs = build_graphs(frames, window_size, settings.stride, follower, frame_offset=first + begin)
             scores.append(self._score_graphs(graphs, channel, settings))
         return _join(scores)
 

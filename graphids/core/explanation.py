@@ -25,7 +25,7 @@ from graphids.core.data.preprocessing import UNK
 from graphids.core.evaluation import attack_margin
 from graphids.core.frames import Frames, format_arbitration_id
 from graphids.core.graphs.features import EDGE_FEATURES, FEATURES, column_names
-from graphids.core.graphs.packed import PackedGraphs, build_graphs, concat_graphs, deviation_graphs
+from graphids.core.graphs.packed import PackedGraphs, build_graphs, concat_graphs
 from graphids.core.graphs.window_stream import Window, find_window
 from graphids.core.models.isolation import isolated
 from graphids.core.profile.follower import Follower
@@ -215,14 +215,12 @@ def _graph(classifier: WindowClassifier, window: Window, follower: Follower | No
     """The window's graph, of raw features or of deviations."""
     frames, size = window.frames, len(window.frames)
     require_finite_timestamps(frames)
-    if classifier.preprocessing.features == "raw":
-        return build_graphs(frames, size, size)
-    if follower is None:
+    if follower is None and classifier.preprocessing.features != "raw":
         raise ValueError(
             f"Window {window.number} comes without a follower of its bus, and the model judges by deviations from what "
             "came before. Expected one that has followed the capture from its beginning; `explain` brings it."
         )
-    return deviation_graphs(frames, size, size, follower, frame_offset=window.first)
+    return build_graphs(frames, size, size, follower, frame_offset=window.first)
 
 
 def _id_evidence(

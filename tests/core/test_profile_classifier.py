@@ -15,7 +15,7 @@ from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.explanation import explain, explain_window
 from graphids.core.frames import DataError, Frames, format_arbitration_id
 from graphids.core.graphs.features import DEVIATIONS, EDGE_FEATURES
-from graphids.core.graphs.packed import PackedGraphs, deviation_graphs
+from graphids.core.graphs.packed import PackedGraphs, build_graphs
 from graphids.core.graphs.window_stream import Window
 from graphids.core.injection.inject import Injection, inject
 from graphids.core.models.gat import GAT
@@ -41,7 +41,7 @@ def attacked() -> Frames:
 def graphs_of(frames: Frames, profile: Profile) -> PackedGraphs:
     follower = Follower(profile)
     follower.follow(frames)
-    return deviation_graphs(frames, WINDOW, STRIDE, follower)
+    return build_graphs(frames, WINDOW, STRIDE, follower)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from graphids.core.classifier import WindowClassifier
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.frames import Frames
 from graphids.core.graphs.features import EDGE_FEATURES, FEATURES
-from graphids.core.graphs.packed import PackedGraphs, build_graphs, deviation_graphs
+from graphids.core.graphs.packed import PackedGraphs, build_graphs
 from graphids.core.models.gat import GAT
 from graphids.core.profile.follower import Follower
 from graphids.core.profile.profile import Profile, fit_profile
@@ -39,7 +39,7 @@ def three_ids_profile(seed: int = 0) -> Profile:
 def three_ids_deviations() -> PackedGraphs:
     follower = Follower(three_ids_profile())
     follower.follow(three_ids(64))
-    return deviation_graphs(three_ids(64), WINDOW, STRIDE, follower)
+    return build_graphs(three_ids(64), WINDOW, STRIDE, follower)
 
 
 def tiny_classifier(seed: int = 0) -> WindowClassifier:

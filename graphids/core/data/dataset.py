@@ -12,9 +12,9 @@ from graphids.core.captures.labels import Kinds
 from graphids.core.captures.read import OnBadLine, find_captures, read_captures
 from graphids.core.data.splits import SPLITS, Split
 from graphids.core.frames import NORMAL, Capture, DataError, unbroken_runs
-from graphids.core.graphs.packed import PackedGraphs, build_graphs, concat_graphs, deviation_graphs
+from graphids.core.graphs.packed import PackedGraphs, build_graphs, concat_graphs
 from graphids.core.graphs.windows import dropped_tails
-from graphids.core.profile.follower import Follower
+from graphids.core.profile.follower import followed
 from graphids.core.profile.profile import Profile
 from graphids.core.simulation.fleet import simulated_fleet
 from graphids.core.simulation.simulate import CAPTURES_PER_KIND, DURATION_S, simulated_captures
@@ -123,7 +123,9 @@ def labelled_windows(
             alarms per hour would then be undefined.
     """
     require_labels(captures)
-    graphs = [_capture_windows(capture, window_size, stride, profile) for capture in captures]
+    graphs = [
+        build_graphs(c.frames, window_size, stride, followed(profile, c.frames), capture_name=c.name) for c in captures
+    ]
     if not any(map(len, graphs)):
         raise DataError(
             f"No capture holds a full window: the longest of {len(captures)} captures has {_longest(captures)} frames "
@@ -137,14 +139,6 @@ def labelled_windows(
         )
     _require_time(whole, "captures")
     return whole
-
-
-def _capture_windows(capture: Capture, window_size: int, stride: int, profile: Profile | None) -> PackedGraphs:
-    if profile is None:
-        return build_graphs(capture.frames, window_size, stride, capture_name=capture.name)
-    follower = Follower(profile)
-    follower.follow(capture.frames)
-    return deviation_graphs(capture.frames, window_size, stride, follower, capture_name=capture.name)
 
 
 def split_windows(captures: Sequence[Capture], split: Split, window_size: int, stride: int) -> dict[str, PackedGraphs]:

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from graphids.core.data.recordings import Piece
 from graphids.core.frames import NORMAL, DataError, Frames
-from graphids.core.graphs.packed import PackedGraphs, build_graphs, deviation_graphs
+from graphids.core.graphs.packed import PackedGraphs, build_graphs
 from graphids.core.injection.inject import KINDS, Injected, Injection, Recording, inject_into, recorded
-from graphids.core.profile.follower import Follower
+from graphids.core.profile.follower import Follower, followed
 from graphids.core.profile.profile import Profile
 
 # Each copy of a piece has one attack, on a target of its own: a kind is better known from a few windows of many.
@@ -95,18 +95,7 @@ def attack(
 def graphs_of(frames: Frames, rows: slice, windowing: Windowing, follower: Follower | None, name: str) -> PackedGraphs:
     """Graphs of some rows of frames, which the follower, if there is one, has followed from the first on."""
     size, stride = windowing.window_size, windowing.stride
-    if follower is None:
-        return build_graphs(frames.take(rows), size, stride, capture_name=name, frame_offset=rows.start)
-    return deviation_graphs(frames.take(rows), size, stride, follower, capture_name=name, frame_offset=rows.start)
-
-
-def followed(profile: Profile | None, frames: Frames) -> Follower | None:
-    """A follower that has followed the frames; none without a profile."""
-    if profile is None:
-        return None
-    follower = Follower(profile)
-    follower.follow(frames)
-    return follower
+    return build_graphs(frames.take(rows), size, stride, follower, capture_name=name, frame_offset=rows.start)
 
 
 def _normal(piece: Piece, profile: Profile | None, windowing: Windowing) -> PackedGraphs:

@@ -1,20 +1,17 @@
 """Labelled captures: as deviations from profiles, with injected attacks in training, with a vehicle held out."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-
-import numpy as np
 
 from graphids.core.data.dataset import require_labels, require_long_enough
-from graphids.core.data.injected import Windowing, attack, followed, graphs_of
+from graphids.core.data.injected import Windowing, attack, graphs_of
 from graphids.core.data.material import Material, Settings
 from graphids.core.data.recordings import Part, pieces_of
 from graphids.core.data.splits import SPLITS, Split, split_captures
 from graphids.core.data.training_profiles import Training, training_profiles
 from graphids.core.data.vehicles import held_out, vehicles_of
 from graphids.core.frames import Capture, DataError, num_attacked
-from graphids.core.graphs.packed import UNLABELLED, PackedGraphs
-from graphids.core.profile.follower import Follower
+from graphids.core.graphs.packed import PackedGraphs
+from graphids.core.profile.follower import Follower, followed
 from graphids.core.profile.profile import Profile
 
 
@@ -144,13 +141,5 @@ def measured(
         if key not in followers:
             followers = {kept: follower for kept, follower in followers.items() if kept[0] == index}
             followers[key] = followed(profile, capture.frames)
-        graphs.append(_honest(graphs_of(capture.frames, rows, windowing, followers[key], capture.name)))
+        graphs.append(graphs_of(capture.frames, rows, windowing, followers[key], capture.name))
     return graphs
-
-
-def _honest(graphs: PackedGraphs) -> PackedGraphs:
-    """Where an attack left no frame to mark, a message vanished: which of the absent ones is not known."""
-    marked = np.maximum.reduceat(graphs.node_attacked, graphs.node_ptr[:-1]) if len(graphs) else np.zeros(0)
-    of_unmarked = np.repeat((graphs.label > 0) & (marked <= 0), graphs.num_nodes())
-    unknown = of_unmarked & (graphs.node_frames == 0)
-    return replace(graphs, node_attacked=np.where(unknown, UNLABELLED, graphs.node_attacked).astype(np.int8))

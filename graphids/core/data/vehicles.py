@@ -18,10 +18,9 @@ def vehicles_of(captures: Sequence[Capture]) -> dict[str, list[int]]:
     """Indices of the captures of each vehicle, by its name.
 
     The folder of a capture names its vehicle, other characters than those of a metric's name as `_`; "vehicle" where
-    there is no folder. Each bus counts as a vehicle of its
-    own: it gets the bus's name appended where a file holds several, and that of its first capture where captures of one
-    folder share fewer than `SHARED_IDS` of the arbitration IDs of the smaller one. Captures without frames are left
-    out.
+    there is no folder. Each bus counts as a vehicle of its own: it gets the bus's name appended where a file holds
+    several, and that of its first capture where captures of one folder share fewer than `SHARED_IDS` of the arbitration
+    IDs of the smaller one. Captures without frames are left out.
     """
     folders: dict[str, list[int]] = {}
     for index, capture in enumerate(captures):

@@ -145,7 +145,13 @@ class PackedGraphs:
 
 
 def build_graphs(
-    frames: Frames, window_size: int, stride: int, *, capture_name: str = "", frame_offset: int = 0
+    frames: Frames,
+    window_size: int,
+    stride: int,
+    follower: Follower | None = None,
+    *,
+    capture_name: str = "",
+    frame_offset: int = 0,
 ) -> PackedGraphs:
     """The graphs of all full windows of one capture; none lies across a jump of its clock.
 
@@ -153,8 +159,12 @@ def build_graphs(
         frames: Frames of one bus, in recorded order.
         window_size: Frames per window.
         stride: Frames between consecutive starts.
+        follower: Of the bus, which has followed these frames already and those before them: nodes then carry
+            deviations from its profile in place of raw features, and IDs that are overdue at the end of a window are
+            nodes of it too, behind the others and without edges.
         capture_name: Name of the capture, kept with its windows.
-        frame_offset: Index within the capture of the first of `frames`, where they are a slice of it.
+        frame_offset: Index within the capture, and the follower's number, of the first of `frames`, where they are a
+            slice of it.
 
     Raises:
         ValueError: If `window_size` or `stride` is below 1, or the frames are of several buses.
@@ -182,7 +192,7 @@ def build_graphs(
         edge_index=np.empty((2, num_edges), np.int32),
     )
     fill_graphs(columns, links, cut, pointers, graphs)
-    return PackedGraphs(
+    raw = PackedGraphs(
         x=graphs.nodes.view(np.float32).reshape(-1, len(NODE_FEATURES)),
         node_key=graphs.node_key,
         node_frames=graphs.nodes["count"].astype(np.int32),
@@ -199,27 +209,11 @@ def build_graphs(
         classes=frames.kinds,
         capture_names=(capture_name,),
     )
+    return raw if follower is None else _with_deviations(raw, follower, window_size)
 
 
-def deviation_graphs(
-    frames: Frames, window_size: int, stride: int, follower: Follower, *, capture_name: str = "", frame_offset: int = 0
-) -> PackedGraphs:
-    """As `build_graphs`, with deviations from a vehicle's profile in place of raw features.
-
-    IDs that are overdue at the end of a window are nodes of it too, behind the others and without edges.
-
-    Args:
-        frames: As `build_graphs` takes them.
-        window_size: Frames per window.
-        stride: Frames between consecutive starts.
-        follower: Of the bus, which has followed these frames already and those before them.
-        capture_name: Name of the capture, kept with its windows.
-        frame_offset: The follower's number of the first of `frames`.
-
-    Raises:
-        ValueError: As `build_graphs`.
-    """
-    raw = build_graphs(frames, window_size, stride, capture_name=capture_name, frame_offset=frame_offset)
+def _with_deviations(raw: PackedGraphs, follower: Follower, window_size: int) -> PackedGraphs:
+    """The graphs with the follower's nodes in place of their own, which come first among those and in this order."""
     nodes = follower.nodes(raw.first_frame, window_size)
     attacked = np.where(nodes.frames > 0, 0, min(raw.node_attacked.min(initial=0), 0)).astype(np.int8)
     attacked[nodes.frames > 0] = raw.node_attacked

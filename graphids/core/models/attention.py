@@ -2,7 +2,7 @@
 
 The convolution of Brody et al. (ICLR 2022, arXiv 2105.14491) with edge features and self-loops, as PyTorch Geometric's
 `GATv2Conv` computes it, its oracle in the tests. On the CPU scores, softmax and sum are one compiled pass over the
-edges of each target, forward and backward: 2.6 times as fast to train as the general layer, which writes every edge's
+edges of each target, forward and backward: over twice as fast to train as the general layer, which writes every edge's
 state to memory several times and adds self-loops in every layer.
 """
 

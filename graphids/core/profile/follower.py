@@ -102,6 +102,15 @@ class _Clock:
         return np.asarray(np.maximum(times_s, latest_s))
 
 
+def followed(profile: Profile | None, frames: Frames) -> Follower | None:
+    """A follower that has followed the frames of a bus, from their first; none without a profile."""
+    if profile is None:
+        return None
+    follower = Follower(profile)
+    follower.follow(frames)
+    return follower
+
+
 def window_deviations(profile: Profile, frames: Frames, starts: NDArray[np.int64], window_size: int) -> Nodes:
     """The nodes of windows of a recording of one bus, from its beginning; as `Follower.nodes`.
 

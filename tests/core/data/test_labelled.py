@@ -9,6 +9,7 @@ from numpy.testing import assert_array_equal
 
 from graphids.core.data import datamodule as module
 from graphids.core.data import labelled
+from graphids.core.data.batches import GraphBatches
 from graphids.core.data.datamodule import CANDataModule
 from graphids.core.data.injected import Windowing
 from graphids.core.data.labelled import measured
@@ -131,15 +132,17 @@ def test_traffic_that_is_attacked_throughout_is_refused_with_what_to_do(captures
 def test_which_absent_message_a_recorded_suppression_silenced_is_not_claimed_to_be_known(
     captures: list[Capture], read_as: Any
 ) -> None:
-    profile = read_as(captures, features="deviations").profiles["car"]
+    read = read_as(captures, features="deviations")
+    profile = read.profiles["car"]
     index = next(index for index, capture in enumerate(captures) if "suppress" in capture.name)
 
     (graphs,) = measured(captures, [((index, slice(0, len(captures[index].frames))), profile)], Windowing(64, 64))
 
+    node_y = GraphBatches(graphs, read.preprocessing)[np.arange(len(graphs))].node_y.numpy()
     attacked = np.repeat(graphs.label > 0, graphs.num_nodes())
-    assert (graphs.node_attacked[attacked & (graphs.node_frames == 0)] == -1).all()
-    assert (graphs.node_attacked[~attacked] == 0).all()
-    assert (graphs.node_attacked == -1).any()
+    assert (node_y[attacked & (graphs.node_frames == 0)] == -1).all()
+    assert (node_y[~attacked] == 0).all()
+    assert (attacked & (graphs.node_frames == 0)).any()
 
 
 def test_injection_adds_kinds_to_training_and_leaves_what_is_measured_as_it_was(
