@@ -19,6 +19,7 @@ from graphids.core.graphs.window_stream import split_buses, stretches
 from graphids.core.graphs.windows import dropped_tails, unbroken_window_starts
 from graphids.core.models.gat import GAT, Represented
 from graphids.core.models.isolation import isolated
+from graphids.core.profile.experts import Evidence, no_evidence
 from graphids.core.profile.follower import Follower, followed
 from graphids.core.profile.profile import Profile
 
@@ -45,6 +46,7 @@ class WindowScores:
         channel: str [G], the bus that carried the window.
         coverage: float64 [G], share of the window's frames whose ID the model knows, 0 to 1.
         id_coverage: float64 [G], share of the window's distinct IDs that it knows.
+        evidence: Of the experts, for every window; they say nothing where the profile has no alarms.
         unscored_frames: By bus, the number of frames that no scored window holds: the tail, also before a jump of the
             clock, or all of them where there are fewer than a window.
         bus_coverage: By bus, what the model knows of all frames of the recording so far, in a window or not.
@@ -59,6 +61,7 @@ class WindowScores:
     channel: NDArray[np.str_]
     coverage: NDArray[np.float64]
     id_coverage: NDArray[np.float64]
+    evidence: Evidence
     unscored_frames: dict[str, int] = field(default_factory=dict)
     bus_coverage: dict[str, Coverage] = field(default_factory=dict)
 
@@ -245,6 +248,7 @@ class WindowClassifier:
             channel=np.full(len(graphs), channel),
             coverage=coverage,
             id_coverage=id_coverage,
+            evidence=no_evidence(len(graphs)),
         )
 
 
@@ -345,5 +349,11 @@ def _join(parts: Sequence[WindowScores]) -> WindowScores:
         channel=column("channel", np.str_),
         coverage=column("coverage", np.float64),
         id_coverage=column("id_coverage", np.float64),
+        evidence=Evidence(
+            *(
+                np.concatenate([empty, *(getattr(part.evidence, name) for part in parts)])
+                for name, empty in zip(Evidence._fields, no_evidence(0), strict=True)
+            )
+        ),
         unscored_frames={name: count for part in parts for name, count in part.unscored_frames.items()},
     )
