@@ -49,12 +49,16 @@ def traffic_of(frames: Frames, node_key: NDArray[np.uint32], times_s: NDArray[np
         node_key: Known arbitration IDs, sorted.
         times_s: As `wire.possible_times` gives them.
     """
-    keys = frames.node_key()
-    place = np.minimum(np.searchsorted(node_key, keys), max(len(node_key) - 1, 0))
-    known = node_key[place] == keys if len(node_key) else np.zeros(len(keys), np.bool_)
     return Traffic(
-        np.where(known, place, UNKNOWN).astype(np.int32),
+        messages_of(frames.node_key(), node_key),
         np.ascontiguousarray(times_s),
         np.ascontiguousarray(frames.dlc),
         np.ascontiguousarray(frames.payload),
     )
+
+
+def messages_of(keys: NDArray[np.uint32], node_key: NDArray[np.uint32]) -> NDArray[np.int32]:
+    """Places of keys, uint32 [n], among known ones, uint32 [V], sorted; int32 [n], `UNKNOWN` for any other."""
+    place = np.minimum(np.searchsorted(node_key, keys), max(len(node_key) - 1, 0))
+    known = node_key[place] == keys if len(node_key) else np.zeros(len(keys), np.bool_)
+    return np.where(known, place, UNKNOWN).astype(np.int32)
