@@ -61,10 +61,15 @@ class Relation(NamedTuple):
 
 
 class Result(NamedTuple):
-    """AUROC over the windows of one attacked piece."""
+    """AUROC over the windows of one attacked piece.
+
+    Attributes:
+        altered: Share of the forged frames that say something else than the true ones.
+    """
 
     vehicle: str
     kind: str
+    altered: float
     is_covered: bool
     deviations: float
     relations: float
@@ -111,9 +116,9 @@ def measured(vehicle: str, piece: Frames, others: list[Frames], num_attacks: int
             continue
         usual = largest(graphs)[rows]
         broken = broken_relations(attacked, graphs, columns, relations)[rows]
-        covered = is_covered(piece, attacked, columns, relations)
+        altered, covered = altered_share(piece, attacked), is_covered(piece, attacked, columns, relations)
         of = [float(roc_auc_score(label, score)) for score in (usual, broken, np.maximum(usual, AS_BAD * broken))]
-        results.append(Result(vehicle, kind, covered, *of))
+        results.append(Result(vehicle, kind, altered, covered, *of))
     clean = windows_of(profile, piece, SIZE)
     return results, float((broken_relations(piece, clean, columns, relations) > 0).mean())
 
@@ -202,10 +207,21 @@ def broken_relations(frames: Frames, graphs: PackedGraphs, columns: Columns, rel
     return np.array([excess[max(a - 1, 0) : b + 1].max() for a, b in zip(first, last, strict=True)])
 
 
+def altered_share(piece: Frames, attacked: Frames) -> float:
+    """Share of the forged frames whose payload is not the true one."""
+    own, true = attacked.node_key() == target(attacked), piece.node_key() == target(attacked)
+    differs = (attacked.payload[own] != piece.payload[true]).any(axis=1)
+    return float(differs[attacked.attack[own] == 1].mean())
+
+
+def target(attacked: Frames) -> int:
+    """Node key of the message that lies."""
+    return int(attacked.node_key()[attacked.attack == 1][0])
+
+
 def is_covered(piece: Frames, attacked: Frames, columns: Columns, relations: list[list[Relation]]) -> bool:
     """Whether a signal that the attack altered has a relation."""
-    lies = attacked.attack == 1
-    (key,) = np.unique(attacked.node_key()[lies])
+    key = target(attacked)
     own, true = attacked.node_key() == key, piece.node_key() == key
     return any(
         bool(relations[column]) and bool((signal.read(attacked.payload[own]) != signal.read(piece.payload[true])).any())
@@ -234,6 +250,10 @@ def show(results: list[Result], alarms: dict[str, float]) -> None:
             own = [result for result in chosen if result.kind == kind]
             row = [np.mean([getattr(result, of) for result in own]) for of in ("deviations", "relations", "both")]
             print(f"{kind:22}" + "".join(f"{value:12.3f}" for value in row))
+    print(f"\n{'':22}{'frames that lie':>16}{'attacks without':>16}")
+    for kind in LIES:
+        altered = np.array([result.altered for result in results if result.kind == kind])
+        print(f"{kind:22}{altered.mean():16.2f}{(altered == 0).mean():16.2f}")
     print(f"\n{'':22}{'covered':>12}{'broken in attack-free windows':>32}")
     for vehicle, share in alarms.items():
         print(f"{vehicle:22}{np.mean(covered_by_vehicle[vehicle]):12.2f}{share:32.3f}")
