@@ -44,7 +44,7 @@ CORE = (
     ),
     ("graphids.core.data",),
     ("graphids.core.classifier",),
-    ("graphids.core.explanation", "graphids.core.incidents"),
+    ("graphids.core.alarm_choice", "graphids.core.explanation", "graphids.core.incidents"),
 )
 FLAVOR = (
     ("mlflow_graphids.verification",),

@@ -74,4 +74,4 @@ def with_profile(model: VerifiedClassifier, profile: Profile) -> WindowClassifie
             "The model judges raw features of the vehicle that it was trained on, and cannot use a profile. Expected "
             "a model that judges by deviations from one: leave --model out for the base model."
         )
-    return WindowClassifier(model.gat, model.preprocessing, model.threshold, model.tau_record, profile)
+    return model.for_vehicle(profile)

@@ -19,7 +19,8 @@ from graphids.core.graphs.window_stream import split_buses, stretches
 from graphids.core.graphs.windows import dropped_tails, unbroken_window_starts
 from graphids.core.models.gat import GAT, Represented
 from graphids.core.models.isolation import isolated
-from graphids.core.profile.experts import Evidence, no_evidence
+from graphids.core.models.weights_digest import weights_digest
+from graphids.core.profile.experts import ALARMING, Evidence, no_evidence
 from graphids.core.profile.follower import Follower, followed
 from graphids.core.profile.profile import Profile
 
@@ -38,11 +39,12 @@ class WindowScores:
         start_s: float64 [G], timestamp of the window's first frame.
         end_s: float64 [G], timestamp of its last frame.
         score: float64 [G], 1 - P(normal), 0 to 1.
-        alert: bool [G], `score >= threshold`.
+        alert: bool [G], the score reaches the threshold, or `evidence.alarms`.
         kind: str [G], the likeliest attack kind where `alert`, else "normal".
         arbitration_ids: For every window the IDs that the network holds for attacked, the most suspicious first, as
-            hex: "1A4" for 11 bits, 8 digits for 29 bits. One that is overdue may be among them without a frame in the
-            window. Empty where there is no alert.
+            hex: "1A4" for 11 bits, 8 digits for 29 bits. Where experts alone raise the alarm, that of the expert which
+            is surest comes first. One that is overdue may be among them without a frame in the window. Empty where
+            there is no alert.
         channel: str [G], the bus that carried the window.
         coverage: float64 [G], share of the window's frames whose ID the model knows, 0 to 1.
         id_coverage: float64 [G], share of the window's distinct IDs that it knows.
@@ -76,10 +78,11 @@ class WindowClassifier:
     Attributes:
         gat: Maps batches of graphs to logits [B, len(classes)]; class 0 is normal.
         preprocessing: Window, stride, classes, vocabulary and scaling of the training split.
-        threshold: A window alerts if its score reaches it. Chosen on validation.
+        threshold: A window alerts if its score reaches it. Chosen on validation; see `for_vehicle`.
         tau_record: Empty, or what tau-normalization did to the head: `tau` (float), `key` (name of the head's weight
             in the GAT's state dict), `raw_head` (float tensor, the weight before) and `row_norms` (its row norms).
         profile: Of the vehicle, for a network whose node features are deviations; without it nothing can be scored.
+            Where it has alarms, its experts raise them beside the network.
 
     Raises:
         ValueError: If the threshold is not a finite number >= 0, the GAT has another number of classes, or there is a
@@ -124,6 +127,21 @@ class WindowClassifier:
                 "captures with `graphids profile`, and give the model to the vehicle with `graphids adapt`."
             )
         return self.profile
+
+    def for_vehicle(self, profile: Profile) -> "WindowClassifier":
+        """The same network for the vehicle of a profile, with the threshold of its alarms if they are for this network.
+
+        Raises:
+            ValueError: If the features are raw.
+        """
+        alarms = profile.alarms
+        is_ours = alarms is not None and alarms.network == weights_digest(self.gat)
+        threshold = alarms.threshold if alarms is not None and is_ours else self.threshold
+        return WindowClassifier(self.gat, self.preprocessing, threshold, self.tau_record, profile)
+
+    def bare(self, profile: Profile) -> "WindowClassifier":
+        """The same network for the vehicle of a profile, the threshold as it is and no alarms."""
+        return replace(self, profile=replace(profile, alarms=None))
 
     def score(
         self, frames: Frames, *, stride: int | None = None, threshold: float | None = None, top_k: int = DEFAULT_TOP_K
@@ -186,8 +204,13 @@ class WindowClassifier:
     def score_graphs(
         self, graphs: PackedGraphs, *, channel: str = "", threshold: float | None = None, top_k: int = DEFAULT_TOP_K
     ) -> WindowScores:
-        """Scores of windows of one bus whose graphs are at hand, at least one; settings and errors as in `score`."""
-        return self._score_graphs(graphs, channel, self._settings(None, threshold, top_k))
+        """Scores of windows of one bus whose graphs are at hand, at least one; settings and errors as in `score`.
+
+        Experts know of no windows before these.
+        """
+        profile = self.required_profile()
+        follower = None if profile is None else Follower(profile)
+        return self._score_graphs(graphs, channel, self._settings(None, threshold, top_k), follower)
 
     def followers(self) -> Followers:
         """What follows the buses of a capture, for a model that judges by deviations.
@@ -216,39 +239,57 @@ class WindowClassifier:
         self, bus: Frames, channel: str, settings: "_Settings", follower: Follower | None, *, first: int = 0
     ) -> WindowScores:
         """Scores of frames of one bus, the first of which is the follower's number `first`."""
-        require_finite_timestamps(bus)
-        window_size = self.preprocessing.window_size
-        starts = unbroken_window_starts(bus.timestamp, window_size, settings.stride)
-        at_once = max(FRAMES_IN_WINDOWS // window_size, 1)
-        groups = (starts[index : index + at_once] for index in range(0, len(starts), at_once))
-        scores = []
-        for group in groups:
-            begin, end = int(group[0]), int(group[-1]) + window_size
-            frames = bus.take(slice(begin, end))
-            graphs = build_graphs(frames, window_size, settings.stride, follower, frame_offset=first + begin)
-            scores.append(self._score_graphs(graphs, channel, settings))
-        return _join(scores)
+        groups = self.graphs_of_bus(bus, follower, stride=settings.stride, first=first)
+        return _join([self._score_graphs(graphs, channel, settings, follower) for graphs in groups])
 
-    def _score_graphs(self, graphs: PackedGraphs, channel: str, settings: "_Settings") -> WindowScores:
-        """Scores of graphs that fit into memory together, at least one."""
+    def graphs_of_bus(
+        self, bus: Frames, follower: Follower | None, *, stride: int | None = None, first: int = 0
+    ) -> Iterator[PackedGraphs]:
+        """Graphs of all windows of one bus, as many at a time as fit into memory.
+
+        Args:
+            bus: Its frames.
+            follower: Which has followed them; None for a model that judges raw features.
+            stride: The trained stride by default.
+            first: The follower's number of the first of the frames.
+
+        Raises:
+            ValueError: If a timestamp is not finite.
+        """
+        require_finite_timestamps(bus)
+        window_size, stride = self.preprocessing.window_size, stride or self.preprocessing.stride
+        starts = unbroken_window_starts(bus.timestamp, window_size, stride)
+        at_once = max(FRAMES_IN_WINDOWS // window_size, 1)
+        for index in range(0, len(starts), at_once):
+            begin, end = int(starts[index]), int(starts[index : index + at_once][-1]) + window_size
+            frames = bus.take(slice(begin, end))
+            yield build_graphs(frames, window_size, stride, follower, frame_offset=first + begin)
+
+    def _score_graphs(
+        self, graphs: PackedGraphs, channel: str, settings: "_Settings", follower: Follower | None
+    ) -> WindowScores:
+        """Scores of graphs that fit into memory together, at least one; they follow those that the follower judged."""
         represented = represent(self.gat, graphs, self.preprocessing)
         logits = classify(self.gat, represented.states)  # [G, C]
         score = attack_margin(logits).sigmoid().numpy()  # [G]
         _require_finite_scores(score, graphs)
-        alert = score >= settings.threshold
+        evidence = no_evidence(len(graphs)) if follower is None else follower.watch.evidence(graphs.expert_windows())
+        alarms = evidence.alarms & (score < settings.threshold)
+        alert = (score >= settings.threshold) | alarms
         likeliest = np.array(self.preprocessing.classes[1:])[logits[:, 1:].argmax(dim=1).numpy()]
         coverage, id_coverage = window_coverage(graphs, self.known_ids)
+        suspects = _suspects(graphs, represented.node_logits.numpy(), alert, settings.top_k)
         return WindowScores(
             start_s=graphs.start_s,
             end_s=graphs.end_s,
             score=score,
             alert=alert,
             kind=np.where(alert, likeliest, NORMAL),
-            arbitration_ids=_suspects(graphs, represented.node_logits.numpy(), alert, settings.top_k),
+            arbitration_ids=_led_by_experts(suspects, evidence, alarms, settings.top_k),
             channel=np.full(len(graphs), channel),
             coverage=coverage,
             id_coverage=id_coverage,
-            evidence=no_evidence(len(graphs)),
+            evidence=evidence,
         )
 
 
@@ -295,6 +336,18 @@ def _suspects(
         tuple(map(format_arbitration_id, graphs.node_key[order[first:end]])) if is_alert else ()
         for first, end, is_alert in zip(graphs.node_ptr[:-1], last, alert, strict=True)
     )
+
+
+def _led_by_experts(
+    suspects: tuple[tuple[str, ...], ...], evidence: Evidence, alarms: NDArray[np.bool_], top_k: int
+) -> tuple[tuple[str, ...], ...]:
+    """The suspects, with the ID of the surest expert first in windows in which experts alone raise the alarm."""
+    led = list(suspects)
+    surest = np.where(ALARMING, evidence.strength, 0.0).argmax(axis=1)
+    for window in np.flatnonzero(alarms):
+        own = format_arbitration_id(int(evidence.node_key[window, surest[window]]))
+        led[window] = (own, *(name for name in led[window] if name != own))[:top_k]
+    return tuple(led)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from graphids.core.profile.habits import new_stream
 from graphids.core.profile.kernels import deviate
 from graphids.core.profile.profile import Profile
 from graphids.core.profile.records import DEVIATION
-from graphids.core.profile.traffic import UNKNOWN, Traffic, traffic_of
+from graphids.core.profile.traffic import UNKNOWN, Traffic, longest_silence, pauses, traffic_of
+from graphids.core.profile.watch import Watch
 from graphids.core.profile.window_kernels import Nodes, Windows, gather
 from graphids.core.wire import frame_bits, without_bursts
 
@@ -23,14 +24,19 @@ class Follower:
 
     Args:
         profile: Of the vehicle.
+
+    Attributes:
+        profile: The same.
+        watch: Of the experts, over the windows of the bus.
     """
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
+        self.watch = Watch(profile)
         size = len(profile.node_key)
         self._stream, self._counts = new_stream(size), no_counts(size)
         self._previous = UNKNOWN
-        self._clock = _Clock(profile.bit_rate)
+        self._clock = _Clock(profile.bit_rate, longest_silence(profile.frames, profile.seconds))
         self._first = 0  # number of the first frame that is kept
         self._last_s = np.full(size, np.inf)  # when each message was last seen before that frame
         self._keys = np.empty(0, np.uint32)
@@ -80,13 +86,15 @@ class Follower:
 
 
 class _Clock:
-    """Times that were possible on the wire, as `wire.possible_times` gives them, chunk after chunk."""
+    """Times that were possible on the wire, as `wire.possible_times` gives them, without pauses, chunk after chunk."""
 
-    def __init__(self, bit_rate: int) -> None:
-        self._bit_rate = bit_rate
+    def __init__(self, bit_rate: int, longest_silence_s: float) -> None:
+        self._bit_rate, self._longest_silence_s = bit_rate, longest_silence_s
         self._stamp = np.nan  # of the last frame, as recorded
         self._jumped_s = 0.0
         self._latest_s = -np.inf
+        self._paused_s = 0.0
+        self._spoke_s: float | None = None  # when the last frame was possible, pauses included
 
     def times(self, frames: Frames) -> NDArray[np.float64]:
         """float64 [n], seconds, never falling."""
@@ -98,8 +106,10 @@ class _Clock:
         self._stamp = float(stamps[-1])
         self._latest_s, latest_s = float(elapsing[-1]), self._latest_s
         wire_s = frame_bits(frames.dlc, frames.is_extended) / self._bit_rate
-        times_s = np.maximum.accumulate(without_bursts(elapsing, wire_s))
-        return np.asarray(np.maximum(times_s, latest_s))
+        times_s = np.maximum(np.maximum.accumulate(without_bursts(elapsing, wire_s)), latest_s)
+        paused_s = pauses(times_s, self._longest_silence_s, before_s=self._spoke_s, paused_s=self._paused_s)
+        self._spoke_s, self._paused_s = float(times_s[-1]), float(paused_s[-1])
+        return np.asarray(times_s - paused_s)
 
 
 def followed(profile: Profile | None, frames: Frames) -> Follower | None:

@@ -7,12 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphids.core.frames import DataError, Frames, num_attacked
+from graphids.core.profile.alarms import Alarms
 from graphids.core.profile.blocks import Block, block_of, cut_in_thirds
 from graphids.core.profile.calibration import Calibration, calibrated, no_excesses
 from graphids.core.profile.checks import fit_checks, unbroken_checks
 from graphids.core.profile.habits import blank_habits, new_stream, roles_of, surprise_of, widened_habits
 from graphids.core.profile.kernels import Vehicle, tally_excesses
-from graphids.core.profile.traffic import Traffic, traffic_of
+from graphids.core.profile.traffic import Traffic, longest_silence, pauses, traffic_of
 from graphids.core.wire import likely_bit_rate, possible_times
 
 
@@ -29,6 +30,7 @@ class Profile:
         seconds: How long they took.
         blocks: How many blocks were held against each other.
         bit_rate: Of the bus, bits per second, see `likely_bit_rate`.
+        alarms: Limits from which on deviations raise alarms; None where none were chosen.
     """
 
     node_key: NDArray[np.uint32]
@@ -39,6 +41,7 @@ class Profile:
     seconds: float
     blocks: int
     bit_rate: int
+    alarms: Alarms | None = None
 
     @property
     def is_cyclic(self) -> NDArray[np.bool_]:
@@ -62,7 +65,9 @@ class Profile:
             return self
         node_key = np.union1d(self.node_key, frames.node_key())
         known = np.searchsorted(node_key, self.node_key)
-        block = block_of(traffic_of(frames, node_key, possible_times(frames, self.bit_rate)), len(node_key))
+        times_s = possible_times(frames, self.bit_rate)
+        silence_s = longest_silence(self.frames, self.seconds)
+        block = block_of(traffic_of(frames, node_key, times_s - pauses(times_s, silence_s)), len(node_key))
         roles = roles_of([block], len(node_key))
         roles[known] = self.roles
         habits, calibration = blank_habits([block], roles), calibrated(no_excesses(len(node_key)))
@@ -74,7 +79,6 @@ class Profile:
         surprise, seen = surprise_of(follows), follows[np.ix_(known, known)] > 0
         own = np.minimum(self.vehicle.surprise, np.where(seen, surprise[np.ix_(known, known)], np.inf))
         surprise[np.ix_(known, known)] = own
-        times_s = block.traffic.time_s
         return replace(
             self,
             node_key=node_key,
@@ -83,6 +87,7 @@ class Profile:
             roles=roles,
             frames=self.frames + len(frames),
             seconds=self.seconds + float(times_s[-1] - times_s[0]),
+            alarms=None if self.alarms is None else self.alarms.known_as(known, len(node_key)),
         )
 
 
@@ -111,8 +116,11 @@ def fit_profile(captures: Sequence[Frames]) -> Profile:
     timed = [(frames, possible_times(frames, bit_rate)) for frames in held]
     if len(timed) == 1:
         timed = cut_in_thirds(*timed[0])
-    size = len(node_key)
-    blocks = [block_of(traffic_of(frames, node_key, times_s), size) for frames, times_s in timed]
+    num_frames, seconds = sum(map(len, held)), sum(float(times_s[-1] - times_s[0]) for _, times_s in timed)
+    silence_s, size = longest_silence(num_frames, seconds), len(node_key)
+    blocks = [
+        block_of(traffic_of(frames, node_key, times_s - pauses(times_s, silence_s)), size) for frames, times_s in timed
+    ]
     roles = roles_of(blocks, size)
     blank = blank_habits(blocks, roles)
     habits, follows = widened_habits(blank, blocks)
@@ -121,8 +129,8 @@ def fit_profile(captures: Sequence[Frames]) -> Profile:
         fit_checks([block.traffic for block in blocks], size),
         Vehicle(habits, _calibration(blocks, blank), surprise_of(follows)),
         roles,
-        frames=sum(map(len, held)),
-        seconds=sum(float(times_s[-1] - times_s[0]) for _, times_s in timed),
+        frames=num_frames,
+        seconds=seconds,
         blocks=len(blocks),
         bit_rate=bit_rate,
     )

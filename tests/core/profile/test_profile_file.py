@@ -43,8 +43,8 @@ def test_the_message_says_what_is_wrong(content: bytes) -> None:
         DataError, match=r"is not a profile of graphids\. Expected a file that `graphids profile` wrote"
     ):
         read_profile(b"timestamp,arbitration_id\n", "drive.csv")
-    with pytest.raises(DataError, match="version 7, expected 2"):
-        read_profile(head.replace(b" 2 ", b" 7 ") + b"\n" + body, "car.profile")
+    with pytest.raises(DataError, match="version 7, expected 3"):
+        read_profile(head.replace(b" 3 ", b" 7 ") + b"\n" + body, "car.profile")
     with pytest.raises(DataError, match=r"changed since it was written: sha256 [0-9a-f]{64}, expected [0-9a-f]{64}"):
         read_profile(content + b"\0", "car.profile")
 
@@ -62,6 +62,6 @@ def test_columns_that_do_not_fit_together_are_refused_although_their_digest_is_r
         ("surprise", tensors["surprise"].ravel()),
     ):
         body = safetensors.numpy.save({**tensors, name: value})
-        forged = b"graphids-profile 2 %s\n%s" % (hashlib.sha256(body).hexdigest().encode(), body)
+        forged = b"graphids-profile 3 %s\n%s" % (hashlib.sha256(body).hexdigest().encode(), body)
         with pytest.raises(DataError, match="is not a whole profile"):
             read_profile(forged, "car.profile")
