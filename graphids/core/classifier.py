@@ -202,14 +202,18 @@ class WindowClassifier:
             yield replace(_join(scores), bus_coverage=known.by_bus())
 
     def score_graphs(
-        self, graphs: PackedGraphs, *, channel: str = "", threshold: float | None = None, top_k: int = DEFAULT_TOP_K
+        self,
+        graphs: PackedGraphs,
+        *,
+        channel: str = "",
+        threshold: float | None = None,
+        top_k: int = DEFAULT_TOP_K,
+        follower: Follower | None = None,
     ) -> WindowScores:
         """Scores of windows of one bus whose graphs are at hand, at least one; settings and errors as in `score`.
 
-        Experts know of no windows before these.
+        Without the follower whose experts have seen the windows before, the experts say nothing.
         """
-        profile = self.required_profile()
-        follower = None if profile is None else Follower(profile)
         return self._score_graphs(graphs, channel, self._settings(None, threshold, top_k), follower)
 
     def followers(self) -> Followers:

@@ -6,6 +6,7 @@ again without the ID, and with one feature at its usual value.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,9 @@ from graphids.core.data.preprocessing import UNK
 from graphids.core.evaluation import attack_margin
 from graphids.core.frames import Frames, format_arbitration_id
 from graphids.core.graphs.features import EDGE_FEATURES, FEATURES, column_names
+from graphids.core.graphs.followers import Followers
 from graphids.core.graphs.packed import PackedGraphs, build_graphs, concat_graphs
-from graphids.core.graphs.window_stream import Window, find_window
+from graphids.core.graphs.window_stream import Stretch, Window, find_window
 from graphids.core.models.isolation import isolated
 from graphids.core.profile.follower import Follower
 
@@ -98,7 +100,7 @@ class Explanation:
         frames: Frames in it.
         score: 1 - P(normal).
         margin: The same as log-odds, nats, which still tell scores near 1 apart.
-        threshold: `score >= threshold` alerts.
+        threshold: `score >= threshold` alerts, as an expert may beside it.
         alert: Whether it does.
         kind: The likeliest attack kind of an alert, else "normal".
         margin_without_unknown: `margin` without all IDs that are not known; None where no ID is unknown, or all are. An
@@ -156,9 +158,18 @@ def explain(
         fitted.window_size,
         fitted.stride,
         name=name,
-        on_passed=followers.forget,
+        on_passed=partial(_pass, classifier, followers),
     )
     return explain_window(classifier, found, threshold=threshold, follower=followers.of(found.channel))
+
+
+def _pass(classifier: WindowClassifier, followers: Followers, stretch: Stretch) -> None:
+    """Show the experts the windows that come before the one to explain."""
+    follower = followers.of(stretch.channel)
+    if follower is not None and follower.profile.alarms is not None:
+        for graphs in classifier.graphs_of_bus(stretch.frames, follower, first=stretch.first):
+            follower.watch.evidence(graphs.expert_windows())
+    followers.forget(stretch)
 
 
 @isolated()
@@ -175,14 +186,14 @@ def explain_window(
         classifier: The model whose score is explained.
         window: Of the classifier's window size.
         threshold: The model's own by default.
-        follower: Of the window's bus, which has followed its frames and all before them; needed by a model that judges
-            by deviations. `explain` brings it.
+        follower: Of the window's bus, which has followed its frames and all before them, and whose experts have seen
+            the windows before; needed by a model that judges by deviations. `explain` brings it.
 
     Raises:
         ValueError: As `WindowClassifier.score`, or if the follower is missing.
     """
     graph = _graph(classifier, window, follower)
-    verdict = classifier.score_graphs(graph, channel=window.channel, threshold=threshold, top_k=0)
+    verdict = classifier.score_graphs(graph, channel=window.channel, threshold=threshold, top_k=0, follower=follower)
     node_logits = represent(classifier.gat, graph, classifier.preprocessing).node_logits
     batch = GraphBatches(graph, classifier.preprocessing).network_input([0])
     attention = classifier.gat.edge_attention(*batch.to(classifier.gat.head.weight.device)[:4]).cpu().numpy()  # [E]

@@ -9,7 +9,7 @@ from graphids.core.profile.habits import new_stream
 from graphids.core.profile.kernels import deviate
 from graphids.core.profile.profile import Profile
 from graphids.core.profile.records import DEVIATION
-from graphids.core.profile.traffic import UNKNOWN, Traffic, longest_silence, pauses, traffic_of
+from graphids.core.profile.traffic import UNKNOWN, Times, Traffic, longest_silence, traffic_of, without_pauses
 from graphids.core.profile.watch import Watch
 from graphids.core.profile.window_kernels import Nodes, Windows, gather
 from graphids.core.wire import frame_bits, without_bursts
@@ -41,7 +41,11 @@ class Follower:
         self._last_s = np.full(size, np.inf)  # when each message was last seen before that frame
         self._keys = np.empty(0, np.uint32)
         self._traffic = Traffic(
-            np.empty(0, np.int32), np.empty(0, np.float64), np.empty(0, np.uint8), np.empty((0, 8), np.uint8)
+            np.empty(0, np.int32),
+            np.empty(0, np.float64),
+            np.empty(0, np.uint8),
+            np.empty((0, 8), np.uint8),
+            np.empty(0, np.int64),
         )
         self._deviations = np.empty(0, DEVIATION)
 
@@ -93,11 +97,11 @@ class _Clock:
         self._stamp = np.nan  # of the last frame, as recorded
         self._jumped_s = 0.0
         self._latest_s = -np.inf
-        self._paused_s = 0.0
+        self._pause, self._paused_s = 0, 0.0
         self._spoke_s: float | None = None  # when the last frame was possible, pauses included
 
-    def times(self, frames: Frames) -> NDArray[np.float64]:
-        """float64 [n], seconds, never falling."""
+    def times(self, frames: Frames) -> Times:
+        """Those of the next frames, at least one."""
         before = frames.timestamp[:1] if np.isnan(self._stamp) else [self._stamp]
         stamps = np.concatenate((before, frames.timestamp))
         unjumped = without_clock_jumps(stamps)
@@ -107,9 +111,16 @@ class _Clock:
         self._latest_s, latest_s = float(elapsing[-1]), self._latest_s
         wire_s = frame_bits(frames.dlc, frames.is_extended) / self._bit_rate
         times_s = np.maximum(np.maximum.accumulate(without_bursts(elapsing, wire_s)), latest_s)
-        paused_s = pauses(times_s, self._longest_silence_s, before_s=self._spoke_s, paused_s=self._paused_s)
-        self._spoke_s, self._paused_s = float(times_s[-1]), float(paused_s[-1])
-        return np.asarray(times_s - paused_s)
+        times = without_pauses(
+            times_s,
+            self._longest_silence_s,
+            before_s=self._spoke_s,
+            pause=self._pause,
+            paused_s=self._paused_s,
+        )
+        self._spoke_s = float(times_s[-1])
+        self._pause, self._paused_s = int(times.pause[-1]), float(times.paused_s[-1])
+        return times
 
 
 def followed(profile: Profile | None, frames: Frames) -> Follower | None:

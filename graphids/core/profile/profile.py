@@ -13,7 +13,7 @@ from graphids.core.profile.calibration import Calibration, calibrated, no_excess
 from graphids.core.profile.checks import fit_checks, unbroken_checks
 from graphids.core.profile.habits import blank_habits, new_stream, roles_of, surprise_of, widened_habits
 from graphids.core.profile.kernels import Vehicle, tally_excesses
-from graphids.core.profile.traffic import Traffic, longest_silence, pauses, traffic_of
+from graphids.core.profile.traffic import Traffic, longest_silence, traffic_of, without_pauses
 from graphids.core.wire import likely_bit_rate, possible_times
 
 
@@ -66,8 +66,8 @@ class Profile:
         node_key = np.union1d(self.node_key, frames.node_key())
         known = np.searchsorted(node_key, self.node_key)
         times_s = possible_times(frames, self.bit_rate)
-        silence_s = longest_silence(self.frames, self.seconds)
-        block = block_of(traffic_of(frames, node_key, times_s - pauses(times_s, silence_s)), len(node_key))
+        times = without_pauses(times_s, longest_silence(self.frames, self.seconds))
+        block = block_of(traffic_of(frames, node_key, times), len(node_key))
         roles = roles_of([block], len(node_key))
         roles[known] = self.roles
         habits, calibration = blank_habits([block], roles), calibrated(no_excesses(len(node_key)))
@@ -119,7 +119,7 @@ def fit_profile(captures: Sequence[Frames]) -> Profile:
     num_frames, seconds = sum(map(len, held)), sum(float(times_s[-1] - times_s[0]) for _, times_s in timed)
     silence_s, size = longest_silence(num_frames, seconds), len(node_key)
     blocks = [
-        block_of(traffic_of(frames, node_key, times_s - pauses(times_s, silence_s)), size) for frames, times_s in timed
+        block_of(traffic_of(frames, node_key, without_pauses(times_s, silence_s)), size) for frames, times_s in timed
     ]
     roles = roles_of(blocks, size)
     blank = blank_habits(blocks, roles)

@@ -21,12 +21,14 @@ class Traffic(NamedTuple):
             adapters undone.
         dlc: uint8 [n].
         payload: uint8 [n, 8], zero beyond `dlc`.
+        pause: int64 [n], how often the bus has paused before; no times are measured across a pause.
     """
 
     message: NDArray[np.int32]
     time_s: NDArray[np.float64]
     dlc: NDArray[np.uint8]
     payload: NDArray[np.uint8]
+    pause: NDArray[np.int64]
 
     def then(self, later: "Traffic") -> "Traffic":
         """This traffic and the one that follows it."""
@@ -35,31 +37,51 @@ class Traffic(NamedTuple):
             np.concatenate((self.time_s, later.time_s)),
             np.concatenate((self.dlc, later.dlc)),
             np.concatenate((self.payload, later.payload)),
+            np.concatenate((self.pause, later.pause)),
         )
 
     def since(self, row: int) -> "Traffic":
         """A copy of the frames from that row on."""
         return Traffic(
-            self.message[row:].copy(), self.time_s[row:].copy(), self.dlc[row:].copy(), self.payload[row:].copy()
+            self.message[row:].copy(),
+            self.time_s[row:].copy(),
+            self.dlc[row:].copy(),
+            self.payload[row:].copy(),
+            self.pause[row:].copy(),
         )
 
 
-def traffic_of(frames: Frames, node_key: NDArray[np.uint32], times_s: NDArray[np.float64]) -> Traffic:
+class Times(NamedTuple):
+    """Times of frames on a bus, pauses taken out.
+
+    Attributes:
+        time_s: float64 [n], seconds, never falling.
+        pause: int64 [n], how often the bus has paused before.
+        paused_s: float64 [n], for how long in all.
+    """
+
+    time_s: NDArray[np.float64]
+    pause: NDArray[np.int64]
+    paused_s: NDArray[np.float64]
+
+
+def traffic_of(frames: Frames, node_key: NDArray[np.uint32], times: Times) -> Traffic:
     """The frames, with their arbitration IDs looked up.
 
     Args:
         frames: Of one bus.
         node_key: Known arbitration IDs, sorted.
-        times_s: As `wire.possible_times` gives them, without pauses.
+        times: Of `wire.possible_times`, without pauses.
     """
     keys = frames.node_key()
     place = np.minimum(np.searchsorted(node_key, keys), max(len(node_key) - 1, 0))
     known = node_key[place] == keys if len(node_key) else np.zeros(len(keys), np.bool_)
     return Traffic(
         np.where(known, place, UNKNOWN).astype(np.int32),
-        np.ascontiguousarray(times_s),
+        np.ascontiguousarray(times.time_s),
         np.ascontiguousarray(frames.dlc),
         np.ascontiguousarray(frames.payload),
+        times.pause,
     )
 
 
@@ -68,19 +90,28 @@ def longest_silence(frames: int, seconds: float) -> float:
     return max(_PAUSE_S, _PAUSE_GAPS * seconds / max(frames, 1))
 
 
-def pauses(
-    times_s: NDArray[np.float64], longest_s: float, *, before_s: float | None = None, paused_s: float = 0.0
-) -> NDArray[np.float64]:
-    """For how long the whole bus has paused before each frame, float64 [n], rising.
+def without_pauses(
+    times_s: NDArray[np.float64],
+    longest_s: float,
+    *,
+    before_s: float | None = None,
+    pause: int = 0,
+    paused_s: float = 0.0,
+) -> Times:
+    """Times without what the whole bus was silent for.
 
-    Taken off the times, a pause makes no message late. One in a recording would otherwise hide every absence later:
-    each message was as late once.
+    Nobody is late for a pause. One in a recording would otherwise hide every absence later: each message was as late
+    once.
 
     Args:
         times_s: float64 [n], never falling.
-        longest_s: As `longest_silence`; only what goes beyond it counts.
-        before_s: Time of the frame before the first, if there was one.
-        paused_s: Pauses up to it.
+        longest_s: As `longest_silence`; a longer one is a pause.
+        before_s: Time of the frame before the first, pauses included, if there was one.
+        pause: Pauses up to it.
+        paused_s: How long they took.
     """
     gaps_s = np.diff(times_s, prepend=times_s[:1] if before_s is None else before_s)
-    return np.cumsum(np.concatenate(([paused_s], np.maximum(gaps_s - longest_s, 0.0))))[1:]
+    is_pause = gaps_s > longest_s
+    # One sum from left to right, so that it does not depend on where chunks end.
+    paused = np.cumsum(np.concatenate(([paused_s], np.where(is_pause, gaps_s, 0.0))))[1:]
+    return Times(times_s - paused, pause + np.cumsum(is_pause), paused)

@@ -40,6 +40,18 @@ class Watch:
             value=np.zeros(num_experts),
         )
 
+    def known_as(self, place: NDArray[np.int32], profile: Profile) -> "Watch":
+        """A watch that goes on with what this one remembers, for a profile that knows more messages.
+
+        Args:
+            place: int32 [V], where those that were known are now.
+            profile: The other one.
+        """
+        watch = Watch(profile)
+        watch._memory.mean[place], watch._memory.last_s[place] = self._memory.mean, self._memory.last_s
+        watch._memory = self._memory._replace(mean=watch._memory.mean, last_s=watch._memory.last_s)
+        return watch
+
     def evidence(self, windows: Windows) -> Evidence:
         """What the experts say of the next windows of the bus; nothing without alarms."""
         said = no_evidence(len(windows.end_s))
