@@ -43,6 +43,8 @@ LONGEST = (
 
 # What they cover they cover in servers and in children, of which coverage never hears.
 UNTRACED = {*LONGEST, "test_container", "test_console", "test_refused_runs", "test_server", "test_server_limits"}
+# Thousands of lines through parsers that the formats' own tests cover, where tracing costs more than parsing.
+UNTRACED |= {"test_random_frames", "test_header_lines"}
 
 
 @pytest.hookimpl(wrapper=True)

@@ -79,10 +79,14 @@ SLOW = {
     "error of a callback after a step",
     "error between best and last",
     "SIGTERM in the first step",
+    "SIGTERM in a validation",
+    "SIGTERM after the fit",
     "Ctrl-C in a validation",
     "kill -9 in a validation",
     "kill -9 before tau-normalization",
     "error before an epoch's checkpoint",
+    "error within an optimizer step",
+    "error in a validation",
     "error in tau-normalization",
     "kill -9 at the last words",
 }
@@ -202,7 +206,7 @@ def resumed_steps(runs: TinyRuns, run_id: str) -> int:
 
 
 @pytest.mark.usefixtures("_on_slurm")
-@pytest.mark.parametrize("step", [5, MID_EPOCH])
+@pytest.mark.parametrize("step", [pytest.param(5, marks=pytest.mark.slow), MID_EPOCH])
 def test_a_job_that_slurm_requeues_goes_on_from_what_was_saved_for_that(
     runs: TinyRuns, uninterrupted: Result, step: int
 ) -> None:
@@ -275,7 +279,9 @@ def test_what_cannot_be_resumed_is_refused_with_the_reason(runs: TinyRuns, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("owner", "method"), [(train, "attach_to"), (Detector, "training_step")], ids=["before it begins", "at work"]
+    ("owner", "method"),
+    [(train, "attach_to"), pytest.param(Detector, "training_step", marks=pytest.mark.slow)],
+    ids=["before it begins", "at work"],
 )
 def test_of_two_that_resume_a_run_the_second_is_refused_and_the_run_is_the_firsts(
     runs: TinyRuns, uninterrupted: Result, owner: Any, method: str

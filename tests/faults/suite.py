@@ -69,13 +69,13 @@ class Fault:
 
 FAULTS = (
     Fault("readers against a writer", races.readers, 12, 300, background=True),
-    Fault("lines for the parsers", parsers.parsers, 60, 10_000, each=True),
-    Fault("SIGTERM, then a resume", interruptions.interruptions, 2, 64, shards=2),
+    Fault("lines for the parsers", parsers.parsers, 20, 10_000, each=True),
+    Fault("SIGTERM, then a resume", interruptions.interruptions, 1, 64),
     Fault("scoring server", server.server, 152, 5_700),
     Fault("hostile folders", hostile.folders, 36, 500),
-    Fault("loads against a swapper", races.swaps, 600, 30_000, shards=4),
-    Fault("bit flips", damage.flips, 2_000, 50_000, shards=20),
-    Fault("cuts, zeroed pages and tails", damage.cuts, 1_000, 25_000, shards=10),
+    Fault("loads against a swapper", races.swaps, 300, 30_000, shards=4),
+    Fault("bit flips", damage.flips, 1_000, 50_000, shards=20),
+    Fault("cuts, zeroed pages and tails", damage.cuts, 500, 25_000, shards=10),
     Fault("kills during a save", kills.kills, 60, 2_000, shards=2),
     Fault("kills during a fit", trainings.fit_kills, 10, 1_000),
     Fault("kills during save_model", trainings.model_kills, 10, 1_000),

@@ -9,7 +9,15 @@ from graphids.core.profile.habits import new_stream
 from graphids.core.profile.kernels import deviate
 from graphids.core.profile.profile import Profile
 from graphids.core.profile.records import DEVIATION
-from graphids.core.profile.traffic import UNKNOWN, Times, Traffic, longest_silence, traffic_of, without_pauses
+from graphids.core.profile.traffic import (
+    UNKNOWN,
+    Times,
+    Traffic,
+    longest_silence,
+    messages_of,
+    traffic_of,
+    without_pauses,
+)
 from graphids.core.profile.watch import Watch
 from graphids.core.profile.window_kernels import Nodes, Windows, gather
 from graphids.core.wire import frame_bits, without_bursts
@@ -62,6 +70,26 @@ class Follower:
             measured = np.concatenate((self._deviations, measured))
         self._keys = np.concatenate((self._keys, frames.node_key()))
         self._traffic, self._deviations = traffic, measured
+
+    def widen(self, frames: Frames) -> None:
+        """From the next frame on, measure against a profile that has also seen these frames, see `Profile.widened`.
+
+        What is known of every message goes on; frames that have passed keep their deviations.
+
+        Args:
+            frames: Attack-free, of the same bus, such as all that have passed.
+        """
+        before, self.profile = self.profile.node_key, self.profile.widened(frames)
+        after = self.profile.node_key
+        place = np.searchsorted(after, before).astype(np.int32)
+        stream, counts, last_s = new_stream(len(after)), no_counts(len(after)), np.full(len(after), np.inf)
+        stream.states[place] = self._stream.states
+        counts.word[place], counts.has[place] = self._counts
+        last_s[place] = self._last_s
+        self._stream, self._counts, self._last_s = stream._replace(seen=self._stream.seen), counts, last_s
+        self._previous = int(place[self._previous]) if self._previous != UNKNOWN else UNKNOWN
+        self._traffic = self._traffic._replace(message=messages_of(self._keys, after))
+        self.watch = self.watch.known_as(place, self.profile)
 
     def nodes(self, starts: NDArray[np.int64], window_size: int) -> Nodes:
         """The nodes of windows and their deviations.

@@ -73,11 +73,8 @@ def traffic_of(frames: Frames, node_key: NDArray[np.uint32], times: Times) -> Tr
         node_key: Known arbitration IDs, sorted.
         times: Of `wire.possible_times`, without pauses.
     """
-    keys = frames.node_key()
-    place = np.minimum(np.searchsorted(node_key, keys), max(len(node_key) - 1, 0))
-    known = node_key[place] == keys if len(node_key) else np.zeros(len(keys), np.bool_)
     return Traffic(
-        np.where(known, place, UNKNOWN).astype(np.int32),
+        messages_of(frames.node_key(), node_key),
         np.ascontiguousarray(times.time_s),
         np.ascontiguousarray(frames.dlc),
         np.ascontiguousarray(frames.payload),
@@ -115,3 +112,10 @@ def without_pauses(
     # One sum from left to right, so that it does not depend on where chunks end.
     paused = np.cumsum(np.concatenate(([paused_s], np.where(is_pause, gaps_s, 0.0))))[1:]
     return Times(times_s - paused, pause + np.cumsum(is_pause), paused)
+
+
+def messages_of(keys: NDArray[np.uint32], node_key: NDArray[np.uint32]) -> NDArray[np.int32]:
+    """Places of keys, uint32 [n], among known ones, uint32 [V], sorted; int32 [n], `UNKNOWN` for any other."""
+    place = np.minimum(np.searchsorted(node_key, keys), max(len(node_key) - 1, 0))
+    known = node_key[place] == keys if len(node_key) else np.zeros(len(keys), np.bool_)
+    return np.where(known, place, UNKNOWN).astype(np.int32)

@@ -111,6 +111,29 @@ def test_followed_in_chunks_every_deviation_is_that_of_the_whole(drives: list[Fr
         assert_allclose(found.deviations[name], expected.deviations[name], rtol=1e-5, atol=1e-5, err_msg=name)
 
 
+def test_a_widened_follower_goes_on_with_what_it_knows_of_every_message(drives: list[Frames]) -> None:
+    # The profile lacks an ID, so that the widened one numbers messages anew.
+    lacking = np.unique(drives[0].arbitration_id)[3]
+    narrow = fit_profile([drive.take(drive.arbitration_id != lacking) for drive in drives[:2]])
+    frames, half = drives[2], len(drives[2]) // 2
+    first, second = frames.take(slice(0, half)), frames.take(slice(half, None))
+    widened, whole = Follower(narrow), Follower(narrow.widened(first))
+
+    widened.follow(first)
+    widened.widen(first)
+    widened.follow(second)
+    whole.follow(frames)
+
+    # Not from the first frame on: to the widened follower the ID that was unknown begins with it.
+    starts = starts_of(second)[5:] + half
+    found, expected = widened.nodes(starts, SIZE), whole.nodes(starts, SIZE)
+    assert_array_equal(found.node_key, expected.node_key)
+    assert_array_equal(found.ptr, expected.ptr)
+    assert lacking in found.node_key
+    for name in ("early", "late", "unknown", "dlc", "broken_check", "broken_counter"):
+        assert_allclose(found.deviations[name], expected.deviations[name], rtol=1e-5, err_msg=name)
+
+
 def test_without_windows_there_are_no_nodes(drives: list[Frames], profile: Profile) -> None:
     nodes = window_deviations(profile, drives[2].take(slice(0, 5)), np.zeros(0, np.int64), SIZE)
 
