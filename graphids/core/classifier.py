@@ -13,15 +13,15 @@ from graphids.core.data.coverage import Coverage, CoverageCount, window_coverage
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.evaluation import attack_margin
 from graphids.core.frames import NORMAL, DataError, Frames, format_arbitration_id
-from graphids.core.graphs.followers import Followers
+from graphids.core.graphs.followers import WARM_UP_S, Followers
 from graphids.core.graphs.packed import PackedGraphs, build_graphs
-from graphids.core.graphs.window_stream import split_buses, stretches
-from graphids.core.graphs.windows import dropped_tails, unbroken_window_starts
+from graphids.core.graphs.window_stream import Stretch, split_buses, stretches
+from graphids.core.graphs.windows import unbroken_window_starts
 from graphids.core.models.gat import GAT, Represented
 from graphids.core.models.isolation import isolated
 from graphids.core.models.weights_digest import weights_digest
 from graphids.core.profile.experts import ALARMING, Evidence, no_evidence
-from graphids.core.profile.follower import Follower, followed
+from graphids.core.profile.follower import Follower
 from graphids.core.profile.profile import Profile
 
 # Bounds the memory of a forward pass: at 64 hidden units and 4 heads a layer holds 64 MiB of activations.
@@ -52,6 +52,7 @@ class WindowScores:
         unscored_frames: By bus, the number of frames that no scored window holds: the tail, also before a jump of the
             clock, or all of them where there are fewer than a window.
         bus_coverage: By bus, what the model knows of all frames of the recording so far, in a window or not.
+        warmed_up: Buses whose warm-up has ended, and whether their first seconds entered the profile.
     """
 
     start_s: NDArray[np.float64]
@@ -66,6 +67,7 @@ class WindowScores:
     evidence: Evidence
     unscored_frames: dict[str, int] = field(default_factory=dict)
     bus_coverage: dict[str, Coverage] = field(default_factory=dict)
+    warmed_up: dict[str, bool] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.score)
@@ -144,7 +146,13 @@ class WindowClassifier:
         return replace(self, profile=replace(profile, alarms=None))
 
     def score(
-        self, frames: Frames, *, stride: int | None = None, threshold: float | None = None, top_k: int = DEFAULT_TOP_K
+        self,
+        frames: Frames,
+        *,
+        stride: int | None = None,
+        threshold: float | None = None,
+        top_k: int = DEFAULT_TOP_K,
+        warm_up_s: float = WARM_UP_S,
     ) -> WindowScores:
         """Score every full window of a capture; a window spans neither two buses nor a jump of the clock.
 
@@ -154,20 +162,17 @@ class WindowClassifier:
             stride: Frames between window starts; the trained stride by default.
             threshold: The model's own by default.
             top_k: Arbitration IDs named per alert, at most.
+            warm_up_s: Seconds at the beginning of each bus that enter the profile for the rest of it, unless one of
+                their windows alerts; 0 for none.
 
         Raises:
             ValueError: If a timestamp is not finite, or a setting is out of range.
             DataError: If a score would not be finite; it is a ValueError.
         """
-        settings = self._settings(stride, threshold, top_k)
-        parts = []
-        for channel, bus in split_buses(frames).items():
-            left_over = dropped_tails(bus.timestamp, self.preprocessing.window_size, settings.stride)
-            scores = self._score_bus(bus, channel, settings, followed(self.required_profile(), bus))
-            parts.append(replace(scores, unscored_frames={channel: left_over}))
-        known = CoverageCount(self.known_ids)
-        known.observe(frames)
-        return replace(_join(parts), bus_coverage=known.by_bus())
+        settings = self._settings(stride, threshold, top_k, warm_up_s)
+        buses = split_buses(frames).values()
+        parts = [scores for bus in buses for scores in self._score_chunks([bus], settings)]
+        return _join(parts)
 
     def score_stream(
         self,
@@ -176,8 +181,11 @@ class WindowClassifier:
         stride: int | None = None,
         threshold: float | None = None,
         top_k: int = DEFAULT_TOP_K,
+        warm_up_s: float = WARM_UP_S,
     ) -> Iterator[WindowScores]:
-        """Score one capture that arrives in chunks, one result per chunk, in memory bounded by the chunk.
+        """Score one capture that arrives in chunks, in memory bounded by a chunk.
+
+        There is a result for each chunk, and one more where the warm-up of a bus ends within it.
 
         The windows are those of `score` on the whole capture, because the frames that a later window needs are
         carried over for each bus. `unscored_frames` and `bus_coverage` count all chunks so far.
@@ -185,21 +193,32 @@ class WindowClassifier:
         Raises:
             ValueError: As `score`; settings are checked before the first chunk is read.
         """
-        settings = self._settings(stride, threshold, top_k)
+        settings = self._settings(stride, threshold, top_k, warm_up_s)
         return self._score_chunks(chunks, settings)
 
     def _score_chunks(self, chunks: Iterable[Frames], settings: "_Settings") -> Iterator[WindowScores]:
-        known, followers = CoverageCount(self.known_ids), self.followers()
+        known, followers = CoverageCount(self.known_ids), self.followers(settings.warm_up_s)
         for parts in stretches(
             followers.passing(known.passing(chunks)), self.preprocessing.window_size, settings.stride
         ):
-            scores = []
-            for part in parts:
-                follower = followers.of(part.channel)
-                found = self._score_bus(part.frames, part.channel, settings, follower, first=part.first)
-                scores.append(replace(found, unscored_frames={part.channel: part.left_over}))
-                followers.forget(part)
-            yield replace(_join(scores), bus_coverage=known.by_bus())
+            scores = [self._score_stretch(part, settings, followers) for part in parts]
+            yield replace(_join(scores), bus_coverage=known.by_bus(), warmed_up=followers.warmed_up())
+
+    def _score_stretch(self, part: Stretch, settings: "_Settings", followers: Followers) -> WindowScores:
+        """Scores of a stretch; an alert keeps the warm-up of its bus out of the profile."""
+        found = self._score_bus(part.frames, part.channel, settings, followers.of(part.channel), first=part.first)
+        if followers.is_warming_up(part.channel) and found.alert.any():
+            followers.keep_out(part.channel)
+        followers.forget(part)
+        return replace(found, unscored_frames={part.channel: part.left_over})
+
+    def pass_by(self, part: Stretch, followers: Followers, *, threshold: float | None = None) -> None:
+        """Let a stretch pass that is not to be scored, as if it had been: experts and warm-up see its windows."""
+        follower = followers.of(part.channel)
+        if follower is not None and (followers.is_warming_up(part.channel) or follower.profile.alarms is not None):
+            self._score_stretch(part, self._settings(None, threshold, 0), followers)
+        else:
+            followers.forget(part)
 
     def score_graphs(
         self,
@@ -216,19 +235,20 @@ class WindowClassifier:
         """
         return self._score_graphs(graphs, channel, self._settings(None, threshold, top_k), follower)
 
-    def followers(self) -> Followers:
+    def followers(self, warm_up_s: float = WARM_UP_S) -> Followers:
         """What follows the buses of a capture, for a model that judges by deviations.
 
         Raises:
             DataError: If it does and has no profile.
         """
-        return Followers(self.required_profile())
+        return Followers(self.required_profile(), warm_up_s)
 
-    def _settings(self, stride: int | None, threshold: float | None, top_k: int) -> "_Settings":
+    def _settings(self, stride: int | None, threshold: float | None, top_k: int, warm_up_s: float = 0.0) -> "_Settings":
         settings = _Settings(
             stride=self.preprocessing.stride if stride is None else int(stride),
             threshold=self.threshold if threshold is None else float(threshold),
             top_k=int(top_k),
+            warm_up_s=float(warm_up_s),
         )
         if settings.stride < 1:
             raise ValueError(f"stride is {stride}, expected at least 1 frame.")
@@ -236,6 +256,8 @@ class WindowClassifier:
             raise ValueError(f"threshold is {threshold}, expected a number of at least 0; scores lie between 0 and 1.")
         if settings.top_k < 0:
             raise ValueError(f"top_k is {top_k}, expected at least 0 arbitration IDs per alert.")
+        if not 0 <= settings.warm_up_s < np.inf:
+            raise ValueError(f"warm_up_s is {warm_up_s}, expected a finite number of seconds of at least 0.")
         return settings
 
     @isolated()
@@ -359,6 +381,7 @@ class _Settings:
     stride: int
     threshold: float
     top_k: int
+    warm_up_s: float
 
 
 def _batches(graphs: PackedGraphs) -> Iterator[NDArray[np.int64]]:
@@ -413,4 +436,6 @@ def _join(parts: Sequence[WindowScores]) -> WindowScores:
             )
         ),
         unscored_frames={name: count for part in parts for name, count in part.unscored_frames.items()},
+        bus_coverage={name: known for part in parts for name, known in part.bus_coverage.items()},
+        warmed_up={name: entered for part in parts for name, entered in part.warmed_up.items()},
     )

@@ -6,7 +6,6 @@ again without the ID, and with one feature at its usual value.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,9 +25,8 @@ from graphids.core.data.preprocessing import UNK
 from graphids.core.evaluation import attack_margin
 from graphids.core.frames import Frames, format_arbitration_id
 from graphids.core.graphs.features import EDGE_FEATURES, FEATURES, column_names
-from graphids.core.graphs.followers import Followers
 from graphids.core.graphs.packed import PackedGraphs, build_graphs, concat_graphs
-from graphids.core.graphs.window_stream import Stretch, Window, find_window
+from graphids.core.graphs.window_stream import Window, find_window
 from graphids.core.models.isolation import isolated
 from graphids.core.profile.follower import Follower
 
@@ -158,18 +156,9 @@ def explain(
         fitted.window_size,
         fitted.stride,
         name=name,
-        on_passed=partial(_pass, classifier, followers),
+        on_passed=lambda stretch: classifier.pass_by(stretch, followers, threshold=threshold),
     )
     return explain_window(classifier, found, threshold=threshold, follower=followers.of(found.channel))
-
-
-def _pass(classifier: WindowClassifier, followers: Followers, stretch: Stretch) -> None:
-    """Show the experts the windows that come before the one to explain."""
-    follower = followers.of(stretch.channel)
-    if follower is not None and follower.profile.alarms is not None:
-        for graphs in classifier.graphs_of_bus(stretch.frames, follower, first=stretch.first):
-            follower.watch.evidence(graphs.expert_windows())
-    followers.forget(stretch)
 
 
 @isolated()
