@@ -136,10 +136,16 @@ class WindowClassifier:
         Raises:
             ValueError: If the features are raw.
         """
-        alarms = profile.alarms
-        is_ours = alarms is not None and alarms.network == weights_digest(self.gat)
-        threshold = alarms.threshold if alarms is not None and is_ours else self.threshold
-        return WindowClassifier(self.gat, self.preprocessing, threshold, self.tau_record, profile)
+        classifier = WindowClassifier(self.gat, self.preprocessing, self.threshold, self.tau_record, profile)
+        if profile.alarms is None or not classifier.has_own_alarms:
+            return classifier
+        return replace(classifier, threshold=profile.alarms.threshold)
+
+    @property
+    def has_own_alarms(self) -> bool:
+        """Whether the profile has alarms that were chosen for this network."""
+        alarms = None if self.profile is None else self.profile.alarms
+        return alarms is not None and alarms.network == weights_digest(self.gat)
 
     def bare(self, profile: Profile) -> "WindowClassifier":
         """The same network for the vehicle of a profile, the threshold as it is and no alarms."""

@@ -9,15 +9,7 @@ from graphids.core.profile.habits import new_stream
 from graphids.core.profile.kernels import deviate
 from graphids.core.profile.profile import Profile
 from graphids.core.profile.records import DEVIATION
-from graphids.core.profile.traffic import (
-    UNKNOWN,
-    Times,
-    Traffic,
-    longest_silence,
-    messages_of,
-    traffic_of,
-    without_pauses,
-)
+from graphids.core.profile.traffic import UNKNOWN, Times, Traffic, messages_of, traffic_of, without_pauses
 from graphids.core.profile.watch import Watch
 from graphids.core.profile.window_kernels import Nodes, Windows, gather
 from graphids.core.wire import frame_bits, without_bursts
@@ -44,9 +36,10 @@ class Follower:
         size = len(profile.node_key)
         self._stream, self._counts = new_stream(size), no_counts(size)
         self._previous = UNKNOWN
-        self._clock = _Clock(profile.bit_rate, longest_silence(profile.frames, profile.seconds))
+        self._clock = _Clock(profile.bit_rate, profile.longest_silence_s)
         self._first = 0  # number of the first frame that is kept
-        self._last_s = np.full(size, np.inf)  # when each message was last seen before that frame
+        self._last_s = np.full(size, np.inf)  # when each message was last seen before that frame, since the last pause
+        self._last_pause = 0  # pauses up to then
         self._keys = np.empty(0, np.uint32)
         self._traffic = Traffic(
             np.empty(0, np.int32),
@@ -100,6 +93,8 @@ class Follower:
         """
         of_frames, cut = (self._traffic, self._keys, self._deviations), Windows(starts - self._first, window_size)
         vehicle, keys = self.profile.vehicle, self.profile.node_key
+        if len(self._keys):
+            self._end_pause(int(self._traffic.pause[0]))
         counted = _room_for(0, len(starts))
         nodes = _room_for(gather(of_frames, cut, vehicle, keys, self._last_s, counted), len(starts))
         count = gather(of_frames, cut, vehicle, keys, self._last_s, nodes)
@@ -108,13 +103,21 @@ class Follower:
     def forget(self, before: int) -> None:
         """Drop the frames whose number is below `before`."""
         row = before - self._first
+        if row:
+            self._end_pause(int(self._traffic.pause[row - 1]))
         message = self._traffic.message[:row]
-        known = message >= 0
+        known = (message >= 0) & (self._traffic.pause[:row] == self._last_pause)
         self._last_s[message[known]] = self._traffic.time_s[:row][known]  # of several the latest
         # A slice would keep the whole chunk alive.
         self._traffic = self._traffic.since(row)
         self._keys, self._deviations = self._keys[row:].copy(), self._deviations[row:].copy()
         self._first = before
+
+    def _end_pause(self, pause: int) -> None:
+        """Nothing is overdue that has not been seen since the bus last paused."""
+        if pause != self._last_pause:
+            self._last_pause = pause
+            self._last_s[:] = np.inf
 
 
 class _Clock:

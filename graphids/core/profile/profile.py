@@ -48,6 +48,11 @@ class Profile:
         """Which of the IDs are sent periodically, bool [V]."""
         return np.asarray(self.vehicle.habits["is_cyclic"])
 
+    @property
+    def longest_silence_s(self) -> float:
+        """Seconds for which the bus may be silent without pausing."""
+        return longest_silence(self.vehicle.habits["frames"], self.seconds)
+
     def widened(self, frames: Frames) -> "Profile":
         """The profile of a vehicle that also does what these frames show, its new arbitration IDs included.
 
@@ -66,7 +71,7 @@ class Profile:
         node_key = np.union1d(self.node_key, frames.node_key())
         known = np.searchsorted(node_key, self.node_key)
         times_s = possible_times(frames, self.bit_rate)
-        times = without_pauses(times_s, longest_silence(self.frames, self.seconds))
+        times = without_pauses(times_s, self.longest_silence_s)
         block = block_of(traffic_of(frames, node_key, times), len(node_key))
         roles = roles_of([block], len(node_key))
         roles[known] = self.roles
@@ -111,13 +116,13 @@ def fit_profile(captures: Sequence[Frames]) -> Profile:
             f"A profile is fitted on traffic, found none in {len(captures)} captures. Expected attack-free recordings "
             "of ten minutes or more."
         )
-    node_key = np.unique(np.concatenate([frames.node_key() for frames in held]))
+    node_key, counts = np.unique(np.concatenate([frames.node_key() for frames in held]), return_counts=True)
     bit_rate = max(map(likely_bit_rate, held))
     timed = [(frames, possible_times(frames, bit_rate)) for frames in held]
     if len(timed) == 1:
         timed = cut_in_thirds(*timed[0])
     num_frames, seconds = sum(map(len, held)), sum(float(times_s[-1] - times_s[0]) for _, times_s in timed)
-    silence_s, size = longest_silence(num_frames, seconds), len(node_key)
+    silence_s, size = longest_silence(counts, seconds), len(node_key)
     blocks = [
         block_of(traffic_of(frames, node_key, without_pauses(times_s, silence_s)), size) for frames, times_s in timed
     ]

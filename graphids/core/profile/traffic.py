@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from graphids.core.frames import Frames
 
 UNKNOWN = -1
-# A bus that says nothing for so long pauses; a slow one has to be silent for so many of its mean gaps.
-_PAUSE_S, _PAUSE_GAPS = 0.4, 20.0
+# A bus that says nothing for so long pauses, if that is also so many periods of the ID that is sent third most often:
+# where one ID makes most of the traffic, its absence alone leaves silences.
+_PAUSE_S, _PAUSE_PERIODS, _OVERDUE_TOGETHER = 0.4, 3.0, 3
 
 
 class Traffic(NamedTuple):
@@ -82,9 +83,15 @@ def traffic_of(frames: Frames, node_key: NDArray[np.uint32], times: Times) -> Tr
     )
 
 
-def longest_silence(frames: int, seconds: float) -> float:
-    """Seconds for which a bus that carried so many frames in that time may be silent without pausing."""
-    return max(_PAUSE_S, _PAUSE_GAPS * seconds / max(frames, 1))
+def longest_silence(counts: NDArray[np.int64], seconds: float) -> float:
+    """Seconds for which a bus may be silent without pausing.
+
+    Args:
+        counts: int64 [V], how many frames of each ID there were.
+        seconds: In that time.
+    """
+    third = np.sort(counts)[::-1][:_OVERDUE_TOGETHER].min(initial=np.iinfo(np.int64).max)
+    return max(_PAUSE_S, _PAUSE_PERIODS * seconds / max(int(third), 1))
 
 
 def without_pauses(
