@@ -44,7 +44,7 @@ CORE = (
     ),
     ("graphids.core.data",),
     ("graphids.core.classifier",),
-    ("graphids.core.explanation", "graphids.core.incidents"),
+    ("graphids.core.alarm_choice", "graphids.core.explanation", "graphids.core.incidents"),
 )
 FLAVOR = (
     ("mlflow_graphids.verification",),
@@ -111,6 +111,7 @@ def test_the_flavor_is_imported_by_the_doors_of_the_commands_alone() -> None:
         "graphids.commands.adapt",
         "graphids.commands.cli",
         "graphids.commands.evaluate_model",
+        "graphids.commands.retune_vehicle",
         "graphids.commands.runless_commands",
         "graphids.commands.vehicle_model",
     }

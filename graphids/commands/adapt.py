@@ -3,7 +3,6 @@
 import hashlib
 import re
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from pathlib import Path
 from textwrap import fill
 from typing import Any, NamedTuple
@@ -11,17 +10,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphids._mlflow.tracked_run import tracked_run
-from graphids.commands.attack_free import attack_free_captures
+from graphids.commands.attack_free import attack_free_captures, left_out
 from graphids.commands.finished_run import PROFILE_TAG
 from graphids.commands.processes import settle_rank
 from graphids.commands.publication import close_with, links_of
-from graphids.commands.vehicle_model import profile_at, with_profile
+from graphids.commands.vehicle_alarms import alarm_words
+from graphids.commands.vehicle_model import profile_at, settings_for, with_profile
 from graphids.core.callbacks import NOT_WATCHED_TAGS
 from graphids.core.captures.read import OnBadLine
 from graphids.core.classifier import WindowClassifier
 from graphids.core.data.dataset import dataset_digest
 from graphids.core.frames import Capture, Frames
-from graphids.core.profile.blocks import BLOCKS
 from graphids.core.profile.profile import Profile, fit_profile
 from graphids.core.profile.profile_file import profile_bytes
 from graphids.options import OptionError
@@ -30,8 +29,6 @@ from graphids.secrets import without_secrets
 from graphids.wording import counted, time_words
 from mlflow_graphids.pyfunc_wrapper import VerifiedClassifier
 
-# Every block that is left out costs a fit of all others; more recordings are left out several at a time.
-_MOST_BLOCKS = 5
 _MAX_NAME_CHARACTERS = 40
 
 
@@ -131,7 +128,7 @@ def _log(
             outbox.log_input_model(source.model_id)
         if vehicle.captures:
             _log_captures(outbox, vehicle, data.captures)
-        adapted, name = _adapted(source, vehicle), _model_name(vehicle.name)
+        adapted, name = _adapted(source, vehicle), model_name("adapted", vehicle.name)
         digest = outbox.log_model(
             lambda folder: adapted.save(folder, save_model), name=name, step=0, tags=tags, description=adapted.card
         )
@@ -159,8 +156,12 @@ def _log_captures(outbox: Outbox, vehicle: _Vehicle, source: Sequence[str]) -> N
 
 def _adapted(source: VerifiedClassifier, vehicle: _Vehicle) -> _Adapted:
     classifier, profile = with_profile(source, vehicle.profile), vehicle.profile
-    threshold = float(source.model_config.get("threshold", source.threshold))
+    settings = settings_for(source, classifier)
+    threshold = float(settings.get("threshold", classifier.threshold))
+    origin = "that its alarms chose" if classifier.has_own_alarms else "the threshold of that model"
     cost = _cost(classifier, [capture.frames for capture in vehicle.captures], threshold)
+    if profile.alarms is not None:
+        cost = alarm_words(profile.alarms)
     card = f"""# Intrusion detection on the CAN bus of one vehicle
 
 The network of the model with graphids.digest {source.digest}, unchanged, with the profile of a vehicle: \
@@ -168,10 +169,10 @@ The network of the model with graphids.digest {source.digest}, unchanged, with t
 {time_words(profile.seconds / 3600)} of attack-free traffic (sha256 {vehicle.sha256}). What the network was trained on \
 and what it was measured on stands in the card of that model.
 
-A window of {classifier.preprocessing.window_size:,} frames alerts at a score of {threshold:.6g} or more, the \
-threshold of that model. {cost}
+A window of {classifier.preprocessing.window_size:,} frames alerts at a score of {threshold:.6g} or more, \
+{origin}. {cost}
 """
-    return _Adapted(classifier, dict(source.model_config), without_secrets(card), cost)
+    return _Adapted(classifier, settings, without_secrets(card), cost)
 
 
 def _cost(classifier: WindowClassifier, recordings: list[Frames], threshold: float) -> str:
@@ -180,11 +181,11 @@ def _cost(classifier: WindowClassifier, recordings: list[Frames], threshold: flo
         return "How often it alerts on attack-free traffic of this vehicle was not measured: give captures for that."
     alerts = windows = 0
     seconds = 0.0
-    for left_out, others in _left_out(recordings):
+    for block, others in left_out(recordings):
         bare = WindowClassifier(
             classifier.gat, classifier.preprocessing, threshold, classifier.tau_record, fit_profile(others)
         )
-        for frames in left_out:
+        for frames in block:
             scores = bare.score(frames, top_k=0)
             alerts, windows = alerts + int(scores.alert.sum()), windows + len(scores)
             seconds += float(np.ptp(frames.timestamp)) if len(frames) else 0.0
@@ -197,19 +198,9 @@ def _cost(classifier: WindowClassifier, recordings: list[Frames], threshold: flo
     )
 
 
-def _left_out(recordings: list[Frames]) -> list[tuple[list[Frames], list[Frames]]]:
-    """Blocks, each with all others: captures, or some at a time where there are many; parts of a single one."""
-    if len(recordings) == 1:
-        (whole,) = recordings
-        cuts = [len(whole) * part // BLOCKS for part in range(BLOCKS + 1)]
-        recordings = [whole.take(slice(first, last)) for first, last in pairwise(cuts)]
-    groups = [recordings[first::_MOST_BLOCKS] for first in range(min(_MOST_BLOCKS, len(recordings)))]
-    return [(group, [r for other in groups if other is not group for r in other]) for group in groups]
-
-
-def _model_name(vehicle: str) -> str:
+def model_name(how: str, vehicle: str) -> str:
     """In the characters that MLflow has in the name of a LoggedModel."""
-    return re.sub(r"[^A-Za-z0-9-]", "_", f"adapted-{vehicle[:_MAX_NAME_CHARACTERS]}")
+    return re.sub(r"[^A-Za-z0-9-]", "_", f"{how}-{vehicle[:_MAX_NAME_CHARACTERS]}")
 
 
 def _summary(adapted: _Adapted, vehicle: _Vehicle, uri: str, digest: str) -> str:

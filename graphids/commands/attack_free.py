@@ -1,11 +1,16 @@
 """Attack-free captures of one vehicle's bus, as profiles are fitted on them."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from graphids.commands.one_bus import bus_of
 from graphids.core.captures.read import OnBadLine, find_captures
-from graphids.core.frames import Capture, DataError, num_attacked
+from graphids.core.frames import Capture, DataError, Frames, num_attacked
+from graphids.core.profile.blocks import BLOCKS
 from graphids.wording import counted
+
+# Every block that is left out costs a fit of all others; more recordings are left out several at a time.
+_MOST_BLOCKS = 5
 
 
 def attack_free_captures(captures: Sequence[str], bus: str | None, on_bad_line: OnBadLine) -> Iterator[Capture]:
@@ -29,3 +34,13 @@ def attack_free_captures(captures: Sequence[str], bus: str | None, on_bad_line: 
                     "fitted on attack-free captures alone; leave it out."
                 )
             yield capture
+
+
+def left_out(recordings: list[Frames]) -> list[tuple[list[Frames], list[Frames]]]:
+    """Blocks, each with all others: captures, or some at a time where there are many; parts of a single one."""
+    if len(recordings) == 1:
+        (whole,) = recordings
+        cuts = [len(whole) * part // BLOCKS for part in range(BLOCKS + 1)]
+        recordings = [whole.take(slice(first, last)) for first, last in pairwise(cuts)]
+    groups = [recordings[first::_MOST_BLOCKS] for first in range(min(_MOST_BLOCKS, len(recordings)))]
+    return [(group, [r for other in groups if other is not group for r in other]) for group in groups]

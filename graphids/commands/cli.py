@@ -18,7 +18,12 @@ from graphids.commands.console import Reader, quiet_libraries, watched_reader
 from graphids.commands.launcher import require_numbers
 from graphids.commands.parser import build_parser
 from graphids.commands.refusals import record_arguments, refusal_code, report
-from graphids.commands.runless_commands import RUNLESS_COMMANDS, require_capture, trust_arguments
+from graphids.commands.runless_commands import (
+    RUNLESS_COMMANDS,
+    incidents_per_hour,
+    require_capture,
+    trust_arguments,
+)
 from graphids.options import AUTO, BUDGET, OPTIONS, OptionError, find_option, parse_option
 from graphids.secrets import guarded_streams
 
@@ -142,11 +147,28 @@ def _retau(arguments: argparse.Namespace) -> None:
 
 
 def _retune(arguments: argparse.Namespace) -> None:
+    if arguments.captures:
+        _retune_vehicle(arguments)
+        return
     false_alarms_per_hour = parse_option(BUDGET, arguments.false_alarms_per_hour)
     from graphids.commands.retune import retune
     from mlflow_graphids import load_model, save_model
 
     retune(arguments.run_id, false_alarms_per_hour, load_model=load_model, save_model=save_model)
+
+
+def _retune_vehicle(arguments: argparse.Namespace) -> None:
+    per_hour = incidents_per_hour(arguments.false_alarms_per_hour)
+    for capture in arguments.captures:
+        require_capture(Path(capture), "a capture file, a folder or a glob of them", several=True)
+    from graphids.commands.adapt import VehicleData
+    from graphids.commands.retune_vehicle import retune_vehicle
+    from graphids.commands.vehicle_model import named_model
+    from mlflow_graphids import save_model
+
+    held_out = VehicleData(arguments.captures, None, arguments.bus, arguments.on_bad_line)
+    load = partial(named_model, trust=trust_arguments(arguments))
+    retune_vehicle(arguments.run_id, held_out, per_hour, load=load, save_model=save_model)
 
 
 def _adapt(arguments: argparse.Namespace) -> None:

@@ -71,9 +71,15 @@ def _add_finished_runs(command: _Command) -> None:
     _add_named(retau, "run_id", "id of the MLflow run that trained the model")
     retau.add_argument("--tau", default=AUTO, help=f"{find_option('tau').allowed}; default %(default)s")
 
-    retune = command("retune", "log a run's model again with a threshold for another rate of false alarms")
-    _add_named(retune, "run_id", "id of the MLflow run that trained the model")
+    retune = command("retune", "log a model again with limits for another rate of false alarms, without training")
+    _add_named(retune, "run_id", "id of the MLflow run that trained the model; or URI of a model that has a profile")
+    retune.add_argument(
+        "captures", nargs="*", metavar="CAPTURE", help="attack-free captures of its vehicle, for a model with a profile"
+    )
     retune.add_argument(f"--{BUDGET.name}", required=True, help=BUDGET.allowed)
+    _add_bus(retune)
+    _add_on_bad_line(retune)
+    _add_trust(retune)
 
 
 def _add_adapt(command: _Command) -> None:
@@ -178,6 +184,18 @@ def _add_files(command: _Command) -> None:
     profile = command("profile", "fit what a vehicle normally does on attack-free captures, and show it")
     profile.add_argument("captures", nargs="+", metavar="CAPTURE", help="files, folders or globs, all of one vehicle")
     profile.add_argument("--output", "-o", type=Path, required=True, help="new file for the profile")
+    profile.add_argument(
+        f"--{BUDGET.name}", metavar="N", help="choose alarms that keep so many false-alarm incidents an hour"
+    )
+    profile.add_argument(
+        "--held-out",
+        nargs="+",
+        default=[],
+        metavar="CAPTURE",
+        help="attack-free captures of other drives to choose them on; default: blocks of the profile's own, left out",
+    )
+    profile.add_argument("--model", help="whose score they are for; default base, the model that ships with graphids")
+    _add_trust(profile)
     profile.add_argument("--json", action="store_true", help="print JSON instead of a table")
     _add_bus(profile)
     _add_on_bad_line(profile)

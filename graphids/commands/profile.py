@@ -2,10 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from textwrap import wrap
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from graphids._fs import publish_new
 from graphids.commands.attack_free import attack_free_captures
 from graphids.core.byte_roles import Role
 from graphids.core.captures.read import OnBadLine
-from graphids.core.frames import format_arbitration_id
+from graphids.core.frames import Frames, format_arbitration_id
 from graphids.core.profile.profile import Profile, fit_profile
 from graphids.core.profile.profile_file import profile_bytes
 from graphids.wording import counted, printable, time_words
@@ -56,14 +57,33 @@ class MessageHabits:
         )
 
 
+class Held(NamedTuple):
+    """Alarms to choose for the profile.
+
+    Attributes:
+        captures: Files, folders and globs of attack-free captures that the profile is not fitted on; perhaps none.
+        choose: From the profile, those recordings and its own ones to a profile with alarms, and a word on it.
+    """
+
+    captures: Sequence[str]
+    choose: Callable[[Profile, list[Frames], list[Frames]], tuple[Profile, str]]
+
+
 def fit_and_show(
-    captures: Sequence[str], output: Path, *, bus: str | None = None, as_json: bool = False, on_bad_line: OnBadLine
+    captures: Sequence[str],
+    output: Path,
+    *,
+    held: Held | None = None,
+    bus: str | None = None,
+    as_json: bool = False,
+    on_bad_line: OnBadLine,
 ) -> None:
     """Fit the profile of a vehicle's bus, write it to a new file and print it.
 
     Args:
         captures: Files, folders and globs of attack-free captures of one vehicle.
         output: The new file.
+        held: Alarms to choose; none by default.
         bus: Which of the buses of each capture; None where each has one.
         as_json: Print JSON instead of a table.
         on_bad_line: As in `read_captures`.
@@ -76,7 +96,10 @@ def fit_and_show(
     if output.exists():
         raise FileExistsError(f"{output} exists. Expected the name of a new file; name another or remove this one.")
     recordings = [capture.frames for capture in attack_free_captures(captures, bus, on_bad_line)]
-    profile = fit_profile(recordings)
+    profile, words = fit_profile(recordings), ""
+    if held is not None:
+        held_out = [capture.frames for capture in attack_free_captures(held.captures, bus, on_bad_line)]
+        profile, words = held.choose(profile, held_out, recordings)
     content = profile_bytes(profile)
     with publish_new(output) as stream:
         stream.write(content)
@@ -88,10 +111,18 @@ def fit_and_show(
         "frames": profile.frames,
         "seconds": profile.seconds,
     }
+    if profile.alarms is not None:
+        facts["alarms"] = {
+            "per_hour": profile.alarms.per_hour,
+            "hours": profile.alarms.hours,
+            "threshold": profile.alarms.threshold,
+            "network": profile.alarms.network,
+            "sentence": words,
+        }
     print(
         json.dumps({**facts, "messages": [asdict(m) for m in messages]})
         if as_json
-        else "\n".join(_table(facts, messages))
+        else "\n".join([*_table(facts, messages), *wrap(words, 118)])
     )
 
 

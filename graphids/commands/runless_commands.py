@@ -9,14 +9,19 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graphids._fs import IntegrityError, adopt
 from graphids.commands.completion import completion_script
 from graphids.commands.parser import build_parser
 from graphids.commands.quick_start import load_numba
-from graphids.options import OptionError, find_option, parse_option
+from graphids.options import BUDGET, OptionError, find_option, parse_option
 from graphids.wording import printable
+
+if TYPE_CHECKING:
+    from graphids.commands.profile import Held
+    from graphids.core.frames import Frames
+    from graphids.core.profile.profile import Profile
 
 
 def trust_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -154,18 +159,59 @@ def _inject(arguments: argparse.Namespace) -> None:
 
 
 def _profile(arguments: argparse.Namespace) -> None:
-    for capture in arguments.captures:
+    for capture in (*arguments.captures, *arguments.held_out):
         require_capture(Path(capture), "a capture file, a folder or a glob of them", several=True)
-    load_numba()
+    held = _held(arguments)
+    if held is None:
+        load_numba()
     from graphids.commands.profile import fit_and_show
 
     fit_and_show(
         arguments.captures,
         arguments.output,
+        held=held,
         bus=arguments.bus,
         as_json=arguments.json,
         on_bad_line=arguments.on_bad_line,
     )
+
+
+def _held(arguments: argparse.Namespace) -> "Held | None":
+    """The alarms that `profile` was asked to choose; none without a budget."""
+    if arguments.false_alarms_per_hour is None:
+        if arguments.held_out or arguments.model is not None:
+            raise OptionError(
+                f"--{BUDGET.name}: not given; expected the false-alarm incidents an hour that --held-out and --model "
+                "are to keep."
+            )
+        return None
+    per_hour = incidents_per_hour(arguments.false_alarms_per_hour)
+    from graphids.commands.profile import Held
+    from graphids.commands.vehicle_alarms import alarm_words, with_alarms
+    from graphids.commands.vehicle_model import named_model
+    from mlflow_graphids.base import NAME
+
+    model = named_model(arguments.model or NAME, trust=trust_arguments(arguments))
+
+    def choose(profile: "Profile", held_out: "list[Frames]", own: "list[Frames]") -> "tuple[Profile, str]":
+        chosen = with_alarms(model, profile, per_hour, held_out=held_out, own=own)
+        return chosen, "" if chosen.alarms is None else alarm_words(chosen.alarms)
+
+    return Held(arguments.held_out, choose)
+
+
+def incidents_per_hour(text: str) -> float:
+    """A budget of false-alarm incidents.
+
+    Raises:
+        OptionError: If it is not a finite number of more than 0.
+    """
+    per_hour = float(parse_option(BUDGET, text))
+    if per_hour == 0:
+        raise OptionError(
+            f"--{BUDGET.name}: given {text!r}; expected more than 0 incidents an hour: no limit promises none at all."
+        )
+    return per_hour
 
 
 def _simulate(arguments: argparse.Namespace) -> None:

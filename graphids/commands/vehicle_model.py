@@ -1,5 +1,6 @@
 """Which model a command scores with: one of its own, or the base model, and whose vehicle's profile."""
 
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +13,8 @@ from graphids.options import OptionError
 from mlflow_graphids.base import NAME, load_base_model
 from mlflow_graphids.loading import load_model
 from mlflow_graphids.pyfunc_wrapper import VerifiedClassifier
+
+_logger = logging.getLogger(__name__)
 
 
 class ScoringModel(NamedTuple):
@@ -74,4 +77,23 @@ def with_profile(model: VerifiedClassifier, profile: Profile) -> WindowClassifie
             "The model judges raw features of the vehicle that it was trained on, and cannot use a profile. Expected "
             "a model that judges by deviations from one: leave --model out for the base model."
         )
-    return WindowClassifier(model.gat, model.preprocessing, model.threshold, model.tau_record, profile)
+    classifier = model.for_vehicle(profile)
+    if profile.alarms is not None and not classifier.has_own_alarms:
+        _logger.warning(
+            "graphids: the threshold in the profile's alarms was chosen for another network (sha256 %s), so the "
+            "model's own is used, %g. For one that was chosen on this vehicle give `graphids profile` this --model.",
+            profile.alarms.network,
+            classifier.threshold,
+        )
+    return classifier
+
+
+def settings_for(source: VerifiedClassifier, classifier: WindowClassifier) -> dict[str, Any]:
+    """Defaults of `predict`'s params for the network of a model on a vehicle.
+
+    A threshold that was set for the model gives way to one that was chosen for the network on the vehicle.
+    """
+    settings = dict(source.model_config)
+    if classifier.has_own_alarms:
+        settings.pop("threshold", None)
+    return settings

@@ -13,14 +13,15 @@ from graphids.core.data.coverage import Coverage, CoverageCount, window_coverage
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.evaluation import attack_margin
 from graphids.core.frames import NORMAL, DataError, Frames, format_arbitration_id
-from graphids.core.graphs.followers import Followers
+from graphids.core.graphs.followers import WARM_UP_S, Followers
 from graphids.core.graphs.packed import PackedGraphs, build_graphs
-from graphids.core.graphs.window_stream import split_buses, stretches
-from graphids.core.graphs.windows import dropped_tails, unbroken_window_starts
+from graphids.core.graphs.window_stream import Stretch, split_buses, stretches
+from graphids.core.graphs.windows import unbroken_window_starts
 from graphids.core.models.gat import GAT, Represented
 from graphids.core.models.isolation import isolated
-from graphids.core.profile.experts import Evidence, no_evidence
-from graphids.core.profile.follower import Follower, followed
+from graphids.core.models.weights_digest import weights_digest
+from graphids.core.profile.experts import ALARMING, Evidence, no_evidence
+from graphids.core.profile.follower import Follower
 from graphids.core.profile.profile import Profile
 
 # Bounds the memory of a forward pass: at 64 hidden units and 4 heads a layer holds 64 MiB of activations.
@@ -38,11 +39,12 @@ class WindowScores:
         start_s: float64 [G], timestamp of the window's first frame.
         end_s: float64 [G], timestamp of its last frame.
         score: float64 [G], 1 - P(normal), 0 to 1.
-        alert: bool [G], `score >= threshold`.
+        alert: bool [G], the score reaches the threshold, or `evidence.alarms`.
         kind: str [G], the likeliest attack kind where `alert`, else "normal".
         arbitration_ids: For every window the IDs that the network holds for attacked, the most suspicious first, as
-            hex: "1A4" for 11 bits, 8 digits for 29 bits. One that is overdue may be among them without a frame in the
-            window. Empty where there is no alert.
+            hex: "1A4" for 11 bits, 8 digits for 29 bits. Where experts alone raise the alarm, that of the expert which
+            is surest comes first. One that is overdue may be among them without a frame in the window. Empty where
+            there is no alert.
         channel: str [G], the bus that carried the window.
         coverage: float64 [G], share of the window's frames whose ID the model knows, 0 to 1.
         id_coverage: float64 [G], share of the window's distinct IDs that it knows.
@@ -50,6 +52,7 @@ class WindowScores:
         unscored_frames: By bus, the number of frames that no scored window holds: the tail, also before a jump of the
             clock, or all of them where there are fewer than a window.
         bus_coverage: By bus, what the model knows of all frames of the recording so far, in a window or not.
+        warmed_up: Buses whose warm-up has ended, and whether their first seconds entered the profile.
     """
 
     start_s: NDArray[np.float64]
@@ -64,6 +67,7 @@ class WindowScores:
     evidence: Evidence
     unscored_frames: dict[str, int] = field(default_factory=dict)
     bus_coverage: dict[str, Coverage] = field(default_factory=dict)
+    warmed_up: dict[str, bool] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.score)
@@ -76,10 +80,11 @@ class WindowClassifier:
     Attributes:
         gat: Maps batches of graphs to logits [B, len(classes)]; class 0 is normal.
         preprocessing: Window, stride, classes, vocabulary and scaling of the training split.
-        threshold: A window alerts if its score reaches it. Chosen on validation.
+        threshold: A window alerts if its score reaches it. Chosen on validation; see `for_vehicle`.
         tau_record: Empty, or what tau-normalization did to the head: `tau` (float), `key` (name of the head's weight
             in the GAT's state dict), `raw_head` (float tensor, the weight before) and `row_norms` (its row norms).
         profile: Of the vehicle, for a network whose node features are deviations; without it nothing can be scored.
+            Where it has alarms, its experts raise them beside the network.
 
     Raises:
         ValueError: If the threshold is not a finite number >= 0, the GAT has another number of classes, or there is a
@@ -125,8 +130,35 @@ class WindowClassifier:
             )
         return self.profile
 
+    def for_vehicle(self, profile: Profile) -> "WindowClassifier":
+        """The same network for the vehicle of a profile, with the threshold of its alarms if they are for this network.
+
+        Raises:
+            ValueError: If the features are raw.
+        """
+        classifier = WindowClassifier(self.gat, self.preprocessing, self.threshold, self.tau_record, profile)
+        if profile.alarms is None or not classifier.has_own_alarms:
+            return classifier
+        return replace(classifier, threshold=profile.alarms.threshold)
+
+    @property
+    def has_own_alarms(self) -> bool:
+        """Whether the profile has alarms that were chosen for this network."""
+        alarms = None if self.profile is None else self.profile.alarms
+        return alarms is not None and alarms.network == weights_digest(self.gat)
+
+    def bare(self, profile: Profile) -> "WindowClassifier":
+        """The same network for the vehicle of a profile, the threshold as it is and no alarms."""
+        return replace(self, profile=replace(profile, alarms=None))
+
     def score(
-        self, frames: Frames, *, stride: int | None = None, threshold: float | None = None, top_k: int = DEFAULT_TOP_K
+        self,
+        frames: Frames,
+        *,
+        stride: int | None = None,
+        threshold: float | None = None,
+        top_k: int = DEFAULT_TOP_K,
+        warm_up_s: float = WARM_UP_S,
     ) -> WindowScores:
         """Score every full window of a capture; a window spans neither two buses nor a jump of the clock.
 
@@ -136,20 +168,17 @@ class WindowClassifier:
             stride: Frames between window starts; the trained stride by default.
             threshold: The model's own by default.
             top_k: Arbitration IDs named per alert, at most.
+            warm_up_s: Seconds at the beginning of each bus that enter the profile for the rest of it, unless one of
+                their windows alerts; 0 for none.
 
         Raises:
             ValueError: If a timestamp is not finite, or a setting is out of range.
             DataError: If a score would not be finite; it is a ValueError.
         """
-        settings = self._settings(stride, threshold, top_k)
-        parts = []
-        for channel, bus in split_buses(frames).items():
-            left_over = dropped_tails(bus.timestamp, self.preprocessing.window_size, settings.stride)
-            scores = self._score_bus(bus, channel, settings, followed(self.required_profile(), bus))
-            parts.append(replace(scores, unscored_frames={channel: left_over}))
-        known = CoverageCount(self.known_ids)
-        known.observe(frames)
-        return replace(_join(parts), bus_coverage=known.by_bus())
+        settings = self._settings(stride, threshold, top_k, warm_up_s)
+        buses = split_buses(frames).values()
+        parts = [scores for bus in buses for scores in self._score_chunks([bus], settings)]
+        return _join(parts)
 
     def score_stream(
         self,
@@ -158,8 +187,11 @@ class WindowClassifier:
         stride: int | None = None,
         threshold: float | None = None,
         top_k: int = DEFAULT_TOP_K,
+        warm_up_s: float = WARM_UP_S,
     ) -> Iterator[WindowScores]:
-        """Score one capture that arrives in chunks, one result per chunk, in memory bounded by the chunk.
+        """Score one capture that arrives in chunks, in memory bounded by a chunk.
+
+        There is a result for each chunk, and one more where the warm-up of a bus ends within it.
 
         The windows are those of `score` on the whole capture, because the frames that a later window needs are
         carried over for each bus. `unscored_frames` and `bus_coverage` count all chunks so far.
@@ -167,41 +199,62 @@ class WindowClassifier:
         Raises:
             ValueError: As `score`; settings are checked before the first chunk is read.
         """
-        settings = self._settings(stride, threshold, top_k)
+        settings = self._settings(stride, threshold, top_k, warm_up_s)
         return self._score_chunks(chunks, settings)
 
     def _score_chunks(self, chunks: Iterable[Frames], settings: "_Settings") -> Iterator[WindowScores]:
-        known, followers = CoverageCount(self.known_ids), self.followers()
+        known, followers = CoverageCount(self.known_ids), self.followers(settings.warm_up_s)
         for parts in stretches(
             followers.passing(known.passing(chunks)), self.preprocessing.window_size, settings.stride
         ):
-            scores = []
-            for part in parts:
-                follower = followers.of(part.channel)
-                found = self._score_bus(part.frames, part.channel, settings, follower, first=part.first)
-                scores.append(replace(found, unscored_frames={part.channel: part.left_over}))
-                followers.forget(part)
-            yield replace(_join(scores), bus_coverage=known.by_bus())
+            scores = [self._score_stretch(part, settings, followers) for part in parts]
+            yield replace(_join(scores), bus_coverage=known.by_bus(), warmed_up=followers.warmed_up())
+
+    def _score_stretch(self, part: Stretch, settings: "_Settings", followers: Followers) -> WindowScores:
+        """Scores of a stretch; an alert keeps the warm-up of its bus out of the profile."""
+        found = self._score_bus(part.frames, part.channel, settings, followers.of(part.channel), first=part.first)
+        if followers.is_warming_up(part.channel) and found.alert.any():
+            followers.keep_out(part.channel)
+        followers.forget(part)
+        return replace(found, unscored_frames={part.channel: part.left_over})
+
+    def pass_by(self, part: Stretch, followers: Followers, *, threshold: float | None = None) -> None:
+        """Let a stretch pass that is not to be scored, as if it had been: experts and warm-up see its windows."""
+        follower = followers.of(part.channel)
+        if follower is not None and (followers.is_warming_up(part.channel) or follower.profile.alarms is not None):
+            self._score_stretch(part, self._settings(None, threshold, 0), followers)
+        else:
+            followers.forget(part)
 
     def score_graphs(
-        self, graphs: PackedGraphs, *, channel: str = "", threshold: float | None = None, top_k: int = DEFAULT_TOP_K
+        self,
+        graphs: PackedGraphs,
+        *,
+        channel: str = "",
+        threshold: float | None = None,
+        top_k: int = DEFAULT_TOP_K,
+        follower: Follower | None = None,
     ) -> WindowScores:
-        """Scores of windows of one bus whose graphs are at hand, at least one; settings and errors as in `score`."""
-        return self._score_graphs(graphs, channel, self._settings(None, threshold, top_k))
+        """Scores of windows of one bus whose graphs are at hand, at least one; settings and errors as in `score`.
 
-    def followers(self) -> Followers:
+        Without the follower whose experts have seen the windows before, the experts say nothing.
+        """
+        return self._score_graphs(graphs, channel, self._settings(None, threshold, top_k), follower)
+
+    def followers(self, warm_up_s: float = WARM_UP_S) -> Followers:
         """What follows the buses of a capture, for a model that judges by deviations.
 
         Raises:
             DataError: If it does and has no profile.
         """
-        return Followers(self.required_profile())
+        return Followers(self.required_profile(), warm_up_s)
 
-    def _settings(self, stride: int | None, threshold: float | None, top_k: int) -> "_Settings":
+    def _settings(self, stride: int | None, threshold: float | None, top_k: int, warm_up_s: float = 0.0) -> "_Settings":
         settings = _Settings(
             stride=self.preprocessing.stride if stride is None else int(stride),
             threshold=self.threshold if threshold is None else float(threshold),
             top_k=int(top_k),
+            warm_up_s=float(warm_up_s),
         )
         if settings.stride < 1:
             raise ValueError(f"stride is {stride}, expected at least 1 frame.")
@@ -209,6 +262,8 @@ class WindowClassifier:
             raise ValueError(f"threshold is {threshold}, expected a number of at least 0; scores lie between 0 and 1.")
         if settings.top_k < 0:
             raise ValueError(f"top_k is {top_k}, expected at least 0 arbitration IDs per alert.")
+        if not 0 <= settings.warm_up_s < np.inf:
+            raise ValueError(f"warm_up_s is {warm_up_s}, expected a finite number of seconds of at least 0.")
         return settings
 
     @isolated()
@@ -216,39 +271,57 @@ class WindowClassifier:
         self, bus: Frames, channel: str, settings: "_Settings", follower: Follower | None, *, first: int = 0
     ) -> WindowScores:
         """Scores of frames of one bus, the first of which is the follower's number `first`."""
-        require_finite_timestamps(bus)
-        window_size = self.preprocessing.window_size
-        starts = unbroken_window_starts(bus.timestamp, window_size, settings.stride)
-        at_once = max(FRAMES_IN_WINDOWS // window_size, 1)
-        groups = (starts[index : index + at_once] for index in range(0, len(starts), at_once))
-        scores = []
-        for group in groups:
-            begin, end = int(group[0]), int(group[-1]) + window_size
-            frames = bus.take(slice(begin, end))
-            graphs = build_graphs(frames, window_size, settings.stride, follower, frame_offset=first + begin)
-            scores.append(self._score_graphs(graphs, channel, settings))
-        return _join(scores)
+        groups = self.graphs_of_bus(bus, follower, stride=settings.stride, first=first)
+        return _join([self._score_graphs(graphs, channel, settings, follower) for graphs in groups])
 
-    def _score_graphs(self, graphs: PackedGraphs, channel: str, settings: "_Settings") -> WindowScores:
-        """Scores of graphs that fit into memory together, at least one."""
+    def graphs_of_bus(
+        self, bus: Frames, follower: Follower | None, *, stride: int | None = None, first: int = 0
+    ) -> Iterator[PackedGraphs]:
+        """Graphs of all windows of one bus, as many at a time as fit into memory.
+
+        Args:
+            bus: Its frames.
+            follower: Which has followed them; None for a model that judges raw features.
+            stride: The trained stride by default.
+            first: The follower's number of the first of the frames.
+
+        Raises:
+            ValueError: If a timestamp is not finite.
+        """
+        require_finite_timestamps(bus)
+        window_size, stride = self.preprocessing.window_size, stride or self.preprocessing.stride
+        starts = unbroken_window_starts(bus.timestamp, window_size, stride)
+        at_once = max(FRAMES_IN_WINDOWS // window_size, 1)
+        for index in range(0, len(starts), at_once):
+            begin, end = int(starts[index]), int(starts[index : index + at_once][-1]) + window_size
+            frames = bus.take(slice(begin, end))
+            yield build_graphs(frames, window_size, stride, follower, frame_offset=first + begin)
+
+    def _score_graphs(
+        self, graphs: PackedGraphs, channel: str, settings: "_Settings", follower: Follower | None
+    ) -> WindowScores:
+        """Scores of graphs that fit into memory together, at least one; they follow those that the follower judged."""
         represented = represent(self.gat, graphs, self.preprocessing)
         logits = classify(self.gat, represented.states)  # [G, C]
         score = attack_margin(logits).sigmoid().numpy()  # [G]
         _require_finite_scores(score, graphs)
-        alert = score >= settings.threshold
+        evidence = no_evidence(len(graphs)) if follower is None else follower.watch.evidence(graphs.expert_windows())
+        alarms = evidence.alarms & (score < settings.threshold)
+        alert = (score >= settings.threshold) | alarms
         likeliest = np.array(self.preprocessing.classes[1:])[logits[:, 1:].argmax(dim=1).numpy()]
         coverage, id_coverage = window_coverage(graphs, self.known_ids)
+        suspects = _suspects(graphs, represented.node_logits.numpy(), alert, settings.top_k)
         return WindowScores(
             start_s=graphs.start_s,
             end_s=graphs.end_s,
             score=score,
             alert=alert,
             kind=np.where(alert, likeliest, NORMAL),
-            arbitration_ids=_suspects(graphs, represented.node_logits.numpy(), alert, settings.top_k),
+            arbitration_ids=_led_by_experts(suspects, evidence, alarms, settings.top_k),
             channel=np.full(len(graphs), channel),
             coverage=coverage,
             id_coverage=id_coverage,
-            evidence=no_evidence(len(graphs)),
+            evidence=evidence,
         )
 
 
@@ -297,11 +370,24 @@ def _suspects(
     )
 
 
+def _led_by_experts(
+    suspects: tuple[tuple[str, ...], ...], evidence: Evidence, alarms: NDArray[np.bool_], top_k: int
+) -> tuple[tuple[str, ...], ...]:
+    """The suspects, with the ID of the surest expert first in windows in which experts alone raise the alarm."""
+    led = list(suspects)
+    surest = np.where(ALARMING, evidence.strength, 0.0).argmax(axis=1)
+    for window in np.flatnonzero(alarms):
+        own = format_arbitration_id(int(evidence.node_key[window, surest[window]]))
+        led[window] = (own, *(name for name in led[window] if name != own))[:top_k]
+    return tuple(led)
+
+
 @dataclass(frozen=True, slots=True)
 class _Settings:
     stride: int
     threshold: float
     top_k: int
+    warm_up_s: float
 
 
 def _batches(graphs: PackedGraphs) -> Iterator[NDArray[np.int64]]:
@@ -356,4 +442,6 @@ def _join(parts: Sequence[WindowScores]) -> WindowScores:
             )
         ),
         unscored_frames={name: count for part in parts for name, count in part.unscored_frames.items()},
+        bus_coverage={name: known for part in parts for name, known in part.bus_coverage.items()},
+        warmed_up={name: entered for part in parts for name, entered in part.warmed_up.items()},
     )

@@ -98,7 +98,7 @@ class Explanation:
         frames: Frames in it.
         score: 1 - P(normal).
         margin: The same as log-odds, nats, which still tell scores near 1 apart.
-        threshold: `score >= threshold` alerts.
+        threshold: `score >= threshold` alerts, as an expert may beside it.
         alert: Whether it does.
         kind: The likeliest attack kind of an alert, else "normal".
         margin_without_unknown: `margin` without all IDs that are not known; None where no ID is unknown, or all are. An
@@ -156,7 +156,7 @@ def explain(
         fitted.window_size,
         fitted.stride,
         name=name,
-        on_passed=followers.forget,
+        on_passed=lambda stretch: classifier.pass_by(stretch, followers, threshold=threshold),
     )
     return explain_window(classifier, found, threshold=threshold, follower=followers.of(found.channel))
 
@@ -175,14 +175,14 @@ def explain_window(
         classifier: The model whose score is explained.
         window: Of the classifier's window size.
         threshold: The model's own by default.
-        follower: Of the window's bus, which has followed its frames and all before them; needed by a model that judges
-            by deviations. `explain` brings it.
+        follower: Of the window's bus, which has followed its frames and all before them, and whose experts have seen
+            the windows before; needed by a model that judges by deviations. `explain` brings it.
 
     Raises:
         ValueError: As `WindowClassifier.score`, or if the follower is missing.
     """
     graph = _graph(classifier, window, follower)
-    verdict = classifier.score_graphs(graph, channel=window.channel, threshold=threshold, top_k=0)
+    verdict = classifier.score_graphs(graph, channel=window.channel, threshold=threshold, top_k=0, follower=follower)
     node_logits = represent(classifier.gat, graph, classifier.preprocessing).node_logits
     batch = GraphBatches(graph, classifier.preprocessing).network_input([0])
     attention = classifier.gat.edge_attention(*batch.to(classifier.gat.head.weight.device)[:4]).cpu().numpy()  # [E]

@@ -19,7 +19,7 @@ from graphids.core.simulation.text_writer import candump_text
 from graphids.exit_codes import EXIT_NOT_VERIFIED, EXIT_REFUSED
 from mlflow_graphids import load_model, save_model
 from support.stores import empty_store
-from support.tiny_model import three_ids, tiny_classifier, tiny_profile_classifier
+from support.tiny_model import three_ids, three_ids_profile, tiny_classifier, tiny_profile_classifier
 
 Model = tuple[str, str]
 
@@ -127,6 +127,71 @@ def test_a_profile_may_stand_for_the_captures(
 
     assert (tmp_path / "a" / "vehicle.profile").read_bytes() == profile_of(drives)
     assert "was not measured: give captures for that" in capsys.readouterr().out
+
+
+def test_a_profile_keeps_its_alarms_and_their_threshold_replaces_that_of_the_model(
+    model: Model, drives: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    car, pinned = str(tmp_path / "car.profile"), ("--expected-digest", model[1])
+    asked = ("--held-out", drives[2], "--false-alarms-per-hour", "6", "--model", model[0], *pinned)
+    main(["profile", *drives[:2], "-o", car, *asked])
+    capsys.readouterr()
+
+    main(["adapt", model[0], "--profile", car, "--output", str(tmp_path / "a"), *pinned])
+
+    (digest,) = [line.split()[-1] for line in capsys.readouterr().out.splitlines() if line.startswith("digest ")]
+    adapted = load_model(tmp_path / "a", expected_digest=digest)
+    assert (tmp_path / "a" / "vehicle.profile").read_bytes() == Path(car).read_bytes()
+    assert adapted.profile is not None
+    assert adapted.profile.alarms is not None
+    assert adapted.has_own_alarms
+    assert adapted.threshold == adapted.profile.alarms.threshold
+    assert dict(adapted.model_config) == {}
+
+
+def test_alarms_of_another_network_leave_the_threshold_of_the_model_and_say_so(
+    model: Model, drives: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    car, long = str(tmp_path / "car.profile"), tmp_path / "long.log"
+    long.write_bytes(candump_text(three_ids(300, seed=10)))
+    main(["profile", *drives, "-o", car, "--held-out", str(long), "--false-alarms-per-hour", "6"])
+
+    main(["adapt", model[0], "--profile", car, "--output", str(tmp_path / "a"), "--expected-digest", model[1]])
+
+    assert "alarms was chosen for another network" in caplog.text
+    assert load_model(tmp_path / "a", policy="integrity-only").threshold == 0.5
+
+
+def test_a_model_of_a_vehicle_is_retuned_on_more_attack_free_captures(
+    model: Model, drives: list[str], store: MlflowClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["retune", model[0], *drives, "--false-alarms-per-hour", "60", "--expected-digest", model[1]])
+
+    (run,) = store.search_runs(["0"])
+    (output,) = run.outputs.model_outputs
+    retuned = load_model(f"models:/{output.model_id}")
+    assert (run.info.status, run.info.run_name) == ("FINISHED", f"60 false alarms/h, retune of {model[0]}")
+    assert retuned.anchored
+    assert retuned.profile is not None
+    assert retuned.profile.alarms is not None
+    assert (retuned.profile.alarms.per_hour, retuned.profile.alarms.blocks) == (60.0, False)
+    assert retuned.threshold == retuned.profile.alarms.threshold
+    assert profile_bytes(replace(retuned.profile, alarms=None)) == profile_bytes(three_ids_profile())
+    logged = store.get_logged_model(output.model_id)
+    assert logged.tags["graphids.source_digest"] == run.data.tags["graphids.source_digest"] == model[1]
+    assert f"models:/{output.model_id}" in capsys.readouterr().out
+
+
+def test_a_model_without_a_profile_has_no_alarms_to_retune(
+    drives: list[str], tmp_path: Path, store: MlflowClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    digest = save_model(replace(tiny_profile_classifier(), profile=None), tmp_path / "bare")
+
+    with pytest.raises(SystemExit, match=str(EXIT_REFUSED)):
+        main(["retune", str(tmp_path / "bare"), *drives, "--false-alarms-per-hour=6", "--expected-digest", digest])
+
+    assert "has no profile of a vehicle, and its alarms are a vehicle's" in capsys.readouterr().err
+    assert store.search_runs(["0"])[0].info.status == "FAILED"
 
 
 def test_what_cannot_be_adapted_is_refused_in_one_line(

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from graphids.commands.cli import main
+from graphids.core.models.weights_digest import weights_digest
 from graphids.core.profile.profile_file import profile_bytes, read_profile
 from graphids.core.simulation.simulate import simulate_vehicle
 from graphids.core.simulation.text_writer import candump_text, csv_text
 from graphids.exit_codes import EXIT_REFUSED
+from mlflow_graphids.base import load_base_model
 
 
 @pytest.fixture
@@ -100,3 +102,65 @@ def test_an_attack_or_a_file_that_is_there_is_refused_in_one_line(
     output.write_bytes(b"mine")
     assert "car.profile exists" in refusal(drives / "drive-1.log")
     assert output.read_bytes() == b"mine"
+
+
+@pytest.fixture
+def other_drives(tmp_path: Path) -> Path:
+    folder = tmp_path / "other"
+    folder.mkdir()
+    for seed in (3, 4):
+        (folder / f"drive-{seed}.log").write_bytes(candump_text(simulate_vehicle(seed=seed, duration_s=4.0)))
+    return folder
+
+
+def test_alarms_are_chosen_on_held_out_drives_for_the_base_model(
+    drives: Path, other_drives: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = drives.with_name("car.profile")
+
+    main(["profile", str(drives), "-o", str(output), "--held-out", str(other_drives), "--false-alarms-per-hour", "6"])
+
+    alarms = read_profile(output.read_bytes(), str(output)).alarms
+    assert alarms is not None
+    assert (alarms.per_hour, alarms.blocks, alarms.network) == (6.0, False, weights_digest(load_base_model().gat))
+    printed = " ".join(capsys.readouterr().out.split())
+    assert (
+        "Alarms for 6 false-alarm incidents an hour, of experts and network together, were chosen on 8.0 seconds of "
+        "recordings that the profile has not seen. That is too short to certify 6 an hour, which takes 30.0 minutes "
+        "without a false alarm" in printed
+    )
+    assert "--held-out" not in printed
+
+
+def test_without_held_out_drives_blocks_are_left_out_and_what_that_cannot_show_is_said(
+    drives: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = drives.with_name("car.profile")
+
+    main(["profile", str(drives), "-o", str(output), "--false-alarms-per-hour", "60", "--json"])
+
+    alarms = read_profile(output.read_bytes(), str(output)).alarms
+    assert alarms is not None
+    assert alarms.blocks
+    facts = json.loads(capsys.readouterr().out)["alarms"]
+    assert (facts["per_hour"], facts["threshold"], facts["network"]) == (60.0, alarms.threshold, alarms.network)
+    assert facts["sentence"].endswith(
+        "They cannot show what another drive does differently: give attack-free recordings of other drives with "
+        "--held-out."
+    )
+
+
+def test_alarms_that_cannot_be_chosen_are_refused_before_anything_is_fitted(
+    drives: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = drives.with_name("car.profile")
+    for arguments, reason in (
+        (["--held-out", str(drives)], "--false-alarms-per-hour: not given; expected the false-alarm incidents an hour"),
+        (["--false-alarms-per-hour", "0"], "given '0'; expected more than 0 incidents an hour: no limit promises none"),
+        (["--false-alarms-per-hour", "few"], "given 'few'; allowed is a finite number >= 0"),
+        (["--false-alarms-per-hour", "6", "--held-out", "nowhere.log"], "given 'nowhere.log'"),
+    ):
+        with pytest.raises(SystemExit, match=str(EXIT_REFUSED)):
+            main(["profile", str(drives), "-o", str(output), *arguments])
+        assert reason in capsys.readouterr().err
+    assert not output.exists()

@@ -9,22 +9,25 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from numpy.typing import NDArray
 
 from graphids.core.classifier import WindowClassifier, WindowScores, represent
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.explanation import explain, explain_window
-from graphids.core.frames import DataError, Frames, format_arbitration_id
-from graphids.core.graphs.features import DEVIATIONS, EDGE_FEATURES
+from graphids.core.frames import DataError, Frames, concat, format_arbitration_id
+from graphids.core.graphs.features import DEVIATIONS, EDGE_FEATURES, column_names
 from graphids.core.graphs.packed import PackedGraphs, build_graphs
-from graphids.core.graphs.window_stream import Window
+from graphids.core.graphs.window_stream import Window, stretches
 from graphids.core.injection.inject import Injection, inject
 from graphids.core.models.gat import GAT
 from graphids.core.profile.follower import Follower
 from graphids.core.profile.profile import Profile, fit_profile
+from graphids.core.profile.profile_file import profile_bytes
 from graphids.core.simulation.simulate import simulate_vehicle
 from support.tiny_model import tiny_classifier
 
 WINDOW, STRIDE = 100, 40
+UNKNOWN = column_names(DEVIATIONS).index("unknown")
 
 
 @pytest.fixture(scope="module")
@@ -204,3 +207,69 @@ def test_a_model_without_a_profile_says_what_it_needs(classifier: WindowClassifi
         next(bare.score_stream([attacked]))
     with pytest.raises(DataError, match="no profile of a vehicle"):
         explain(bare, attacked, 0)
+
+
+@pytest.fixture(scope="module")
+def unknown_id() -> Frames:
+    """A drive of a vehicle that sends an ID from the first second on that the profile does not hold."""
+    drive = simulate_vehicle(seed=3, duration_s=6.0)
+    stranger = drive.take(drive.arbitration_id == drive.arbitration_id[0])
+    stranger = replace(stranger, arbitration_id=np.full(len(stranger), 0x7E5, np.uint32))
+    joined = concat([drive, stranger])
+    return joined.take(np.argsort(joined.timestamp, kind="stable"))
+
+
+def counts_of_unknown_ids(classifier: WindowClassifier, frames: Frames, warm_up_s: float) -> NDArray[np.float32]:
+    """Windows' frames of IDs that the profile does not hold, as the network sees them."""
+    followers, counts = classifier.followers(warm_up_s), []
+    for stretch in (part for parts in stretches(followers.passing([frames]), WINDOW, WINDOW) for part in parts):
+        graphs = build_graphs(stretch.frames, WINDOW, WINDOW, followers.of(stretch.channel), frame_offset=stretch.first)
+        counts.append(np.add.reduceat(graphs.x[:, UNKNOWN], graphs.node_ptr[:-1]))
+        followers.forget(stretch)
+    return np.concatenate(counts)
+
+
+def test_what_a_drive_shows_in_its_first_seconds_is_usual_in_it(
+    classifier: WindowClassifier, unknown_id: Frames
+) -> None:
+    cold, warm = (counts_of_unknown_ids(classifier, unknown_id, warm_up_s) for warm_up_s in (0.0, 2.0))
+
+    assert (cold > 0).all()
+    ended = int(np.searchsorted(unknown_id.timestamp - unknown_id.timestamp[0], 2.0)) // WINDOW
+    assert_array_equal(warm[:ended], cold[:ended])
+    assert not warm[ended + 1 :].any()
+
+
+def test_an_alert_keeps_the_first_seconds_out_of_the_profile(classifier: WindowClassifier, unknown_id: Frames) -> None:
+    cold = classifier.score(unknown_id, warm_up_s=0.0)
+    first = cold.score[cold.end_s < unknown_id.timestamp[0] + 2.0].max()
+
+    entered = classifier.score(unknown_id, threshold=np.nextafter(first, 2.0), warm_up_s=2.0)
+    kept_out = classifier.score(unknown_id, threshold=first, warm_up_s=2.0)
+
+    assert (entered.warmed_up, kept_out.warmed_up) == ({"": True}, {"": False})
+    assert_allclose(kept_out.score, cold.score, rtol=1e-5)
+    assert not np.allclose(entered.score, cold.score, rtol=1e-5)
+
+
+def test_a_warm_up_ends_at_the_same_frame_however_the_capture_arrives(
+    classifier: WindowClassifier, unknown_id: Frames
+) -> None:
+    whole = classifier.score(unknown_id, threshold=1.0, warm_up_s=2.0)
+    chunks = [unknown_id.take(slice(first, first + 777)) for first in range(0, len(unknown_id), 777)]
+
+    parts = list(classifier.score_stream(chunks, threshold=1.0, warm_up_s=2.0))
+
+    assert_allclose(joined(parts, "score"), whole.score, rtol=1e-5)
+    assert parts[-1].warmed_up == whole.warmed_up == {"": True}
+
+
+def test_the_profile_of_the_model_is_not_widened(classifier: WindowClassifier, unknown_id: Frames) -> None:
+    assert classifier.profile is not None
+    before = profile_bytes(classifier.profile)
+
+    classifier.score(unknown_id, threshold=1.0, warm_up_s=2.0)
+
+    assert profile_bytes(classifier.profile) == before
+    with pytest.raises(ValueError, match=r"warm_up_s is -1.*at least 0"):
+        classifier.score(unknown_id, warm_up_s=-1)

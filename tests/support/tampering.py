@@ -258,7 +258,7 @@ def _edited_profile(edit: Callable[[dict[str, Any]], object], folder: Path) -> N
     columns = safetensors.numpy.load((folder / PROFILE).read_bytes().partition(b"\n")[2])
     edit(columns)
     body = safetensors.numpy.save(columns)
-    _resealed_profile(b"graphids-profile 2 %s\n%s" % (hashlib.sha256(body).hexdigest().encode(), body), folder)
+    _resealed_profile(b"graphids-profile 3 %s\n%s" % (hashlib.sha256(body).hexdigest().encode(), body), folder)
 
 
 def _profile_left_out(folder: Path) -> None:
@@ -329,7 +329,7 @@ TAMPERING: dict[str, Tamper] = {
     "profile sparse and oversized": partial(_sparse, PROFILE),
     "profile a pickle that the manifest declares": lambda f: _resealed_profile(pickle.dumps(_Payload(marker_of(f))), f),
     "profile of another version": lambda f: _resealed_profile(
-        (f / PROFILE).read_bytes().replace(b"graphids-profile 2", b"graphids-profile 9", 1), f
+        (f / PROFILE).read_bytes().replace(b"graphids-profile 3", b"graphids-profile 9", 1), f
     ),
     "profile that does not agree with its own digest": lambda f: _resealed_profile(
         (f / PROFILE).read_bytes() + b"x", f

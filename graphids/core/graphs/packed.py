@@ -25,6 +25,7 @@ from graphids.core.graphs.features import (
 from graphids.core.graphs.kernels import Cut, FrameColumns, GraphArrays, count_nodes_and_edges, fill_graphs
 from graphids.core.graphs.links import link_frames
 from graphids.core.graphs.windows import unbroken_window_starts, window_classes
+from graphids.core.profile.expert_kernels import Windows as ExpertWindows
 from graphids.core.profile.follower import Follower
 
 __all__ = [
@@ -90,6 +91,10 @@ class PackedGraphs:
     def present_classes(self) -> list[str]:
         """Classes that at least one graph belongs to."""
         return [self.classes[index] for index in np.unique(self.label) if index != UNLABELLED]
+
+    def expert_windows(self) -> ExpertWindows:
+        """The graphs as experts look at them, where they carry deviations."""
+        return ExpertWindows(self.x, self.node_key, self.node_ptr, self.start_s, self.end_s)
 
     def take(self, indices: ArrayLike) -> "PackedGraphs":
         """The chosen graphs, copied, in the order of `indices` (int [B], each in [0, G)).

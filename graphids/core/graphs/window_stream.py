@@ -137,7 +137,7 @@ def find_window(
         window_size: Frames per window.
         stride: Frames between window starts.
         name: Of the capture, for the error.
-        on_passed: Called with every stretch that ends before the window.
+        on_passed: Called with every stretch that ends before the window, and with what comes before it in its own.
 
     Raises:
         DataError: If there is no window with that number; the message says how many there are.
@@ -149,6 +149,11 @@ def find_window(
         for stretch in parts:
             if number - found < len(stretch.starts):
                 first = int(stretch.starts[number - found])
+                before = stretch.starts[: number - found]
+                if len(before):
+                    ends = int(before[-1]) + window_size
+                    passed = replace(stretch, frames=stretch.frames.take(slice(0, ends)), starts=before)
+                    on_passed(replace(passed, needed_from=stretch.first + first))
                 frames = stretch.frames.take(slice(first, first + window_size))
                 return Window(number, stretch.channel, frames, first=stretch.first + first)
             found += len(stretch.starts)

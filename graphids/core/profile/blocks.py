@@ -40,13 +40,13 @@ class Block(NamedTuple):
 def block_of(traffic: Traffic, num_messages: int) -> Block:
     """The block that some traffic of `num_messages` known messages is."""
     order = np.argsort(traffic.message, kind="stable")
-    message, times_s = traffic.message[order], traffic.time_s[order]
-    same = message[1:] == message[:-1]
+    message, times_s, pause = traffic.message[order], traffic.time_s[order], traffic.pause[order]
+    same = (message[1:] == message[:-1]) & (pause[1:] == pause[:-1])
     gap_of, gap_s = message[1:][same], np.diff(times_s)[same]
     short_s = np.full((num_messages, len(SPANS)), np.inf)
     short_s[:, 0], long_gap_s = _quantiles(gap_of, gap_s, (_RARE, 1.0 - _RARE), num_messages)
     for column, span in enumerate(SPANS[1:], start=1):
-        same = message[span:] == message[:-span]
+        same = (message[span:] == message[:-span]) & (pause[span:] == pause[:-span])
         elapsed_s = (times_s[span:] - times_s[:-span])[same]
         (short_s[:, column],) = _quantiles(message[span:][same], elapsed_s, (_RARE,), num_messages)
     return Block(traffic, gap_of, gap_s, np.where(np.isfinite(long_gap_s), long_gap_s, 0.0), short_s)

@@ -18,28 +18,33 @@ class Expert(NamedTuple):
         deviations: Columns of `DEVIATION`; the largest counts.
         raises_alarm: False where it only tells of a state that the profile has not seen: a new driving state shows the
             same.
+        judges_timing: Whether it says something of cyclic IDs alone.
     """
 
     event: str
     deviations: tuple[str, ...]
     raises_alarm: bool = True
+    judges_timing: bool = False
 
 
+# In 3.5 attack-free hours of eleven vehicles, and attacks laid over them, at six false alarms an hour asked, an
+# alarm for replays added 11 incidents to 17 and found 1.5 % more of the attacks, so that a replay is a state. One for
+# steps added 2 and found 4 % more, and 19 % of masquerades in place of 8 %.
 EXPERTS: tuple[Expert, ...] = (
-    Expert("too_early", ("early_1", "early_2", "early_4")),
-    Expert("too_frequent", ("early_8", "hurry")),
-    Expert("missing", ("late", "delay")),
+    Expert("too_early", ("early_1", "early_2", "early_4"), judges_timing=True),
+    Expert("too_frequent", ("early_8", "hurry"), judges_timing=True),
+    Expert("missing", ("late", "delay"), judges_timing=True),
     Expert("unknown_id", ("unknown",)),
     Expert("wrong_length", ("dlc",)),
     Expert("checksum_broken", ("broken_check",)),
     Expert("counter_broken", ("broken_counter",)),
-    Expert("replayed_sequence", ("replay",)),
+    Expert("implausible_step", ("step", "turn")),
+    Expert("replayed_sequence", ("replay",), raises_alarm=False),
     Expert("frozen_signal", ("rest_among_moves",), raises_alarm=False),
     Expert("value_never_seen", ("novelty",), raises_alarm=False),
     Expert("out_of_range", ("range",), raises_alarm=False),
-    Expert("implausible_step", ("step", "turn"), raises_alarm=False),
 )
-_RAISES_ALARM = [expert.raises_alarm for expert in EXPERTS]
+ALARMING = [expert.raises_alarm for expert in EXPERTS]
 
 
 class Evidence(NamedTuple):
@@ -64,7 +69,7 @@ class Evidence(NamedTuple):
     @property
     def alarms(self) -> NDArray[np.bool_]:
         """Windows in which an expert that raises alarms speaks, bool [G]."""
-        return np.asarray(self.speaks[:, _RAISES_ALARM].any(axis=1))
+        return np.asarray(self.speaks[:, ALARMING].any(axis=1))
 
 
 def no_evidence(num_windows: int) -> Evidence:

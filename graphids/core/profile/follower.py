@@ -9,7 +9,8 @@ from graphids.core.profile.habits import new_stream
 from graphids.core.profile.kernels import deviate
 from graphids.core.profile.profile import Profile
 from graphids.core.profile.records import DEVIATION
-from graphids.core.profile.traffic import UNKNOWN, Traffic, messages_of, traffic_of
+from graphids.core.profile.traffic import UNKNOWN, Times, Traffic, messages_of, traffic_of, without_pauses
+from graphids.core.profile.watch import Watch
 from graphids.core.profile.window_kernels import Nodes, Windows, gather
 from graphids.core.wire import frame_bits, without_bursts
 
@@ -23,19 +24,29 @@ class Follower:
 
     Args:
         profile: Of the vehicle.
+
+    Attributes:
+        profile: The same.
+        watch: Of the experts, over the windows of the bus.
     """
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
+        self.watch = Watch(profile)
         size = len(profile.node_key)
         self._stream, self._counts = new_stream(size), no_counts(size)
         self._previous = UNKNOWN
-        self._clock = _Clock(profile.bit_rate)
+        self._clock = _Clock(profile.bit_rate, profile.longest_silence_s)
         self._first = 0  # number of the first frame that is kept
-        self._last_s = np.full(size, np.inf)  # when each message was last seen before that frame
+        self._last_s = np.full(size, np.inf)  # when each message was last seen before that frame, since the last pause
+        self._last_pause = 0  # pauses up to then
         self._keys = np.empty(0, np.uint32)
         self._traffic = Traffic(
-            np.empty(0, np.int32), np.empty(0, np.float64), np.empty(0, np.uint8), np.empty((0, 8), np.uint8)
+            np.empty(0, np.int32),
+            np.empty(0, np.float64),
+            np.empty(0, np.uint8),
+            np.empty((0, 8), np.uint8),
+            np.empty(0, np.int64),
         )
         self._deviations = np.empty(0, DEVIATION)
 
@@ -71,6 +82,7 @@ class Follower:
         self._stream, self._counts, self._last_s = stream._replace(seen=self._stream.seen), counts, last_s
         self._previous = int(place[self._previous]) if self._previous != UNKNOWN else UNKNOWN
         self._traffic = self._traffic._replace(message=messages_of(self._keys, after))
+        self.watch = self.watch.known_as(place, self.profile)
 
     def nodes(self, starts: NDArray[np.int64], window_size: int) -> Nodes:
         """The nodes of windows and their deviations.
@@ -81,6 +93,8 @@ class Follower:
         """
         of_frames, cut = (self._traffic, self._keys, self._deviations), Windows(starts - self._first, window_size)
         vehicle, keys = self.profile.vehicle, self.profile.node_key
+        if len(self._keys):
+            self._end_pause(int(self._traffic.pause[0]))
         counted = _room_for(0, len(starts))
         nodes = _room_for(gather(of_frames, cut, vehicle, keys, self._last_s, counted), len(starts))
         count = gather(of_frames, cut, vehicle, keys, self._last_s, nodes)
@@ -89,26 +103,36 @@ class Follower:
     def forget(self, before: int) -> None:
         """Drop the frames whose number is below `before`."""
         row = before - self._first
+        if row:
+            self._end_pause(int(self._traffic.pause[row - 1]))
         message = self._traffic.message[:row]
-        known = message >= 0
+        known = (message >= 0) & (self._traffic.pause[:row] == self._last_pause)
         self._last_s[message[known]] = self._traffic.time_s[:row][known]  # of several the latest
         # A slice would keep the whole chunk alive.
         self._traffic = self._traffic.since(row)
         self._keys, self._deviations = self._keys[row:].copy(), self._deviations[row:].copy()
         self._first = before
 
+    def _end_pause(self, pause: int) -> None:
+        """Nothing is overdue that has not been seen since the bus last paused."""
+        if pause != self._last_pause:
+            self._last_pause = pause
+            self._last_s[:] = np.inf
+
 
 class _Clock:
-    """Times that were possible on the wire, as `wire.possible_times` gives them, chunk after chunk."""
+    """Times that were possible on the wire, as `wire.possible_times` gives them, without pauses, chunk after chunk."""
 
-    def __init__(self, bit_rate: int) -> None:
-        self._bit_rate = bit_rate
+    def __init__(self, bit_rate: int, longest_silence_s: float) -> None:
+        self._bit_rate, self._longest_silence_s = bit_rate, longest_silence_s
         self._stamp = np.nan  # of the last frame, as recorded
         self._jumped_s = 0.0
         self._latest_s = -np.inf
+        self._pause, self._paused_s = 0, 0.0
+        self._spoke_s: float | None = None  # when the last frame was possible, pauses included
 
-    def times(self, frames: Frames) -> NDArray[np.float64]:
-        """float64 [n], seconds, never falling."""
+    def times(self, frames: Frames) -> Times:
+        """Those of the next frames, at least one."""
         before = frames.timestamp[:1] if np.isnan(self._stamp) else [self._stamp]
         stamps = np.concatenate((before, frames.timestamp))
         unjumped = without_clock_jumps(stamps)
@@ -117,8 +141,17 @@ class _Clock:
         self._stamp = float(stamps[-1])
         self._latest_s, latest_s = float(elapsing[-1]), self._latest_s
         wire_s = frame_bits(frames.dlc, frames.is_extended) / self._bit_rate
-        times_s = np.maximum.accumulate(without_bursts(elapsing, wire_s))
-        return np.asarray(np.maximum(times_s, latest_s))
+        times_s = np.maximum(np.maximum.accumulate(without_bursts(elapsing, wire_s)), latest_s)
+        times = without_pauses(
+            times_s,
+            self._longest_silence_s,
+            before_s=self._spoke_s,
+            pause=self._pause,
+            paused_s=self._paused_s,
+        )
+        self._spoke_s = float(times_s[-1])
+        self._pause, self._paused_s = int(times.pause[-1]), float(times.paused_s[-1])
+        return times
 
 
 def followed(profile: Profile | None, frames: Frames) -> Follower | None:

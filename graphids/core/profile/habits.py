@@ -78,5 +78,6 @@ def _roles(blocks: Sequence[Traffic], num_messages: int) -> NDArray[np.uint8]:
     roles = np.zeros((num_messages, MAX_PAYLOAD_BYTES), np.uint8)
     for index in range(num_messages):
         rows = order[first[index] : min(first[index + 1], first[index] + _FRAMES_FOR_ROLES)]
-        roles[index] = byte_roles(payload[rows], int(np.bincount(dlc[rows]).argmax()))
+        if len(rows):
+            roles[index] = byte_roles(payload[rows], int(np.bincount(dlc[rows]).argmax()))
     return roles

@@ -180,7 +180,9 @@ def _follow(state: State, habit: Habit, traffic: Traffic, i: int) -> None:
     for k in range(len(state.times_s) - 1, 0, -1):
         state.times_s[k] = state.times_s[k - 1]
     state.times_s[0] = traffic.time_s[i]
-    if state.frames and habit.gap_s > 0.0:
+    if state.pause != traffic.pause[i]:
+        state.pause, state.timed = traffic.pause[i], 0
+    if state.timed and habit.gap_s > 0.0:
         gaps = (state.times_s[0] - state.times_s[1]) / habit.gap_s
         state.hurry = max(0.0, state.hurry + 1.0 - gaps - _FORGIVEN)
         state.delay = max(0.0, state.delay + gaps - 1.0 - _FORGIVEN)
@@ -205,6 +207,7 @@ def _follow(state: State, habit: Habit, traffic: Traffic, i: int) -> None:
     for b in range(traffic.dlc[i]):
         state.payload[b] = traffic.payload[i, b]
     state.frames += 1
+    state.timed += 1
 
 
 @njit(cache=True, nogil=True)
@@ -247,11 +250,11 @@ def _widen(habit: Habit, state: State, dlc: int) -> None:
 @njit(cache=True, nogil=True)
 def _exceed(row: Excess, habit: Habit, state: State, dlc: int) -> None:
     """How far the frame that a state was brought up to goes beyond habits; what is new becomes usual."""
-    gap_s = state.times_s[0] - state.times_s[1] if state.frames > 1 else 0.0
-    is_timed = habit.gap_s > 0.0 and state.frames > 1
+    gap_s = state.times_s[0] - state.times_s[1] if state.timed > 1 else 0.0
+    is_timed = habit.gap_s > 0.0 and state.timed > 1
     for span in range(len(row.early)):
         row.early[span] = 0.0
-        if is_timed and state.frames > 1 << span and habit.short_s[span] < np.inf:
+        if is_timed and state.timed > 1 << span and habit.short_s[span] < np.inf:
             elapsed_s = state.times_s[0] - state.times_s[1 << span]
             row.early[span] = max(0.0, (habit.short_s[span] - elapsed_s) / habit.gap_s)
     row.late = max(0.0, (gap_s - habit.long_gap_s) / habit.gap_s) if is_timed else 0.0

@@ -7,12 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphids.core.frames import DataError, Frames, num_attacked
+from graphids.core.profile.alarms import Alarms
 from graphids.core.profile.blocks import Block, block_of, cut_in_thirds
 from graphids.core.profile.calibration import Calibration, calibrated, no_excesses
 from graphids.core.profile.checks import fit_checks, unbroken_checks
 from graphids.core.profile.habits import blank_habits, new_stream, roles_of, surprise_of, widened_habits
 from graphids.core.profile.kernels import Vehicle, tally_excesses
-from graphids.core.profile.traffic import Traffic, traffic_of
+from graphids.core.profile.traffic import Traffic, longest_silence, traffic_of, without_pauses
 from graphids.core.wire import likely_bit_rate, possible_times
 
 
@@ -29,6 +30,7 @@ class Profile:
         seconds: How long they took.
         blocks: How many blocks were held against each other.
         bit_rate: Of the bus, bits per second, see `likely_bit_rate`.
+        alarms: Limits from which on deviations raise alarms; None where none were chosen.
     """
 
     node_key: NDArray[np.uint32]
@@ -39,11 +41,17 @@ class Profile:
     seconds: float
     blocks: int
     bit_rate: int
+    alarms: Alarms | None = None
 
     @property
     def is_cyclic(self) -> NDArray[np.bool_]:
         """Which of the IDs are sent periodically, bool [V]."""
         return np.asarray(self.vehicle.habits["is_cyclic"])
+
+    @property
+    def longest_silence_s(self) -> float:
+        """Seconds for which the bus may be silent without pausing."""
+        return longest_silence(self.vehicle.habits["frames"], self.seconds)
 
     def widened(self, frames: Frames) -> "Profile":
         """The profile of a vehicle that also does what these frames show, its new arbitration IDs included.
@@ -62,7 +70,9 @@ class Profile:
             return self
         node_key = np.union1d(self.node_key, frames.node_key())
         known = np.searchsorted(node_key, self.node_key)
-        block = block_of(traffic_of(frames, node_key, possible_times(frames, self.bit_rate)), len(node_key))
+        times_s = possible_times(frames, self.bit_rate)
+        times = without_pauses(times_s, self.longest_silence_s)
+        block = block_of(traffic_of(frames, node_key, times), len(node_key))
         roles = roles_of([block], len(node_key))
         roles[known] = self.roles
         habits, calibration = blank_habits([block], roles), calibrated(no_excesses(len(node_key)))
@@ -74,7 +84,6 @@ class Profile:
         surprise, seen = surprise_of(follows), follows[np.ix_(known, known)] > 0
         own = np.minimum(self.vehicle.surprise, np.where(seen, surprise[np.ix_(known, known)], np.inf))
         surprise[np.ix_(known, known)] = own
-        times_s = block.traffic.time_s
         return replace(
             self,
             node_key=node_key,
@@ -83,6 +92,7 @@ class Profile:
             roles=roles,
             frames=self.frames + len(frames),
             seconds=self.seconds + float(times_s[-1] - times_s[0]),
+            alarms=None if self.alarms is None else self.alarms.known_as(known, len(node_key)),
         )
 
 
@@ -106,13 +116,16 @@ def fit_profile(captures: Sequence[Frames]) -> Profile:
             f"A profile is fitted on traffic, found none in {len(captures)} captures. Expected attack-free recordings "
             "of ten minutes or more."
         )
-    node_key = np.unique(np.concatenate([frames.node_key() for frames in held]))
+    node_key, counts = np.unique(np.concatenate([frames.node_key() for frames in held]), return_counts=True)
     bit_rate = max(map(likely_bit_rate, held))
     timed = [(frames, possible_times(frames, bit_rate)) for frames in held]
     if len(timed) == 1:
         timed = cut_in_thirds(*timed[0])
-    size = len(node_key)
-    blocks = [block_of(traffic_of(frames, node_key, times_s), size) for frames, times_s in timed]
+    num_frames, seconds = sum(map(len, held)), sum(float(times_s[-1] - times_s[0]) for _, times_s in timed)
+    silence_s, size = longest_silence(counts, seconds), len(node_key)
+    blocks = [
+        block_of(traffic_of(frames, node_key, without_pauses(times_s, silence_s)), size) for frames, times_s in timed
+    ]
     roles = roles_of(blocks, size)
     blank = blank_habits(blocks, roles)
     habits, follows = widened_habits(blank, blocks)
@@ -121,8 +134,8 @@ def fit_profile(captures: Sequence[Frames]) -> Profile:
         fit_checks([block.traffic for block in blocks], size),
         Vehicle(habits, _calibration(blocks, blank), surprise_of(follows)),
         roles,
-        frames=sum(map(len, held)),
-        seconds=sum(float(times_s[-1] - times_s[0]) for _, times_s in timed),
+        frames=num_frames,
+        seconds=seconds,
         blocks=len(blocks),
         bit_rate=bit_rate,
     )

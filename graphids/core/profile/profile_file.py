@@ -9,16 +9,19 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from graphids.core.frames import MAX_PAYLOAD_BYTES, DataError
+from graphids.core.profile.alarms import Alarms
 from graphids.core.profile.calibration import Calibration
 from graphids.core.profile.checks import CHECKS
+from graphids.core.profile.experts import EXPERTS
 from graphids.core.profile.kernels import Vehicle
 from graphids.core.profile.profile import Profile
 from graphids.core.profile.records import EXCESS, HABITS
 
 MAX_PROFILE_BYTES = 8 << 20  # 1,500 arbitration IDs
-_VERSION = 2
+_VERSION = 3
 _MAGIC = b"graphids-profile"
 _LONGEST_HEAD = 128
+_SHA256_BYTES = 32
 
 
 def profile_bytes(profile: Profile) -> bytes:
@@ -33,6 +36,8 @@ def profile_bytes(profile: Profile) -> bytes:
         **_columns("checks", profile.checks),
         "extent": np.array([profile.frames, profile.seconds, profile.blocks, profile.bit_rate], np.float64),
     }
+    if profile.alarms is not None:
+        tensors |= _alarm_tensors(profile.alarms)
     # safetensors keeps tensors in an order of its own, and metadata in none: there is none.
     body = safetensors.numpy.save({name: np.ascontiguousarray(value) for name, value in tensors.items()})
     return b"%s %d %s\n%s" % (_MAGIC, _VERSION, hashlib.sha256(body).hexdigest().encode(), body)
@@ -90,7 +95,32 @@ def _profile(tensors: dict[str, NDArray[Any]]) -> Profile:
     if not 0 < bit_rate < np.inf:
         raise ValueError(f"its bit rate is {bit_rate}")
     checks = _records("checks", CHECKS, tensors, size)
-    return Profile(node_key, checks, vehicle, roles, int(frames), seconds, int(blocks), int(bit_rate))
+    return Profile(
+        node_key, checks, vehicle, roles, int(frames), seconds, int(blocks), int(bit_rate), _alarms(tensors, size)
+    )
+
+
+def _alarm_tensors(alarms: Alarms) -> dict[str, NDArray[Any]]:
+    return {
+        "alarms.chosen": np.array([alarms.per_hour, alarms.hours, alarms.blocks, alarms.threshold], np.float64),
+        "alarms.network": np.frombuffer(bytes.fromhex(alarms.network), np.uint8),
+        "alarms.offset": alarms.offset,
+        "alarms.margin": alarms.margin,
+    }
+
+
+def _alarms(tensors: dict[str, NDArray[Any]], size: int) -> Alarms | None:
+    if "alarms.chosen" not in tensors:
+        return None
+    per_hour, hours, blocks, threshold = _held(tensors["alarms.chosen"], np.dtype(np.float64), (4,)).tolist()
+    offset = _held(tensors["alarms.offset"], np.dtype(np.float32), (size + 1, len(EXPERTS), 2))
+    margin = _held(tensors["alarms.margin"], np.dtype(np.float32), (len(EXPERTS), 2))
+    if not (0 < per_hour < np.inf and 0 < hours < np.inf and 0 <= threshold <= 1):
+        raise ValueError(f"its alarms are {per_hour} an hour in {hours} hours with a threshold of {threshold}")
+    if not (np.isfinite(offset).all() and np.isfinite(margin).all() and min(offset.min(), margin.min()) >= 0):
+        raise ValueError("its limits are not finite numbers of at least 0")
+    network = _held(tensors["alarms.network"], np.dtype(np.uint8), (_SHA256_BYTES,)).tobytes().hex()
+    return Alarms(per_hour, hours, bool(blocks), offset, margin, threshold, network)
 
 
 def _records(prefix: str, dtype: np.dtype[np.void], tensors: dict[str, NDArray[Any]], size: int) -> NDArray[np.void]:

@@ -20,6 +20,8 @@ NOVELTIES = ("novelty", "range", "step", "turn")  # excesses that a stream makes
 STATE = np.dtype(
     [
         ("frames", np.int64),
+        ("pause", np.int64),  # how often the bus had paused before its last frame
+        ("timed", np.int64),  # frames since it last paused
         ("times_s", np.float64, (SPANS[-1] + 1,)),  # of its last frames, the latest first
         ("hurry", np.float64),  # CUSUM of early frames, in mean gaps
         ("delay", np.float64),  # CUSUM of late frames, in mean gaps
@@ -117,6 +119,8 @@ class State(Protocol):
     """A record of `STATE` as compiled code sees it."""
 
     frames: int
+    pause: int
+    timed: int
     times_s: NDArray[np.float64]
     hurry: float
     delay: float

@@ -52,7 +52,8 @@ def gather(
         windows: How they are cut.
         vehicle: What is known of the messages.
         known_keys: uint32 [V], their node keys.
-        last_before_s: float64 [V], when each was last seen before these frames; infinite for never.
+        last_before_s: float64 [V], when each was last seen before these frames, since the bus last paused; infinite
+            for never.
         nodes: Filled as far as there is room; called with no room it counts.
 
     Returns:
@@ -83,6 +84,8 @@ def gather(
                 _raise_to(nodes.deviations[node], deviations[i])
         end = windows.starts[window] + windows.size
         while seen < end:
+            if seen and traffic.pause[seen] != traffic.pause[seen - 1]:
+                last_s[:] = np.inf  # nothing is overdue that has not been seen since a pause
             if traffic.message[seen] >= 0:
                 last_s[traffic.message[seen]] = traffic.time_s[seen]
             seen += 1

@@ -12,7 +12,8 @@ from graphids.core.profile.traffic import Traffic
 def traffic(payload: np.ndarray) -> Traffic:
     """Frames of one message, every 10 ms."""
     count = len(payload)
-    return Traffic(np.zeros(count, np.int32), np.arange(count) / 100, np.full(count, 8, np.uint8), payload)
+    none = np.zeros(count, np.int64)
+    return Traffic(none.astype(np.int32), np.arange(count) / 100, np.full(count, 8, np.uint8), payload, none)
 
 
 def random_payload(seed: int, count: int = 300) -> np.ndarray:

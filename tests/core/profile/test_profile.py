@@ -15,7 +15,7 @@ from graphids.core.profile.kernels import deviate
 from graphids.core.profile.profile import Profile, fit_profile
 from graphids.core.profile.profile_file import profile_bytes
 from graphids.core.profile.records import DEVIATION, SPANS, deviation_names
-from graphids.core.profile.traffic import traffic_of
+from graphids.core.profile.traffic import traffic_of, without_pauses
 from graphids.core.simulation.simulate import simulate_vehicle
 from graphids.core.wire import possible_times
 
@@ -36,7 +36,7 @@ def frames_of(*rows: tuple[float, int, bytes]) -> Frames:
 
 def deviations_of(profile: Profile, frames: Frames, parts: int = 1) -> np.ndarray:
     """Deviations of every frame, float32 [n, D], measured in so many parts."""
-    traffic = traffic_of(frames, profile.node_key, possible_times(frames))
+    traffic = traffic_of(frames, profile.node_key, without_pauses(possible_times(frames), np.inf))
     stream, out, previous = new_stream(len(profile.node_key)), np.zeros(len(frames), DEVIATION), -1
     for rows in np.array_split(np.arange(len(frames)), parts):
         part = type(traffic)(*(column[rows] for column in traffic))
@@ -275,3 +275,15 @@ def test_attacks_and_nothing_are_refused(drives: list[Frames]) -> None:
         fit_profile([drives[1], attacked])
     with pytest.raises(DataError, match="found none in 1 captures"):
         fit_profile([no_frames()])
+
+
+def test_a_profile_is_widened_by_frames_in_which_most_of_its_messages_are_missing(
+    drives: list[Frames], profile: Profile
+) -> None:
+    key = drives[2].node_key()
+    few = drives[2].take(key == key[0])
+
+    widened = profile.widened(few)
+
+    assert_array_equal(widened.node_key, profile.node_key)
+    assert_array_equal(widened.roles, profile.roles)

@@ -1,7 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from graphids.core.frames import DataError
+from graphids.core.profile.alarms import Alarms
+from graphids.core.profile.experts import EXPERTS
 from graphids.core.profile.profile import fit_profile
 from graphids.core.profile.profile_file import profile_bytes, read_profile
 from graphids.core.simulation.simulate import simulate_vehicle
@@ -43,8 +47,8 @@ def test_the_message_says_what_is_wrong(content: bytes) -> None:
         DataError, match=r"is not a profile of graphids\. Expected a file that `graphids profile` wrote"
     ):
         read_profile(b"timestamp,arbitration_id\n", "drive.csv")
-    with pytest.raises(DataError, match="version 7, expected 2"):
-        read_profile(head.replace(b" 2 ", b" 7 ") + b"\n" + body, "car.profile")
+    with pytest.raises(DataError, match="version 7, expected 3"):
+        read_profile(head.replace(b" 3 ", b" 7 ") + b"\n" + body, "car.profile")
     with pytest.raises(DataError, match=r"changed since it was written: sha256 [0-9a-f]{64}, expected [0-9a-f]{64}"):
         read_profile(content + b"\0", "car.profile")
 
@@ -62,6 +66,35 @@ def test_columns_that_do_not_fit_together_are_refused_although_their_digest_is_r
         ("surprise", tensors["surprise"].ravel()),
     ):
         body = safetensors.numpy.save({**tensors, name: value})
-        forged = b"graphids-profile 2 %s\n%s" % (hashlib.sha256(body).hexdigest().encode(), body)
+        forged = b"graphids-profile 3 %s\n%s" % (hashlib.sha256(body).hexdigest().encode(), body)
         with pytest.raises(DataError, match="is not a whole profile"):
             read_profile(forged, "car.profile")
+
+
+def test_alarms_come_back_with_their_profile(content: bytes) -> None:
+    profile = read_profile(content, "car.profile")
+    shape = (len(profile.node_key) + 1, len(EXPERTS), 2)
+    offset = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    alarms = Alarms(6.0, 0.5, True, offset, offset[0] + 0.5, 0.75, "5a" * 32)
+
+    read = read_profile(profile_bytes(replace(profile, alarms=alarms)), "car.profile").alarms
+
+    assert read is not None
+    assert (read.per_hour, read.hours, read.blocks, read.threshold, read.network) == (6.0, 0.5, True, 0.75, "5a" * 32)
+    np.testing.assert_array_equal(read.limits(), alarms.limits())
+    assert profile.alarms is None
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"hours": 0.0}, {"per_hour": np.inf}, {"threshold": 1.5}, {"margin": -1.0}, {"network": "5a"}]
+)
+def test_alarms_that_mean_nothing_are_refused(content: bytes, wrong: dict[str, float | str]) -> None:
+    profile = read_profile(content, "car.profile")
+    shape = (len(profile.node_key) + 1, len(EXPERTS), 2)
+    alarms = Alarms(6.0, 0.5, True, np.zeros(shape, np.float32), np.zeros(shape[1:], np.float32), 0.75, "5a" * 32)
+    if "margin" in wrong:
+        wrong = {"margin": np.full(shape[1:], wrong["margin"], np.float32)}  # type: ignore[dict-item]
+    forged = profile_bytes(replace(profile, alarms=replace(alarms, **wrong)))  # type: ignore[arg-type]
+
+    with pytest.raises(DataError, match="is not a whole profile"):
+        read_profile(forged, "car.profile")

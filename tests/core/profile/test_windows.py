@@ -12,7 +12,7 @@ from graphids.core.profile.habits import new_stream
 from graphids.core.profile.kernels import deviate
 from graphids.core.profile.profile import Profile, fit_profile
 from graphids.core.profile.records import DEVIATION, deviation_names
-from graphids.core.profile.traffic import traffic_of
+from graphids.core.profile.traffic import traffic_of, without_pauses
 from graphids.core.simulation.simulate import simulate_vehicle
 from graphids.core.wire import possible_times
 
@@ -40,7 +40,7 @@ def test_a_window_has_a_node_for_every_id_with_the_largest_of_its_deviations(
     kind: str, drives: list[Frames], profile: Profile
 ) -> None:
     frames = inject(drives[2], [Injection(kind, 3.0, 5.0)], seed=1).frames
-    traffic = traffic_of(frames, profile.node_key, possible_times(frames))
+    traffic = traffic_of(frames, profile.node_key, without_pauses(possible_times(frames), np.inf))
     measured = np.zeros(len(frames), DEVIATION)
     deviate(traffic, new_stream(len(profile.node_key)), profile.vehicle, -1, measured)
     counts = no_counts(len(profile.node_key))
