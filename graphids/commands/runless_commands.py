@@ -48,9 +48,11 @@ def _sign(arguments: argparse.Namespace) -> None:
 
 def _predict(arguments: argparse.Namespace) -> None:
     require_capture(arguments.capture, "a capture file, a folder or a glob of them, or -", several=True)
+    from graphids.commands.incident_options import IncidentOptions, parse_filters
     from graphids.commands.predict import predict
     from graphids.commands.vehicle_model import scoring_model
 
+    filters = parse_filters(arguments.filter)
     trust = trust_arguments(arguments)
     model = scoring_model(arguments.model, arguments.profile, trust=trust, allow_code=arguments.allow_code)
     verdict = predict(
@@ -58,8 +60,15 @@ def _predict(arguments: argparse.Namespace) -> None:
         arguments.capture,
         output=arguments.output,
         output_format=arguments.format,
-        alerts_only=not arguments.all,
         threshold=arguments.threshold,
+        every_window=arguments.all,
+        incidents=IncidentOptions(
+            vehicle=arguments.vehicle,
+            model_digest=model.digest,
+            redacts_payloads=arguments.redact,
+            filters=filters,
+            reports_uncovered=arguments.allow_uncovered,
+        ),
         on_bad_line=arguments.on_bad_line,
         reader=model.reader,
         summary=arguments.summary,

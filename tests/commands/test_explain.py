@@ -70,7 +70,7 @@ def test_window_k_is_the_row_k_of_predict_all(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("graphids.commands.predict._CHUNK_BYTES", chunk_bytes)
-    predict(classifier, capture, output=None, output_format="jsonl", alerts_only=False, threshold=None)
+    predict(classifier, capture, output=None, output_format="jsonl", every_window=True, threshold=None)
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["window"] for row in rows] == list(range(len(rows)))
     assert {row["channel"] for row in rows} == {"can0", "can1"}
@@ -83,21 +83,6 @@ def test_window_k_is_the_row_k_of_predict_all(
         }
         assert found["score"] == pytest.approx(row["score"], rel=1e-6)
         assert [i["arbitration_id"] for i in found["ids"]][:3] == row["arbitration_ids"]
-
-
-def test_alerts_keep_their_windows_number(
-    classifier: WindowClassifier, capture: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def rows(**changes: Any) -> list[dict[str, Any]]:
-        settings: dict[str, Any] = {"output": None, "output_format": "jsonl", "alerts_only": False, "threshold": None}
-        predict(classifier, capture, **{**settings, **changes})
-        return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-
-    middle = float(np.median([row["score"] for row in rows()]))
-
-    alerts = [row for row in rows(threshold=middle) if row["alert"]]
-
-    assert rows(threshold=middle, alerts_only=True) == alerts
 
 
 @pytest.mark.usefixtures("undrawn")
