@@ -1,13 +1,11 @@
 """What a command was told about incidents: whose they are, what lines of context show, and which are reported."""
 
-import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from graphids.core.classifier import WindowClassifier
 from graphids.core.incidents.detection import Subject
 from graphids.core.incidents.filters import NO_FILTERS, Filters
-from graphids.core.profile.profile_file import profile_bytes
 from graphids.options import OptionError
 
 
@@ -31,16 +29,8 @@ class IncidentOptions:
 
     def subject(self, classifier: WindowClassifier) -> Subject:
         """What the incidents are told of that a classifier finds."""
-        profile = classifier.profile
-        return Subject(
-            window_size=classifier.preprocessing.window_size,
-            profile=profile,
-            vehicle=self.vehicle,
-            model_digest=self.model_digest,
-            profile_digest="" if profile is None else hashlib.sha256(profile_bytes(profile)).hexdigest(),
-            redacts_payloads=self.redacts_payloads,
-            mutes_uncovered=not self.reports_uncovered,
-        )
+        subject = Subject.of(classifier, vehicle=self.vehicle, model_digest=self.model_digest)
+        return replace(subject, redacts_payloads=self.redacts_payloads, mutes_uncovered=not self.reports_uncovered)
 
 
 def parse_filters(words: Sequence[str]) -> Filters:

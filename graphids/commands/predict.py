@@ -11,8 +11,6 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from graphids.commands.capture_sources import CaptureSource, capture_sources
 from graphids.commands.capture_tally import CaptureTally, print_last_lines, summary_of
 from graphids.commands.incident_options import IncidentOptions
-from graphids.commands.incident_rows import COLUMNS as INCIDENT_COLUMNS
-from graphids.commands.incident_rows import row_of
 from graphids.commands.scored_rows import COLUMNS as WINDOW_COLUMNS
 from graphids.commands.scored_rows import RowWriter, opened_rows, opened_summary, rows_of
 from graphids.commands.termination import orderly_termination
@@ -24,6 +22,8 @@ from graphids.core.frames import DataError, Frames
 from graphids.core.incidents.detection import Detection, Subject
 from graphids.core.incidents.filters import FilteredIncidents, Filters
 from graphids.core.incidents.incident import Incident
+from graphids.core.incidents.incident_rows import COLUMNS as INCIDENT_COLUMNS
+from graphids.core.incidents.incident_rows import row_of
 from graphids.core.incidents.joining import NOT_COVERED
 from graphids.exit_codes import EXIT_ALERTS, EXIT_NOT_COVERED, EXIT_OK
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from graphids.core.classifier import ScoredChunk
+from graphids.core.classifier import ScoredChunk, WindowClassifier
 from graphids.core.frames import format_arbitration_id
 from graphids.core.incidents.alert_window import LEARNED, NO_ID
 from graphids.core.incidents.context import context_of
@@ -14,6 +14,7 @@ from graphids.core.incidents.joining import NOT_COVERED, Ended, Joiner
 from graphids.core.incidents.open_incident import OpenIncident
 from graphids.core.incidents.reasons import not_covered_reason, reason_for
 from graphids.core.profile.profile import Profile
+from graphids.core.profile.profile_file import profile_bytes
 
 MAX_IDS = 8
 # One window in which the network alone sees something is the most frequent false alarm.
@@ -41,6 +42,13 @@ class Subject:
     profile_digest: str = ""
     redacts_payloads: bool = False
     mutes_uncovered: bool = True
+
+    @classmethod
+    def of(cls, classifier: WindowClassifier, *, vehicle: str = "", model_digest: str = "") -> "Subject":
+        """What a classifier judges, with the profile that it judges by."""
+        profile = classifier.profile
+        digest = "" if profile is None else hashlib.sha256(profile_bytes(profile)).hexdigest()
+        return cls(classifier.preprocessing.window_size, profile, vehicle, model_digest, digest)
 
 
 @dataclass(slots=True)

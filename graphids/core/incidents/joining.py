@@ -63,7 +63,7 @@ class Joiner:
         ended = []
         for channel, rows in rows_by_bus(chunk, self.window_size, self._windows):
             if rows.first < rows.end:
-                bus = self._buses.setdefault(channel, _Bus(channel, self.mutes_uncovered))
+                bus = self._buses.setdefault(channel, _Bus(channel, self.window_size, self.mutes_uncovered))
                 ended += bus.add(rows)
         self._windows += len(chunk.scores)
         self._coverage = chunk.scores.bus_coverage
@@ -80,13 +80,14 @@ class _Bus:
 
     Attributes:
         channel: Its name.
+        window_size: Frames per window.
         mutes_uncovered: As in `Joiner`.
         muted_windows: As in `Joiner`.
         begin_s: Begin of its first window.
         last_s: Begin of its last window.
         end_s: End of its last window.
         windows: How many there were.
-        known: Sum of their coverage.
+        known: Frames of known IDs in them, which is exact however the capture is cut.
         is_covered: Whether the model can judge it; None as long as that is open.
         open: Incidents that may go on.
         uncovered: The one that says that the bus is not covered.
@@ -94,17 +95,23 @@ class _Bus:
     """
 
     channel: str
+    window_size: int
     mutes_uncovered: bool
     muted_windows: int = 0
     begin_s: float = np.nan
     last_s: float = np.nan
     end_s: float = np.nan
     windows: int = 0
-    known: float = 0.0
+    known: int = 0
     is_covered: bool | None = None
     open: list[OpenIncident] = field(default_factory=list)
     uncovered: OpenIncident | None = None
     muted: set[tuple[str, int]] = field(default_factory=set)
+
+    @property
+    def known_share(self) -> float:
+        """Share of the frames of its windows whose IDs are known."""
+        return self.known / (self.windows * self.window_size)
 
     def add(self, rows: BusRows) -> list[Ended]:
         """Incidents that are over at the end of these rows, at least one."""
@@ -115,18 +122,18 @@ class _Bus:
         speaks = scores.alert[of] | scores.evidence.alarms[of]
         jumps = is_clock_jump(np.diff(start_s, prepend=self.last_s))
         windows = self.windows + 1 + np.arange(len(start_s))
-        known = self.known + np.cumsum(scores.coverage[of])
-        turns = self._turns(start_s, known / windows)
+        known = self.known + np.cumsum(np.rint(scores.coverage[of] * self.window_size).astype(np.int64))
+        turns = self._turns(start_s, known / (windows * self.window_size))
         ended: list[Ended] = []
         for row in np.flatnonzero(speaks | jumps | turns).tolist():
-            self.windows, self.known = int(windows[row]), float(known[row])
+            self.windows, self.known = int(windows[row]), int(known[row])
             ended += self._close(np.inf if jumps[row] else float(start_s[row]))
-            if turns[row]:
-                ended += self._judge(self.known / self.windows >= MIN_COVERAGE)
             self.end_s = float(end_s[row])
+            if turns[row]:
+                ended += self._judge(self.known_share >= MIN_COVERAGE)
             if speaks[row]:
                 self._place(rows.window(rows.first + row))
-        self.windows, self.known = int(windows[-1]), float(known[-1])
+        self.windows, self.known = int(windows[-1]), int(known[-1])
         self.last_s, self.end_s = float(start_s[-1]), float(end_s[-1])
         return ended + self._close(self.last_s)
 
@@ -145,10 +152,14 @@ class _Bus:
 
         One that was covered stays so up to the end: a flood of unknown IDs is an incident and not another vehicle.
         """
-        is_late = start_s >= self.begin_s + COVERAGE_AFTER_S
+        if self.is_covered:
+            return np.zeros(len(start_s), np.bool_)
+        is_enough = (share >= MIN_COVERAGE).astype(np.int8)
+        rises = np.diff(is_enough, prepend=is_enough[:1] if self.is_covered is None else 0) > 0
         if self.is_covered is None:
-            return np.asarray(is_late & ((np.cumsum(is_late) == 1) | (share >= MIN_COVERAGE)))
-        return np.asarray((share >= MIN_COVERAGE) & (not self.is_covered))
+            is_late = start_s >= self.begin_s + COVERAGE_AFTER_S
+            rises = is_late & (rises | (np.cumsum(is_late) == 1))
+        return np.asarray(rises)
 
     def _judge(self, is_covered: bool) -> list[Ended]:
         """It turns out that the model can, or cannot, judge the bus; what that ends."""
@@ -168,7 +179,7 @@ class _Bus:
     def _close(self, now_s: float) -> list[Ended]:
         over = sorted((incident for incident in self.open if now_s >= incident.over_s), key=_by_end)
         if over and self.is_covered is None:  # the clock jumped before it was time to tell
-            self._judge(self.known / self.windows >= MIN_COVERAGE)
+            self._judge(self.known_share >= MIN_COVERAGE)
         over = [incident for incident in over if incident in self.open]
         self.open = [incident for incident in self.open if incident not in over]
         return [self._ended(incident, ongoing=False) for incident in over]
@@ -176,7 +187,7 @@ class _Bus:
     def _ended(self, incident: OpenIncident, *, ongoing: bool) -> Ended:
         if incident.first_signal is _UNCOVERED:
             incident.end_s, incident.suppressed = self.end_s, incident.windows
-        return Ended(self.channel, incident, ongoing, self.known / self.windows)
+        return Ended(self.channel, incident, ongoing, self.known_share)
 
     def _place(self, window: AlertWindow) -> None:
         """Give every signal of a window to the incident that it is part of."""
