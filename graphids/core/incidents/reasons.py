@@ -92,7 +92,10 @@ class _Usual:
         return "" if habit is None or habit["gap_s"] <= 0 else f"expected every {_seconds(habit['gap_s'])}"
 
     def profiled(self) -> str:
-        return "" if self.profile is None else f"{self.profile.seconds / 60:,.0f} minutes of profile"
+        if self.profile is None:
+            return ""
+        minutes = round(self.profile.seconds / 60)
+        return f"{counted(minutes, 'minute') if minutes else counted(round(self.profile.seconds), 'second')} of profile"
 
 
 def _learned(incident: OpenIncident) -> str:
