@@ -113,7 +113,9 @@ def _add_captures(command: _Command) -> None:
 
     explain = command("explain", "draw one window of a capture: its graph and what drove its score")
     _add_scored_capture(explain, "one capture file")
-    explain.add_argument("--window", type=int, required=True, help="its number, from 0, as in the rows of `predict`")
+    which = explain.add_mutually_exclusive_group(required=True)
+    which.add_argument("--window", type=int, help="its number, from 0, as in the rows of `predict --all`")
+    which.add_argument("--incident", type=int, help="number of the line of `predict`, from 0, for its loudest window")
     explain.add_argument("--output", type=Path, help="PNG to write; default <capture>-window-<number>.png")
     explain.add_argument("--json", action="store_true", help="one JSON object on standard output")
 

@@ -80,20 +80,17 @@ def _predict(arguments: argparse.Namespace) -> None:
 
 def _explain(arguments: argparse.Namespace) -> None:
     require_capture(arguments.capture, "one capture file")
-    from graphids.commands.explain import explain_capture
+    from graphids.commands.explain import explain_capture, window_of_incident
     from graphids.commands.vehicle_model import scoring_model
 
     trust = trust_arguments(arguments)
     model = scoring_model(arguments.model, arguments.profile, trust=trust, allow_code=arguments.allow_code)
+    reading = {"threshold": arguments.threshold, "on_bad_line": arguments.on_bad_line, "reader": model.reader}
+    window = arguments.window
+    if window is None:
+        window = window_of_incident(model.classifier, arguments.capture, arguments.incident, **reading)
     explain_capture(
-        model.classifier,
-        arguments.capture,
-        arguments.window,
-        output=arguments.output,
-        as_json=arguments.json,
-        threshold=arguments.threshold,
-        on_bad_line=arguments.on_bad_line,
-        reader=model.reader,
+        model.classifier, arguments.capture, window, output=arguments.output, as_json=arguments.json, **reading
     )
 
 

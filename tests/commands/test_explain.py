@@ -86,6 +86,30 @@ def test_window_k_is_the_row_k_of_predict_all(
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_the_command_explains_the_loudest_window_of_an_incident(
+    classifier: WindowClassifier, capture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each of the two buses has one."""
+    digest = save_model(classifier, tmp_path / "model")
+    trusted = ["--model", str(tmp_path / "model"), "--expected-digest", digest]
+    main(["predict", str(capture), *trusted])
+    incidents = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+    main(["explain", str(capture), "--incident", "1", "--json", *trusted])
+
+    found = json.loads(capsys.readouterr().out)
+    assert (len(incidents), incidents[1]["model_digest"]) == (2, digest)
+    assert (found["window"], found["channel"]) == (incidents[1]["loudest_window"], "can1")
+    assert found["score"] == pytest.approx(incidents[1]["score"])
+    with pytest.raises(SystemExit):
+        main(["explain", str(capture), "--incident", "2", *trusted])
+    assert (
+        "there is no incident 2 with windows that alert. `graphids predict` finds 2 incidents, numbered from 0."
+        in capsys.readouterr().err
+    )
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_nothing_is_read_beyond_the_window(
     classifier: WindowClassifier, capture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -175,6 +175,40 @@ def test_windows_that_alert_are_one_incident_by_default_and_told_the_same_in_csv
     assert in_csv["context"].split(" | ") == row["context"]
 
 
+def test_incidents_that_a_filter_keeps_back_are_counted(
+    classifier: WindowClassifier, capture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    digest = save_model(classifier, tmp_path / "model")
+    words = ["predict", str(capture), "--model", str(tmp_path / "model"), "--expected-digest", digest, "--threshold=0"]
+
+    main([*words, "--filter", "block=missing,learned", "--fail-on-alert", "--summary", str(tmp_path / "summary.json")])
+
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"{NUM_WINDOWS} windows, {NUM_WINDOWS} alerts, 0 incidents (1 more filtered); " in err
+    (of_one,) = json.loads((tmp_path / "summary.json").read_text())["captures"]
+    assert (of_one["incidents"], of_one["filtered_incidents"], of_one["muted_windows"]) == (0, 1, 0)
+    for filter_, message in (
+        ("thresold=3", "--filter: given 'thresold=3'; expected one of block=VALUE, every=VALUE, aggregate_s=VALUE"),
+        ("rate=often", "--filter: given 'rate=often'; expected a number after rate="),
+        ("block=mising", "block is 'mising', expected some of unknown_id, "),
+    ):
+        with pytest.raises(SystemExit):
+            main([*words, "--filter", filter_])
+        assert message in capsys.readouterr().err
+
+
+def test_payloads_can_be_hidden(
+    classifier: WindowClassifier, capture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {**DEFAULTS, "every_window": False, "threshold": 0.0}
+
+    predict(classifier, capture, **settings, incidents=IncidentOptions(redacts_payloads=True))
+
+    (row,) = rows_of(capsys.readouterr().out)
+    assert re.fullmatch(r"\(0000000000\.000000\) can0 [0-9A-F]+#\.\.8", row["context"][0])
+
+
 def test_the_closing_line_says_how_much_of_the_capture_the_model_does_not_know(
     classifier: WindowClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
