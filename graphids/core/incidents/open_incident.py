@@ -17,8 +17,9 @@ QUIET_S, QUIET_AFTER_STEADY_S, _PAUSE_S = 10.0, 5.0, 1.0
 MAX_IDS_PER_EVENT = 64
 # A bus of whose frames more than this share carries unknown IDs is flooded, and everything else on it is disturbed.
 _FLOODED = 0.1
-# What a flood does to messages that nobody attacks: they wait for the bus, and then come close together.
-_EFFECTS = frozenset({"missing", "too_early", "too_frequent", LEARNED})
+# What a flood of unknown IDs does to messages that nobody attacks: they wait for the bus, and then come close together.
+# Among random IDs are some by which testers ask.
+_EFFECTS = frozenset({"missing", "too_early", "too_frequent", "diagnostic_request", LEARNED})
 # How much a window counts in which an event shows: what somebody sent before what follows from it, what no message of
 # the vehicle can be before what is wrong with one, a state before a score without words.
 _WEIGHTS = {"unknown_id": 2.0, "diagnostic_request": 2.0, "missing": 0.5, LEARNED: 0.02}

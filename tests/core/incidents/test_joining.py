@@ -64,7 +64,13 @@ def test_a_flood_is_one_incident_with_all_that_it_disturbs_named_by_what_was_sen
 
 
 def test_effects_of_a_flood_belong_to_it_also_when_it_has_lasted() -> None:
-    flood = drive(60.0, Says("unknown_id", 0, 10.0, 40.0), Says(MISSING, B, 30.0, 30.5), coverage=0.6)
+    flood = drive(
+        60.0,
+        Says("unknown_id", 0, 10.0, 40.0),
+        Says(MISSING, B, 30.0, 30.5),
+        Says("unknown_id", 0x7E0, 35.0, 35.5),  # fuzzing meets an ID by which testers ask
+        coverage=0.6,
+    )
 
     (found,) = incidents_of([flood], SUBJECT)
 
