@@ -19,6 +19,8 @@ from graphids.core.incidents.open_incident import LATCHED_AFTER_S, OpenIncident
 
 # How much of a bus is seen before it is judged whether the model knows it.
 COVERAGE_AFTER_S = 10.0
+# Incidents that a bus can have at a time, about a megabyte each at most; one begins in ten seconds, and few last.
+MAX_OPEN = 32
 NOT_COVERED = "not_covered"
 
 
@@ -212,6 +214,8 @@ class _Bus:
             incident = self.open[int(np.argmax(affinities))]
         elif self.uncovered is not None and self.mutes_uncovered:
             incident, signal = self.uncovered, _UNCOVERED
+        elif len(self.open) >= MAX_OPEN:
+            incident = self.open[-1]
         else:
             incident = OpenIncident(window.start_s, window.end_s, window.frames(), signal)
             self.open.append(incident)

@@ -15,6 +15,8 @@ TOGETHER_S = 2.0
 QUIET_S, QUIET_AFTER_STEADY_S, _PAUSE_S = 10.0, 5.0, 1.0
 # IDs whose evidence is kept of each event: fuzzing shows thousands.
 MAX_IDS_PER_EVENT = 64
+# Of the first of them the frames of a window are kept, 7 kB each at 256 frames.
+_IDS_WITH_FRAMES = 8
 # A bus of whose frames more than this share carries unknown IDs is flooded, and everything else on it is disturbed.
 _FLOODED = 0.1
 # What a flood of unknown IDs does to messages that nobody attacks: they wait for the bus, and then come close together.
@@ -36,7 +38,7 @@ class Trace:
         since_s: Begin of the first of them after the last pause of `TOGETHER_S`.
         last_s: End of the last of them.
         seen_s: Begin and end of the window of the strongest.
-        frames: Of that window; None where they were not handed on.
+        frames: Of that window; None where they were not handed on, or there are many IDs.
     """
 
     signal: Signal
@@ -148,7 +150,8 @@ class OpenIncident:
             if len(traces.by_id) >= MAX_IDS_PER_EVENT:
                 return None
             times_s = (window.start_s, window.end_s)
-            trace = Trace(signal, 1, *times_s, seen_s=times_s, frames=window.frames())
+            frames = window.frames() if len(traces.by_id) < _IDS_WITH_FRAMES else None
+            trace = Trace(signal, 1, *times_s, seen_s=times_s, frames=frames)
             traces.by_id[signal.node_key] = trace
             return trace
         trace.windows += 1
@@ -157,7 +160,8 @@ class OpenIncident:
         trace.last_s = window.end_s
         is_latched = window.start_s >= self.start_s + LATCHED_AFTER_S
         if signal.strength > trace.signal.strength and not is_latched:
-            trace.signal, trace.seen_s, trace.frames = signal, (window.start_s, window.end_s), window.frames()
+            trace.signal, trace.seen_s = signal, (window.start_s, window.end_s)
+            trace.frames = None if trace.frames is None else window.frames()
         return trace
 
     def _count(self, window: AlertWindow) -> None:

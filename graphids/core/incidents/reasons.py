@@ -31,6 +31,12 @@ _WORDS = {
     LEARNED: "an alarm of the network",
 }
 
+_OF_THE_BUS = {
+    "bus_overload": "the bus is overloaded",
+    "bus_error": "the bus has errors",
+    "unknown_state": "the vehicle is in a state that the profile has not seen",
+}
+
 
 def reason_for(incident: OpenIncident, profile: Profile | None) -> str:
     """One sentence: what stands out most with its figures, and what else was seen.
@@ -46,7 +52,12 @@ def reason_for(incident: OpenIncident, profile: Profile | None) -> str:
         for name, traces in incident.events.items()
         if name != event
     ]
-    main = _learned(incident) if event == LEARNED else _SENTENCES[event](trace, _Usual(trace, profile))
+    if event == LEARNED:
+        main = _learned(incident)
+    elif event in _OF_THE_BUS:
+        main = _OF_THE_BUS[event]
+    else:
+        main = _SENTENCES.get(event, _state(f"shows {event}"))(trace, _Usual(trace, profile))
     more = len(incident.events[event].by_id) - 1
     if more and event != LEARNED:
         main += f"; and so for {'at least ' if more + 1 >= MAX_IDS_PER_EVENT else ''}{counted(more, 'other ID')}"

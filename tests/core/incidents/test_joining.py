@@ -195,6 +195,25 @@ def test_buses_have_incidents_of_their_own() -> None:
     assert len({incident.id for incident in found}) == 2
 
 
+def test_no_more_incidents_than_fit_into_memory_are_open_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four messages with events of their own that stay, one after the other."""
+    events = [MISSING, EARLY, "too_frequent", "wrong_length"]
+    script = [Says(event, 0x300 + k, 12.0 * k, 100.0) for k, event in enumerate(events)]
+    assert len(told(100.0, *script)) == 4
+
+    monkeypatch.setattr("graphids.core.incidents.joining.MAX_OPEN", 2)
+
+    assert [incident.start_s for incident in told(100.0, *script)] == [0.0, 12.0]
+
+
+def test_an_alarm_that_names_no_id_is_an_incident_without_ids() -> None:
+    classifier, frames = tiny_profile_classifier(), three_ids(40, seed=3)
+
+    (found,) = incidents_of(classifier.score_chunks([frames], threshold=0.0, top_k=0), Subject.of(classifier))
+
+    assert (found.event, found.arbitration_ids, len(found.context)) == ("learned", (), 4)
+
+
 def random_script(seed: int) -> Iterator[Says]:
     generator = np.random.default_rng(seed)
     for _ in range(40):

@@ -158,6 +158,17 @@ def test_every_event_has_a_reason_with_and_without_a_profile(event: str, profile
         assert "0x1A4" in found.reason
 
 
+def test_many_unknown_ids_are_told_without_keeping_a_window_of_each(profile: Profile) -> None:
+    script = [Says("unknown_id", 0x600 + k, 5.0 + k / 2, 5.5 + k / 2) for k in range(90)]
+
+    (found,) = incidents_of([drive(60.0, *script)], Subject(WINDOW, profile))
+
+    assert found.reason == (
+        "0x600 is not an ID of this vehicle, 4 frames in 0.38 s (11 a second); and so for at least 63 other IDs"
+    )
+    assert len(found.arbitration_ids) == 8
+
+
 def test_what_else_was_seen_and_how_many_ids_is_said(profile: Profile) -> None:
     script = [Says("unknown_id", 0x700 + k, 5.0 + k / 2, 5.5 + k / 2) for k in range(8)]
 
