@@ -117,13 +117,14 @@ def rows_by_bus(chunk: ScoredChunk, window_size: int, numbered_from: int) -> Ite
 
 
 def _signals(scores: WindowScores, row: int, suspects: tuple[tuple[int, float], ...]) -> Iterator[Signal]:
-    strength = scores.evidence.strength[row]
-    for column in np.flatnonzero(strength > 0):
+    for column, strength in enumerate(scores.evidence.strength[row].tolist()):
+        if not strength > 0:
+            continue
         event, key = EXPERTS[column].event, int(scores.evidence.node_key[row, column])
         yield Signal(
             "diagnostic_request" if event == "unknown_id" and _asks_for_diagnosis(key) else event,
             key,
-            float(strength[column]),
+            strength,
             float(scores.evidence.deviation[row, column]),
             EXPERTS[column].raises_alarm,
         )

@@ -211,7 +211,7 @@ class _Bus:
     def _take(self, signal: Signal, window: AlertWindow) -> OpenIncident:
         affinities = [incident.affinity(signal, window) for incident in self.open]
         if max(affinities, default=0):
-            incident = self.open[int(np.argmax(affinities))]
+            incident = self.open[affinities.index(max(affinities))]
         elif self.uncovered is not None and self.mutes_uncovered:
             incident, signal = self.uncovered, _UNCOVERED
         elif len(self.open) >= MAX_OPEN:
