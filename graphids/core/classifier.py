@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from graphids.core.graphs.windows import unbroken_window_starts
 from graphids.core.models.gat import GAT, Represented
 from graphids.core.models.isolation import isolated
 from graphids.core.models.weights_digest import weights_digest
-from graphids.core.profile.experts import ALARMING, Evidence, no_evidence
+from graphids.core.profile.experts import Evidence, no_evidence
 from graphids.core.profile.follower import Follower
 from graphids.core.profile.profile import Profile
 
@@ -45,6 +45,7 @@ class WindowScores:
             hex: "1A4" for 11 bits, 8 digits for 29 bits. Where experts alone raise the alarm, that of the expert which
             is surest comes first. One that is overdue may be among them without a frame in the window. Empty where
             there is no alert.
+        suspicion: How sure the network is of each of them, 0 to 1.
         channel: str [G], the bus that carried the window.
         coverage: float64 [G], share of the window's frames whose ID the model knows, 0 to 1.
         id_coverage: float64 [G], share of the window's distinct IDs that it knows.
@@ -61,6 +62,7 @@ class WindowScores:
     alert: NDArray[np.bool_]
     kind: NDArray[np.str_]
     arbitration_ids: tuple[tuple[str, ...], ...]
+    suspicion: tuple[tuple[float, ...], ...]
     channel: NDArray[np.str_]
     coverage: NDArray[np.float64]
     id_coverage: NDArray[np.float64]
@@ -71,6 +73,18 @@ class WindowScores:
 
     def __len__(self) -> int:
         return len(self.score)
+
+
+class ScoredChunk(NamedTuple):
+    """The windows that a chunk of a capture completes.
+
+    Attributes:
+        scores: Of all buses.
+        stretches: One for each bus of the chunk, in the order of the rows; the windows lie in their frames.
+    """
+
+    scores: WindowScores
+    stretches: list[Stretch]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -177,8 +191,7 @@ class WindowClassifier:
         """
         settings = self._settings(stride, threshold, top_k, warm_up_s)
         buses = split_buses(frames).values()
-        parts = [scores for bus in buses for scores in self._score_chunks([bus], settings)]
-        return _join(parts)
+        return _join([chunk.scores for bus in buses for chunk in self._score_chunks([bus], settings)])
 
     def score_stream(
         self,
@@ -199,16 +212,29 @@ class WindowClassifier:
         Raises:
             ValueError: As `score`; settings are checked before the first chunk is read.
         """
-        settings = self._settings(stride, threshold, top_k, warm_up_s)
-        return self._score_chunks(chunks, settings)
+        scored = self.score_chunks(chunks, stride=stride, threshold=threshold, top_k=top_k, warm_up_s=warm_up_s)
+        return (chunk.scores for chunk in scored)
 
-    def _score_chunks(self, chunks: Iterable[Frames], settings: "_Settings") -> Iterator[WindowScores]:
+    def score_chunks(
+        self,
+        chunks: Iterable[Frames],
+        *,
+        stride: int | None = None,
+        threshold: float | None = None,
+        top_k: int = DEFAULT_TOP_K,
+        warm_up_s: float = WARM_UP_S,
+    ) -> Iterator[ScoredChunk]:
+        """As `score_stream`, with the frames of the windows."""
+        return self._score_chunks(chunks, self._settings(stride, threshold, top_k, warm_up_s))
+
+    def _score_chunks(self, chunks: Iterable[Frames], settings: "_Settings") -> Iterator[ScoredChunk]:
         known, followers = CoverageCount(self.known_ids), self.followers(settings.warm_up_s)
         for parts in stretches(
             followers.passing(known.passing(chunks)), self.preprocessing.window_size, settings.stride
         ):
-            scores = [self._score_stretch(part, settings, followers) for part in parts]
-            yield replace(_join(scores), bus_coverage=known.by_bus(), warmed_up=followers.warmed_up())
+            joined = _join([self._score_stretch(part, settings, followers) for part in parts])
+            scores = replace(joined, bus_coverage=known.by_bus(), warmed_up=followers.warmed_up())
+            yield ScoredChunk(scores, parts)
 
     def _score_stretch(self, part: Stretch, settings: "_Settings", followers: Followers) -> WindowScores:
         """Scores of a stretch; an alert keeps the warm-up of its bus out of the profile."""
@@ -310,14 +336,16 @@ class WindowClassifier:
         alert = (score >= settings.threshold) | alarms
         likeliest = np.array(self.preprocessing.classes[1:])[logits[:, 1:].argmax(dim=1).numpy()]
         coverage, id_coverage = window_coverage(graphs, self.known_ids)
-        suspects = _suspects(graphs, represented.node_logits.numpy(), alert, settings.top_k)
+        lead = np.where(alarms, evidence.surest_ids(), -1)
+        suspects, suspicion = _suspects(graphs, represented.node_logits, alert, settings.top_k, lead)
         return WindowScores(
             start_s=graphs.start_s,
             end_s=graphs.end_s,
             score=score,
             alert=alert,
             kind=np.where(alert, likeliest, NORMAL),
-            arbitration_ids=_led_by_experts(suspects, evidence, alarms, settings.top_k),
+            arbitration_ids=suspects,
+            suspicion=suspicion,
             channel=np.full(len(graphs), channel),
             coverage=coverage,
             id_coverage=id_coverage,
@@ -352,34 +380,48 @@ def classify(gat: GAT, states: torch.Tensor, weight: torch.Tensor | None = None)
     return torch.nn.functional.linear(states, weight, bias).double()
 
 
-def order_by_suspicion(graphs: PackedGraphs, node_logits: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Nodes, int64 [N], graph by graph, the most suspicious first; ties go by ID, so that every machine agrees."""
+def order_by_suspicion(
+    graphs: PackedGraphs, node_logits: NDArray[np.float32], lead: NDArray[np.int64] | None = None
+) -> NDArray[np.int64]:
+    """Nodes, int64 [N], graph by graph, the most suspicious first; ties go by ID, so that every machine agrees.
+
+    Args:
+        graphs: Of the windows.
+        node_logits: float32 [N].
+        lead: As in `_suspects`.
+    """
     graph = np.repeat(np.arange(len(graphs)), graphs.num_nodes())
-    return np.lexsort((graphs.node_key, -node_logits, graph))
+    follows = np.zeros(len(graph), np.bool_) if lead is None else graphs.node_key != lead[graph]
+    return np.lexsort((graphs.node_key, -node_logits, follows, graph))
 
 
 def _suspects(
-    graphs: PackedGraphs, node_logits: NDArray[np.float32], alert: NDArray[np.bool_], top_k: int
-) -> tuple[tuple[str, ...], ...]:
-    """The `top_k` most suspicious IDs of windows that alert."""
-    order = order_by_suspicion(graphs, node_logits)
+    graphs: PackedGraphs,
+    node_logits: torch.Tensor,
+    alert: NDArray[np.bool_],
+    top_k: int,
+    lead: NDArray[np.int64],
+) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[float, ...], ...]]:
+    """The `top_k` most suspicious IDs of windows that alert, and how sure the network is of each.
+
+    Args:
+        graphs: Of the windows.
+        node_logits: float [N].
+        alert: bool [G].
+        top_k: At most so many of each window.
+        lead: int64 [G], node key of the ID to name first, whatever the network says; -1 for none.
+    """
+    order = order_by_suspicion(graphs, node_logits.numpy(), lead)
+    suspicion = node_logits.double().sigmoid().numpy()
     last = np.minimum(graphs.node_ptr[:-1] + top_k, graphs.node_ptr[1:])
-    return tuple(
-        tuple(map(format_arbitration_id, graphs.node_key[order[first:end]])) if is_alert else ()
+    named = [
+        order[first:end] if is_alert else order[:0]
         for first, end, is_alert in zip(graphs.node_ptr[:-1], last, alert, strict=True)
+    ]
+    return (
+        tuple(tuple(map(format_arbitration_id, graphs.node_key[nodes])) for nodes in named),
+        tuple(tuple(suspicion[nodes].tolist()) for nodes in named),
     )
-
-
-def _led_by_experts(
-    suspects: tuple[tuple[str, ...], ...], evidence: Evidence, alarms: NDArray[np.bool_], top_k: int
-) -> tuple[tuple[str, ...], ...]:
-    """The suspects, with the ID of the surest expert first in windows in which experts alone raise the alarm."""
-    led = list(suspects)
-    surest = np.where(ALARMING, evidence.strength, 0.0).argmax(axis=1)
-    for window in np.flatnonzero(alarms):
-        own = format_arbitration_id(int(evidence.node_key[window, surest[window]]))
-        led[window] = (own, *(name for name in led[window] if name != own))[:top_k]
-    return tuple(led)
 
 
 @dataclass(frozen=True, slots=True)
@@ -432,6 +474,7 @@ def _join(parts: Sequence[WindowScores]) -> WindowScores:
         alert=column("alert", np.bool_),
         kind=column("kind", np.str_),
         arbitration_ids=tuple(ids for part in parts for ids in part.arbitration_ids),
+        suspicion=tuple(each for part in parts for each in part.suspicion),
         channel=column("channel", np.str_),
         coverage=column("coverage", np.float64),
         id_coverage=column("id_coverage", np.float64),

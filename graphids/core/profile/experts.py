@@ -71,6 +71,11 @@ class Evidence(NamedTuple):
         """Windows in which an expert that raises alarms speaks, bool [G]."""
         return np.asarray(self.speaks[:, ALARMING].any(axis=1))
 
+    def surest_ids(self) -> NDArray[np.int64]:
+        """Node key of the ID of which the surest of the experts that raise alarms speaks, int64 [G]."""
+        surest = np.where(ALARMING, self.strength, 0.0).argmax(axis=1)
+        return np.take_along_axis(self.node_key.astype(np.int64), surest[:, None], axis=1)[:, 0]
+
 
 def no_evidence(num_windows: int) -> Evidence:
     """Of windows of which no expert says anything."""
