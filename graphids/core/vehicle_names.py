@@ -71,6 +71,11 @@ class VehicleNames:
         message = self.message(arbitration_id)
         return f"0x{arbitration_id}" if message is None else f"{message.name} (0x{arbitration_id})"
 
+    def described(self, arbitration_id: str) -> str:
+        """A message with its signals, as "EngineData: EngineSpeed rpm (bytes 0 to 1)"; "" where it has no name."""
+        message = self.message(arbitration_id)
+        return "" if message is None else f"{message.name}: {', '.join(map(_signal_words, message.signals))}"
+
     def signals_in(self, arbitration_id: str, byte: int) -> tuple[str, ...]:
         """Names of the signals that lie in a payload byte of a message."""
         message = self.message(arbitration_id)
@@ -144,18 +149,20 @@ def _text(content: bytes) -> str:
 
 def _messages(path: Path, text: str, database_format: str) -> "list[Message]":
     try:
-        import cantools.database
+        from cantools.database import load_string
+        from cantools.database.can import Database
+        from cantools.database.errors import UnsupportedDatabaseFormatError
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f"{path}: names of messages need cantools. Install the extra: pip install -e '.[dbc]'", name=error.name
         ) from error
     try:
         # Not strict: overlapping signals are an error of the file's author, and names are of use all the same.
-        database = cantools.database.load_string(text, database_format, strict=False)
-    except cantools.database.UnsupportedDatabaseFormatError as error:
+        database = load_string(text, database_format, strict=False)
+    except UnsupportedDatabaseFormatError as error:
         problem = shortened(printable(str(error)), _LONGEST_PROBLEM)
         raise DataError(f"{path}: cannot be read as {database_format.upper()} ({problem}). Export it again.") from error
-    return list(database.messages)
+    return list(database.messages) if isinstance(database, Database) else []
 
 
 def _names_of(messages: "list[Message]") -> VehicleNames:
@@ -178,7 +185,7 @@ def _message_names(message: "Message") -> MessageNames:
 
 def _bytes_of(signal: "Signal") -> Iterator[int]:
     """Payload bytes of a signal: its start is its lowest bit, or in big-endian order its highest."""
-    first, length = signal.start // 8, min(signal.length, 64)
+    first, length = signal.start // 8, max(min(signal.length, 64), 1)
     if signal.byte_order == "little_endian":
         return iter(range(first, (signal.start + length - 1) // 8 + 1))
     in_others = max(length - (signal.start % 8 + 1), 0)
@@ -188,7 +195,7 @@ def _bytes_of(signal: "Signal") -> Iterator[int]:
 def _decode(message: "Message", payload: bytes) -> dict[str, Any]:
     """Values by signal; none where the payload has no meaning to the database, as under fuzzing."""
     from bitstruct import Error as UnpackError
-    from cantools.database import Error as DatabaseError
+    from cantools.database.errors import Error as DatabaseError
 
     if message.is_container:
         return {}
@@ -197,6 +204,12 @@ def _decode(message: "Message", payload: bytes) -> dict[str, Any]:
     except (DatabaseError, UnpackError, ArithmeticError, ValueError, KeyError):
         return {}
     return {_name(name): value for name, value in values.items()} if isinstance(values, dict) else {}
+
+
+def _signal_words(signal: SignalNames) -> str:
+    first, last = signal.payload_bytes[0], signal.payload_bytes[-1]
+    place = f"byte {first}" if first == last else f"bytes {first} to {last}"
+    return f"{signal.name}{f' {signal.unit}' if signal.unit else ''} ({place})"
 
 
 def _value_words(value: object, unit: str) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from graphids.core.frames import DataError
 from graphids.core.incidents.naming import named_incident
+from graphids.core.incidents.terminal import text_lines
 from graphids.core.vehicle_names import VehicleNames, read_vehicle_names
 from support.incidents import SILENCE
 from support.vehicle_names import DBC, KCD, SYM
@@ -28,6 +29,13 @@ def read(folder: Path, text: str | bytes, name: str = "car.dbc") -> VehicleNames
 def test_an_id_is_labelled_with_its_message_and_stays_an_id_where_it_has_none(names: VehicleNames) -> None:
     assert names.label("1A4") == "EngineData (0x1A4)"
     assert names.label("1A9") == "0x1A9"
+
+
+def test_a_message_is_described_by_its_signals_their_units_and_their_bytes(names: VehicleNames) -> None:
+    assert names.described("1A4") == (
+        "EngineData: EngineSpeed rpm (bytes 0 to 1), Throttle % (byte 2), OilTemperature °C (bytes 3 to 4)"
+    )
+    assert names.described("7FF") == ""
 
 
 def test_an_id_of_29_bits_is_another_than_that_of_11(names: VehicleNames) -> None:
@@ -74,7 +82,7 @@ def test_the_bytes_of_a_signal_are_those_that_it_changes(names: VehicleNames) ->
 
 def test_signals_that_overlap_or_do_not_fit_are_named_all_the_same(names: VehicleNames) -> None:
     assert names.signals_in("1A6", 1) == ("One", "Other", "BeyondTheEnd")
-    assert names.decoded("1A6", bytes(2)) == ("One 0", "Other 0")
+    assert names.decoded("1A6", bytes(2)) == ()
 
 
 def test_a_text_gets_names_beside_ids_and_bytes(names: VehicleNames) -> None:
@@ -93,6 +101,7 @@ def test_an_incident_for_people_has_names_and_otherwise_stays_as_it_is(names: Ve
     assert shown.reason == "EngineData (0x1A4) silent for 0.90 s, expected every 0.02 s"
     assert replace(shown, arbitration_ids=SILENCE.arbitration_ids, reason=SILENCE.reason) == SILENCE
     assert named_incident(SILENCE, None) is SILENCE
+    assert "        0x7FF 0.50;" in text_lines(named_incident(replace(SILENCE, arbitration_ids=(("7FF", 0.5),)), names))
 
 
 @pytest.mark.parametrize(("text", "name"), [(KCD, "car.kcd"), (SYM, "car.SYM")])

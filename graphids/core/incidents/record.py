@@ -25,7 +25,7 @@ COLUMNS = (
     "severity",
     "score",
     "arbitration_ids",
-    "suspicion",
+    "id_scores",
     "windows",
     "suppressed",
     "coverage",
@@ -44,7 +44,7 @@ def incident_record(incident: Incident, capture: str = "") -> dict[str, object]:
         capture: Its name; without one there is no field of it.
 
     Returns:
-        `start_utc` and `end_utc` only where timestamps count from 1970; `suspicion` is that of each of
+        `start_utc` and `end_utc` only where timestamps count from 1970; `id_scores` is that of each of
         `arbitration_ids`, 0 to 1.
     """
     utc = {"start_utc": utc_text(incident.start_s), "end_utc": utc_text(incident.end_s)}
@@ -54,7 +54,7 @@ def incident_record(incident: Incident, capture: str = "") -> dict[str, object]:
         **({"capture": capture} if capture else {}),
         "duration_s": incident.end_s - incident.start_s,
         "arbitration_ids": [arbitration_id for arbitration_id, _ in incident.arbitration_ids],
-        "suspicion": [suspicion for _, suspicion in incident.arbitration_ids],
+        "id_scores": [suspicion for _, suspicion in incident.arbitration_ids],
         "context": list(incident.context),
     }
     return {name: values[name] for name in COLUMNS if name in values}
@@ -68,7 +68,7 @@ def json_line(incident: Incident, capture: str = "") -> str:
 def csv_row(incident: Incident, capture: str = "") -> str:
     """The record as a row of `COLUMNS`; lists are joined, by spaces and the frames of the context by semicolons."""
     record = incident_record(incident, capture)
-    separators = {"arbitration_ids": " ", "suspicion": " ", "context": "; "}
+    separators = {"arbitration_ids": " ", "id_scores": " ", "context": "; "}
     for name, separator in separators.items():
         record[name] = separator.join(map(str, cast("list[object]", record[name])))
     return _csv_line([_cell(record.get(name, "")) for name in COLUMNS])

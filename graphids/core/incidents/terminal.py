@@ -46,10 +46,19 @@ def wants_colour(stream: TextIO) -> bool:
 def shown_id(name: str) -> str:
     """An arbitration ID as a person reads it; one that has a message's name stays as it is.
 
-    >>> shown_id("1A4"), shown_id("EngineSpeed (0x1A4)")
-    ('0x1A4', 'EngineSpeed (0x1A4)')
+    >>> shown_id("1A4"), shown_id("0x1A4"), shown_id("EngineSpeed (0x1A4)")
+    ('0x1A4', '0x1A4', 'EngineSpeed (0x1A4)')
     """
-    return name if hex_node_key(name) == -1 else f"0x{name}"
+    return name if name.startswith("0x") or hex_node_key(name) == -1 else f"0x{name}"
+
+
+def bus_words(channel: str) -> str:
+    """A bus as a person reads it: some recorders give buses numbers.
+
+    >>> bus_words("can0"), bus_words("1")
+    ('can0', 'bus 1')
+    """
+    return f"bus {channel}" if channel[:1].isdigit() else channel
 
 
 def times_shown(start_s: float, end_s: float) -> str:
@@ -86,7 +95,7 @@ def duration_words(seconds: float) -> str:
 
 
 def _where(incident: Incident, capture: str) -> str:
-    places = [f"on {incident.channel}"] if incident.channel else []
+    places = [f"on {bus_words(incident.channel)}"] if incident.channel else []
     places += [f"of {incident.vehicle}"] if incident.vehicle else []
     places += [f"in {capture}"] if capture else []
     return f", {' '.join(places)}" if places else ""

@@ -93,7 +93,7 @@ def test_a_json_line_holds_utc_beside_seconds_and_how_sure_each_id_is() -> None:
 
     assert record["start_s"] == FLOOD.start_s
     assert record["start_utc"] == "2009-02-13T23:31:30.500000Z"
-    assert dict(zip(record["arbitration_ids"], record["suspicion"], strict=True)) == dict(FLOOD.arbitration_ids)
+    assert dict(zip(record["arbitration_ids"], record["id_scores"], strict=True)) == dict(FLOOD.arbitration_ids)
     assert "capture" not in record
     assert "start_utc" not in incident_record(SILENCE)
 
@@ -102,7 +102,7 @@ def test_a_row_of_csv_is_read_back_under_its_columns() -> None:
     text = "\n".join([FORMATS["csv"].head, FORMATS["csv"].write(FLOOD, "a,b.log"), FORMATS["csv"].write(SILENCE, "")])
     first, second = csv.DictReader(io.StringIO(text))
 
-    assert (first["capture"], first["arbitration_ids"], first["suspicion"]) == ("a,b.log", "000 1A4", "0.98 0.41")
+    assert (first["capture"], first["arbitration_ids"], first["id_scores"]) == ("a,b.log", "000 1A4", "0.98 0.41")
     assert float(first["start_s"]) == FLOOD.start_s
     assert first["context"].split("; ") == list(FLOOD.context)
     assert (second["start_utc"], second["ongoing"]) == ("", "True")
