@@ -15,10 +15,17 @@ from mlflow_graphids.pyfunc_wrapper import VerifiedClassifier
 
 
 class ScoringModel(NamedTuple):
-    """A verified model, perhaps with another profile than it was saved with, and the reader that it carries."""
+    """A verified model, perhaps with another profile than it was saved with.
+
+    Attributes:
+        classifier: The model.
+        reader: That it carries.
+        digest: Of the model as it was saved.
+    """
 
     classifier: WindowClassifier
     reader: Callable[[Path], Frames] | None
+    digest: str
 
 
 def scoring_model(
@@ -44,7 +51,7 @@ def scoring_model(
         )
     given = None if profile is None else profile_at(profile)
     loaded = named_model(model or NAME, trust=trust, allow_code=allow_code)
-    return ScoringModel(loaded if given is None else with_profile(loaded, given), loaded.capture_reader)
+    return ScoringModel(loaded if given is None else with_profile(loaded, given), loaded.capture_reader, loaded.digest)
 
 
 def named_model(model: str, *, trust: Mapping[str, Any], allow_code: bool = False) -> VerifiedClassifier:
