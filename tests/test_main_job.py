@@ -314,19 +314,19 @@ def test_an_explanation_has_the_order_of_ids_that_top_k_gives_as_data(model_uri:
         assert [i.arbitration_id for i in explanation.ids[:5]] == rows["arbitration_ids"][k]
 
 
-def test_predict_streams_a_capture_to_alerts(here: Store, model_uri: str, tmp_path: Path) -> None:
+def test_predict_joins_the_alerts_of_a_capture_into_incidents(here: Store, model_uri: str, tmp_path: Path) -> None:
     main(["simulate", str(tmp_path / "drives"), "--seed", "5", "--gzip"])
     capture, rows_csv = str(tmp_path / "drives" / "spoof-1.csv.gz"), str(tmp_path / "rows.csv")
 
     as_json = here.command("graphids", "predict", capture, "--model", model_uri)
-    main(["predict", capture, "--model", model_uri, "--format", "csv", "--output", rows_csv])
+    main(["predict", capture, "--model", model_uri, "--format", "csv", "--output", rows_csv, "--all"])
 
     assert as_json.returncode == 0, as_json.stderr
-    alerts = [json.loads(line) for line in as_json.stdout.splitlines()]
+    incidents = [json.loads(line) for line in as_json.stdout.splitlines()]
     rows = pd.read_csv(rows_csv)
-    assert alerts
-    np.testing.assert_allclose(rows["score"], [alert["score"] for alert in alerts], rtol=0, atol=1e-6)
-    assert all(alert["alert"] for alert in alerts)
+    assert incidents
+    assert sum(incident["windows"] for incident in incidents) == rows["alert"].sum()
+    assert max(incident["score"] for incident in incidents) == pytest.approx(rows["score"].max(), abs=1e-6)
 
 
 def test_retau_logs_a_new_model_and_leaves_the_first(here: Store, run_on_files: Run) -> None:

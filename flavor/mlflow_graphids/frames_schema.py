@@ -1,4 +1,4 @@
-"""Tables in and out of a model: frames and scored windows as DataFrames, and MLflow's signature for both.
+"""Tables in and out of a model: frames, scored windows and incidents as DataFrames, and MLflow's signature.
 
 Identifiers and payloads are strings of hex. MLflow has no union types, and a numeric column would turn the
 identifier `1E5` into 100000; integers are accepted only without a signature in between. JSON lets them past the
@@ -30,6 +30,8 @@ from graphids.core.frames import (
     Frames,
     hex_node_key,
 )
+from graphids.core.incidents.incident import Incident
+from graphids.core.incidents.incident_rows import COLUMNS, row_of
 
 REQUIRED_COLUMNS = ("timestamp", "arbitration_id", "data_field")
 OPTIONAL_COLUMNS = ("channel",)
@@ -44,7 +46,10 @@ _EXPECTED_SECONDS = f"a finite number of seconds, less than {MAX_TIMESTAMP_S:g}"
 
 
 def default_signature() -> ModelSignature:
-    """MLflow signature of every graphids model; a param left at None takes the model's own value."""
+    """MLflow signature of every graphids model; a param left at None takes the model's own value.
+
+    The outputs are those of windows; with `output="incidents"` the columns are others, which MLflow does not compare.
+    """
     return ModelSignature(
         inputs=Schema(
             [
@@ -76,6 +81,7 @@ def default_signature() -> ModelSignature:
                 ParamSpec("threshold", DataType.double, None),
                 ParamSpec("stride", DataType.long, None),
                 ParamSpec("top_k", DataType.long, None),
+                ParamSpec("output", DataType.string, None),
             ]
         ),
     )
@@ -142,6 +148,14 @@ def table_from_scores(scores: WindowScores) -> pd.DataFrame:
             "is_covered": np.array([bus.is_enough for bus in buses], np.bool_),
         }
     )
+
+
+def table_from_incidents(incidents: Sequence[Incident]) -> pd.DataFrame:
+    """One row per incident with the columns of `incident_rows`, None where a row has no such field."""
+    rows = [row_of(incident) for incident in incidents]
+    columns = {name: pd.Series([row.get(name) for row in rows], dtype=object) for name in COLUMNS}
+    numbers = {"start_s": float, "end_s": float, "score": float, "coverage": float, "windows": int, "suppressed": int}
+    return pd.DataFrame(columns).astype({**numbers, "loudest_window": int, "ongoing": bool})
 
 
 def _timestamps(column: "pd.Series[Any]") -> NDArray[np.float64]:

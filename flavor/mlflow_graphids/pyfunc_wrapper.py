@@ -1,4 +1,4 @@
-"""The model as its users see it: a DataFrame of raw frames in, one row per window out."""
+"""The model as its users see it: a DataFrame of raw frames in, one row per window or incident out."""
 
 import os
 import sys
@@ -13,9 +13,11 @@ from typing import Any
 import pandas as pd
 
 from graphids.core.captures.clock import Clock
-from graphids.core.classifier import DEFAULT_TOP_K, WindowClassifier, WindowScores
+from graphids.core.classifier import DEFAULT_TOP_K, ScoredChunk, WindowClassifier, WindowScores
 from graphids.core.frames import DataError, Frames
-from mlflow_graphids.frames_schema import frames_from_table, short_repr, table_from_scores
+from graphids.core.incidents.detection import Subject, incidents_of
+from graphids.core.incidents.incident import Incident
+from mlflow_graphids.frames_schema import frames_from_table, short_repr, table_from_incidents, table_from_scores
 
 # Within every float type: an integer can be beyond them all, and infinity is beyond it.
 _HIGHEST = 1e38
@@ -26,6 +28,8 @@ _RANGES: dict[str, tuple[Any, int, float, str]] = {
     "top_k": (Integral, 0, _HIGHEST, "a whole number of at least 0: arbitration IDs per alert"),
 }
 PARAMETERS = tuple(_RANGES)
+# A param of `predict` that no model has a value of its own for.
+OUTPUT, WINDOWS, INCIDENTS = "output", "windows", "incidents"
 
 
 class NotCoveredWarning(UserWarning):
@@ -118,9 +122,11 @@ class VerifiedClassifier(WindowClassifier):
 
         Args:
             model_input: One capture, as `frames_schema.frames_from_table` takes it.
-            params: Optional `threshold`, `stride` and `top_k`; None means the model's own.
+            params: Optional `threshold`, `stride` and `top_k`; None means the model's own. `output`: "windows", which
+                None means too, or "incidents".
 
         Returns:
+            Of incidents one row for each, with the columns of `graphids.core.incidents.incident_rows`. Of windows:
             One row per window: its number `window`, `start_s`, `end_s`, `score`, `alert`, `kind`, `arbitration_ids` (a
             list), `channel`; `coverage` and `id_coverage`, the shares of the window's frames and of its distinct IDs
             that the model knows; `bus_coverage` and `bus_id_coverage`, the same of all frames on its bus; and
@@ -132,7 +138,7 @@ class VerifiedClassifier(WindowClassifier):
                 recorded order (see `Clock`), a parameter is unknown or out of range, a bus has fewer frames than
                 a window (no row would look like no attack), or a score would not be finite.
         """
-        return _answer(score_table(self, model_input, params))
+        return _answer(self, scored_table(self, model_input, params), params)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +157,7 @@ class ServedClassifier:
         So is a call by `mlflow.models.evaluate`, which would compare windows with the rows of a table of frames.
         """
         _require_no_evaluator()
-        return _answer(score_table(self.model, model_input, params, integer_ids=False))
+        return _answer(self.model, scored_table(self.model, model_input, params, integer_ids=False), params)
 
     def get_raw_model(self) -> VerifiedClassifier:
         """The model itself; the name is MLflow's."""
@@ -173,17 +179,36 @@ def _require_no_evaluator() -> None:
         )
 
 
-def _answer(scores: WindowScores) -> pd.DataFrame:
-    for bus, known in scores.bus_coverage.items():
+def _answer(model: VerifiedClassifier, chunk: ScoredChunk, params: Mapping[str, Any] | None) -> pd.DataFrame:
+    for bus, known in chunk.scores.bus_coverage.items():
         if problem := known.problem():
             warnings.warn(f"Not covered{f', bus {bus!r}' if bus else ''}: {problem}.", NotCoveredWarning, stacklevel=3)
-    return table_from_scores(scores)
+    if asks_for_incidents(params):
+        return table_from_incidents(incidents_in(model, chunk))
+    return table_from_scores(chunk.scores)
 
 
-def score_table(
+def asks_for_incidents(params: Mapping[str, Any] | None) -> bool:
+    """Whether a prediction is to be one of incidents.
+
+    Raises:
+        DataError: If `output` is neither "windows" nor "incidents" nor None.
+    """
+    output = (params or {}).get(OUTPUT)
+    if output not in (None, WINDOWS, INCIDENTS):
+        raise DataError(f"{OUTPUT} is {short_repr(output)}, expected {WINDOWS!r} or {INCIDENTS!r}.")
+    return bool(output == INCIDENTS)
+
+
+def incidents_in(model: VerifiedClassifier, chunk: ScoredChunk) -> list[Incident]:
+    """The incidents of a table that was scored."""
+    return list(incidents_of([chunk], Subject.of(model, model_digest=model.digest)))
+
+
+def scored_table(
     model: VerifiedClassifier, table: pd.DataFrame, params: Mapping[str, Any] | None, *, integer_ids: bool = True
-) -> WindowScores:
-    """Scores of a table of frames; arguments and errors as `VerifiedClassifier.predict` has them.
+) -> ScoredChunk:
+    """Scores of a table of frames, and its frames; arguments and errors as `VerifiedClassifier.predict` has them.
 
     Args:
         model: Verified.
@@ -191,6 +216,7 @@ def score_table(
         params: Over the model's own settings.
         integer_ids: False refuses integers as identifiers.
     """
+    asks_for_incidents(params)
     settings = prediction_settings(model, params)
     frames = frames_from_table(table, integer_ids=integer_ids)
     # Even for a short request: of 20,543 slices of 128 to 8,192 frames of recorded captures, none was refused.
@@ -198,9 +224,10 @@ def score_table(
     window_size = model.preprocessing.window_size
     # Larger values change nothing: a window names no more IDs than it has frames, and one window starts at frame 0.
     limits = {"top_k": window_size, "stride": max(len(frames), 1)}
-    scores = model.score(frames, **{**settings, **{name: min(settings[name], limits[name]) for name in limits}})
-    _require_a_window_per_bus(frames, scores, window_size)
-    return scores
+    settings |= {name: min(settings[name], limits[name]) for name in limits}
+    (chunk,) = model.score_chunks([frames], **settings)
+    _require_a_window_per_bus(frames, chunk.scores, window_size)
+    return chunk
 
 
 def prediction_settings(model: VerifiedClassifier, params: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -210,7 +237,8 @@ def prediction_settings(model: VerifiedClassifier, params: Mapping[str, Any] | N
         DataError: If one is unknown, of the wrong type or out of range.
     """
     # MLflow passes None for every param that the caller did not set.
-    given = {name: value for name, value in (params or {}).items() if value is not None or name not in PARAMETERS}
+    passed = {name: value for name, value in (params or {}).items() if name != OUTPUT}
+    given = {name: value for name, value in passed.items() if value is not None or name not in PARAMETERS}
     try:
         require_settings(given, "params")
     except ValueError as error:

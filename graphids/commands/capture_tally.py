@@ -1,11 +1,13 @@
 """What `predict` counts of a capture while its chunks pass by, and says of it in the end."""
 
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from graphids.core.classifier import WindowScores
 from graphids.core.data.coverage import Coverage
-from graphids.wording import counted
+from graphids.wording import counted, printable
 
 # What makes scores less certain, or drops frames.
 _REMARKABLE = ("bad_lines", "error_frames", "unterminated_last_line", "backward_timestamps", "clock_jumps")
@@ -18,6 +20,9 @@ class CaptureTally:
     name: str
     windows: int = 0
     alerts: int = 0
+    incidents: int = 0  # that are reported, but for those that say that a bus is not covered
+    filtered_incidents: int = 0
+    muted_windows: int = 0
     unscored: dict[str, int] = field(default_factory=dict)
     coverage: dict[str, Coverage] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)  # what the reader found besides frames
@@ -52,6 +57,9 @@ class CaptureTally:
             "capture": self.name,
             "windows": self.windows,
             "alerts": self.alerts,
+            "incidents": self.incidents,
+            "filtered_incidents": self.filtered_incidents,
+            "muted_windows": self.muted_windows,
             "frames_in_no_window": self.left_over,
             "is_covered": not self.not_covered(),
             "buses": [{"channel": bus, **known.to_dict()} for bus, known in self.coverage.items()],
@@ -59,17 +67,25 @@ class CaptureTally:
         }
 
     def sentence(self) -> str:
-        """Windows, alerts, frames in no window, unknown IDs of each bus, and what makes the scores less certain."""
+        """Windows, alerts, incidents, frames in no window, unknown IDs of each bus; what makes scores less certain."""
         unknown = ", ".join(
             f"{bus + ': ' if len(self.coverage) > 1 else ''}{known.ids - known.known_ids} of {known.ids} "
             f"arbitration IDs unknown to the model ({1 - known.share:.1%} of the frames)"
             for bus, known in self.coverage.items()
         )
         return (
-            f"{counted(self.windows, 'window')}, {counted(self.alerts, 'alert')}; "
+            f"{counted(self.windows, 'window')}, {counted(self.alerts, 'alert')}, "
+            f"{counted(self.incidents, 'incident')}{self._kept_back()}; "
             f"{counted(self.left_over, 'frame')} in no window; "
             f"{unknown}{self._remarks()}"
         )
+
+    def _kept_back(self) -> str:
+        parts = [
+            *([f"{self.filtered_incidents:,} more filtered"] if self.filtered_incidents else []),
+            *([f"{counted(self.muted_windows, 'muted window')}"] if self.muted_windows else []),
+        ]
+        return f" ({', '.join(parts)})" if parts else ""
 
     def _remarks(self) -> str:
         remarks = [
@@ -82,3 +98,26 @@ class CaptureTally:
 
 def _on(bus: str) -> str:
     return f" on {bus}" if bus else ""
+
+
+def summary_of(tallies: Sequence[CaptureTally]) -> dict[str, Any]:
+    """Sums over all captures, and the counts and the coverage of each."""
+    return {
+        "windows": sum(tally.windows for tally in tallies),
+        "alerts": sum(tally.alerts for tally in tallies),
+        "incidents": sum(tally.incidents for tally in tallies),
+        "is_covered": not any(tally.not_covered() for tally in tallies),
+        "captures": [tally.to_dict() for tally in tallies],
+    }
+
+
+def print_last_lines(tallies: Sequence[CaptureTally]) -> None:
+    """On standard error a line for each capture, one for all of several, and the warnings."""
+    for tally in tallies:
+        print(printable(f"{tally.name}: {tally.sentence()}"), file=sys.stderr)
+    if len(tallies) > 1:
+        total = summary_of(tallies)
+        counts = [counted(total[f"{noun}s"], noun) for noun in ("window", "alert", "incident")]
+        print(f"{len(tallies)} captures: {', '.join(counts)}", file=sys.stderr)
+    for warning in (warning for tally in tallies for warning in tally.warnings()):
+        print(printable(f"graphids predict: {warning}"), file=sys.stderr)

@@ -10,10 +10,11 @@ from graphids.core.captures.read import OnBadLine
 from graphids.core.classifier import WindowClassifier
 from graphids.core.explanation import Explanation, explain
 from graphids.core.frames import DataError, Frames
+from graphids.core.incidents.detection import Subject, incidents_of
 from graphids.core.vehicle_names import VehicleNames, read_vehicle_names
 from graphids.plots.style import png
 from graphids.plots.window_graph import draw_window
-from graphids.wording import name_text, printable
+from graphids.wording import counted, name_text, printable
 
 _IDS = 8
 _FEATURES = 8
@@ -65,6 +66,32 @@ def explain_capture(
     else:
         text = explanation_text(explanation, names)
         print(f"{printable(str(capture))}: {text}\n\npicture  {printable(str(picture))}")
+
+
+def window_of_incident(
+    classifier: WindowClassifier,
+    capture: Path,
+    number: int,
+    *,
+    threshold: float | None = None,
+    on_bad_line: OnBadLine = "raise",
+    reader: Callable[[Path], Frames] | None = None,
+) -> int:
+    """The window with the highest score of an incident, by its number among the lines of `predict`, from 0.
+
+    Raises:
+        DataError: If there is no such incident, or none of its windows was scored.
+    """
+    chunks = classifier.score_chunks(capture_chunks(capture, on_bad_line, reader, {}), threshold=threshold)
+    found = 0
+    for incident in incidents_of(chunks, Subject.of(classifier)):
+        if found == number and incident.loudest_window >= 0:
+            return incident.loudest_window
+        found += 1
+    raise DataError(
+        f"{capture}: there is no incident {number} with windows that alert. `graphids predict` finds "
+        f"{counted(found, 'incident')}, numbered from 0."
+    )
 
 
 def default_picture(capture: Path, window: int) -> Path:

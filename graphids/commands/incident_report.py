@@ -1,22 +1,20 @@
 """The command `report`: the incidents of a capture as one HTML page."""
 
-import hashlib
 import heapq
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from graphids._fs import digest_file, publish_bytes
-from graphids.commands.capture_incidents import Subject, incidents_of
 from graphids.commands.capture_tally import CaptureTally
 from graphids.commands.predict import capture_chunks, check_request
 from graphids.core.captures.read import OnBadLine
-from graphids.core.classifier import WindowClassifier, WindowScores
+from graphids.core.classifier import ScoredChunk, WindowClassifier
 from graphids.core.explanation import explain_each
 from graphids.core.frames import DataError, Frames
+from graphids.core.incidents.detection import Subject, incidents_of
 from graphids.core.incidents.event_words import SEVERITIES
 from graphids.core.incidents.incident import Incident
-from graphids.core.profile.profile_file import profile_bytes
 from graphids.core.vehicle_names import read_vehicle_names
 from graphids.report.incident_page.facts import CaptureFacts, Evidence, Judge
 from graphids.report.incident_page.page import incident_page, verdict
@@ -89,8 +87,7 @@ def default_page(capture: Path) -> Path:
 
 def _facts(classifier: WindowClassifier, request: ReportRequest, tally: CaptureTally) -> CaptureFacts:
     names = None if request.dbc is None else read_vehicle_names(request.dbc)
-    bins, judge = ScoreBins(), _judge(classifier, request)
-    subject = Subject(request.vehicle, judge.model_digest, judge.profile_digest)
+    bins, subject = ScoreBins(), Subject.of(classifier, vehicle=request.vehicle, model_digest=request.model_digest)
     listed, number = _most_severe(incidents_of(_scored(classifier, request, tally, bins), subject))
     if not tally.windows:
         raise DataError(
@@ -102,7 +99,7 @@ def _facts(classifier: WindowClassifier, request: ReportRequest, tally: CaptureT
         name=name_text(request.capture.name),
         sha256=digest_file(request.capture) if request.capture.is_file() else "",
         vehicle=request.vehicle,
-        judge=judge,
+        judge=_judge(classifier, request, subject),
         windows=tally.windows,
         alerts=tally.alerts,
         bins=bins,
@@ -112,32 +109,31 @@ def _facts(classifier: WindowClassifier, request: ReportRequest, tally: CaptureT
         num_incidents=number,
         incidents=listed,
         detailed=frozenset(incident.id for incident in detailed),
-        evidence=_evidence(classifier, request, detailed, bins),
+        evidence=_evidence(classifier, request, detailed),
         vehicle_names=names,
     )
 
 
-def _judge(classifier: WindowClassifier, request: ReportRequest) -> Judge:
-    profile = classifier.profile
+def _judge(classifier: WindowClassifier, request: ReportRequest, subject: Subject) -> Judge:
     return Judge(
         model=request.model,
         model_digest=request.model_digest,
         threshold=classifier.threshold if request.threshold is None else request.threshold,
-        profile_digest="" if profile is None else hashlib.sha256(profile_bytes(profile)).hexdigest(),
-        profile_s=0.0 if profile is None else profile.seconds,
+        profile_digest=subject.profile_digest,
+        profile_s=0.0 if subject.profile is None else subject.profile.seconds,
         names="" if request.dbc is None else name_text(request.dbc.name),
     )
 
 
 def _scored(
     classifier: WindowClassifier, request: ReportRequest, tally: CaptureTally, bins: ScoreBins
-) -> Iterator[WindowScores]:
+) -> Iterator[ScoredChunk]:
     """The capture's scores, counted while they pass by."""
     frames = capture_chunks(request.capture, request.on_bad_line, request.reader, tally.counts)
-    for scores in classifier.score_stream(frames, threshold=request.threshold):
-        tally.add(scores)
-        bins.add(scores)
-        yield scores
+    for chunk in classifier.score_chunks(frames, threshold=request.threshold):
+        tally.add(chunk.scores)
+        bins.add(chunk.scores)
+        yield chunk
 
 
 def _rank(incident: Incident) -> tuple[int, float, float]:
@@ -160,14 +156,10 @@ def _most_severe(incidents: Iterator[Incident]) -> tuple[tuple[Incident, ...], i
 
 
 def _evidence(
-    classifier: WindowClassifier, request: ReportRequest, incidents: Sequence[Incident], bins: ScoreBins
+    classifier: WindowClassifier, request: ReportRequest, incidents: Sequence[Incident]
 ) -> Mapping[str, Evidence]:
     """The most suspicious window of each incident, by a second pass over the capture up to the last of them."""
-    windows = {}
-    for incident in incidents:
-        window = bins.peak_window(incident.channel, incident.start_s, incident.end_s)
-        if window is not None:
-            windows[incident.id] = window
+    windows = {incident.id: incident.loudest_window for incident in incidents if incident.loudest_window >= 0}
     chunks = capture_chunks(request.capture, request.on_bad_line, request.reader, {})
     explained = explain_each(
         classifier, chunks, set(windows.values()), threshold=request.threshold, name=str(request.capture)

@@ -90,21 +90,32 @@ def _add_adapt(command: _Command) -> None:
 
 
 def _add_captures(command: _Command) -> None:
-    predict = command("predict", "score captures of any size; alerts as JSON lines or csv")
+    predict = command("predict", "score captures of any size; incidents as JSON lines or csv")
     predict.formatter_class, predict.epilog = argparse.RawDescriptionHelpFormatter, exit_code_table()
     _add_scored_capture(predict, "a capture file, a folder or a glob of them, or - for standard input")
     predict.add_argument("--format", choices=("jsonl", "csv"), default="jsonl", help="default %(default)s")
     predict.add_argument("--output", type=Path, help="file to write; default standard output")
-    predict.add_argument("--summary", type=Path, help="JSON file for windows, alerts and coverage of each capture")
-    predict.add_argument("--all", action="store_true", help="write every window, not only alerts")
-    predict.add_argument("--fail-on-alert", action="store_true", help="exit code 5 if at least one window alerts")
+    predict.add_argument("--summary", type=Path, help="JSON file for windows, incidents and coverage of each capture")
+    predict.add_argument("--all", action="store_true", help="write every window instead of incidents")
+    predict.add_argument("--vehicle", default="", help="its name, as incidents are to have it")
+    predict.add_argument("--redact", action="store_true", help="hide payloads in the frames that incidents show")
+    predict.add_argument(
+        "--filter",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="report fewer incidents: block=EVENT,..., every=N, aggregate_s=SECONDS, threshold=WINDOWS, rate=N an hour",
+    )
+    predict.add_argument("--fail-on-alert", action="store_true", help="exit code 5 if there is an incident")
     predict.add_argument(
         "--allow-uncovered", action="store_true", help="no exit code 4 where the model knows too few IDs to judge a bus"
     )
 
     explain = command("explain", "draw one window of a capture: its graph and what drove its score")
     _add_scored_capture(explain, "one capture file")
-    explain.add_argument("--window", type=int, required=True, help="its number, from 0, as in the rows of `predict`")
+    which = explain.add_mutually_exclusive_group(required=True)
+    which.add_argument("--window", type=int, help="its number, from 0, as in the rows of `predict --all`")
+    which.add_argument("--incident", type=int, help="number of the line of `predict`, from 0, for its loudest window")
     explain.add_argument("--output", type=Path, help="PNG to write; default <capture>-window-<number>.png")
     explain.add_argument("--json", action="store_true", help="one JSON object on standard output")
     _add_dbc(explain)

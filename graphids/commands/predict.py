@@ -1,15 +1,17 @@
-"""The command `predict`: alerts from a capture of any size, streamed as JSON lines or csv."""
+"""The command `predict`: incidents, or scored windows, from a capture of any size, as JSON lines or csv."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from graphids.commands.capture_sources import CaptureSource, capture_sources
-from graphids.commands.capture_tally import CaptureTally
+from graphids.commands.capture_tally import CaptureTally, print_last_lines, summary_of
+from graphids.commands.incident_options import IncidentOptions
+from graphids.commands.scored_rows import COLUMNS as WINDOW_COLUMNS
 from graphids.commands.scored_rows import RowWriter, opened_rows, opened_summary, rows_of
 from graphids.commands.termination import orderly_termination
 from graphids.core.captures.clock import Clock
@@ -17,29 +19,35 @@ from graphids.core.captures.parts import files_of
 from graphids.core.captures.read import OnBadLine, stream_frames
 from graphids.core.classifier import WindowClassifier
 from graphids.core.frames import DataError, Frames
+from graphids.core.incidents.detection import Detection, Subject
+from graphids.core.incidents.filters import FilteredIncidents, Filters
+from graphids.core.incidents.incident import Incident
+from graphids.core.incidents.incident_rows import COLUMNS as INCIDENT_COLUMNS
+from graphids.core.incidents.incident_rows import row_of
+from graphids.core.incidents.joining import NOT_COVERED
 from graphids.exit_codes import EXIT_ALERTS, EXIT_NOT_COVERED, EXIT_OK
-from graphids.wording import counted, printable
 
 # The frames of a chunk, some 100,000, come in parts whose graphs and activations stay well below 1 GiB.
 _CHUNK_BYTES = 1 << 22
+_PLAIN = IncidentOptions()
 
 
 class Verdict(NamedTuple):
     """What a script has to know beside the rows.
 
     Attributes:
-        alerts: Windows that alert.
+        incidents: That were reported, but for those that say that a bus is not covered.
         not_covered: Buses that the model cannot judge, as the warnings name them.
     """
 
-    alerts: int = 0
+    incidents: int = 0
     not_covered: tuple[str, ...] = ()
 
     def exit_code(self, *, allow_uncovered: bool, fail_on_alert: bool) -> int:
-        """What the command says to the shell; an alert of a model that cannot judge the capture means nothing."""
+        """What the command says to the shell; one of a model that cannot judge the capture means nothing."""
         if self.not_covered and not allow_uncovered:
             return EXIT_NOT_COVERED
-        return EXIT_ALERTS if self.alerts and fail_on_alert else EXIT_OK
+        return EXIT_ALERTS if self.incidents and fail_on_alert else EXIT_OK
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +55,9 @@ class _Request:
     """How to score and what to write."""
 
     threshold: float | None
-    alerts_only: bool
+    every_window: bool
+    subject: Subject
+    filters: Filters
     on_bad_line: OnBadLine
     reader: Callable[[Path], Frames] | None
     names_captures: bool
@@ -59,13 +69,14 @@ def predict(
     *,
     output: Path | None,
     output_format: str,
-    alerts_only: bool,
     threshold: float | None,
+    every_window: bool = False,
+    incidents: IncidentOptions = _PLAIN,
     on_bad_line: OnBadLine = "raise",
     reader: Callable[[Path], Frames] | None = None,
     summary: Path | None = None,
 ) -> Verdict:
-    """Score captures chunk by chunk; the last lines on standard error count windows, alerts and unknown IDs.
+    """Score captures chunk by chunk; the last lines on standard error count windows, alerts, incidents, unknown IDs.
 
     A bus that the model does not cover (see `MIN_COVERAGE` in `coverage`) is scored all the same, and a warning names
     it. Where standard error is a terminal, a bar shows the bytes read.
@@ -73,12 +84,13 @@ def predict(
     Args:
         classifier: A verified model.
         capture: A file in any format that `read_captures` knows, a folder, a glob, or `-` for standard input. Of more
-            than one file, each row names its own; windows are numbered within each file.
+            than one file, each row names its own; windows are numbered, and incidents begin anew, within each file.
         output: File, replaced as a whole once the last window is scored; until then, and after an error, it stays as
             it was. None for standard output.
-        output_format: `jsonl` or `csv`, one row per window with the `FIELDS` of `scored_rows`.
-        alerts_only: Omit windows without an alert.
+        output_format: `jsonl` or `csv`; one row per incident with the `COLUMNS` of `incident_rows`, once it is over.
         threshold: Lowest score that alerts; the model's own for None.
+        every_window: One row per window instead, with the `FIELDS` of `scored_rows`.
+        incidents: How they are told, and which are reported.
         on_bad_line: As in `read_captures`.
         reader: Reads whole captures instead, for formats that `read_captures` does not know; their timestamps are
             checked like those of any other file.
@@ -97,46 +109,34 @@ def predict(
             check_request(source.path, summary, threshold)
         if summary is not None and output is not None and summary.resolve() == output.resolve():
             raise DataError(f"{summary}: is to hold the rows and the summary; name two files.")
-        request = _Request(threshold, alerts_only, on_bad_line, reader, names_captures=len(sources) > 1)
+        request = _Request(
+            threshold,
+            every_window,
+            incidents.subject(classifier),
+            incidents.filters,
+            on_bad_line,
+            reader,
+            names_captures=len(sources) > 1,
+        )
+        columns = WINDOW_COLUMNS if every_window else INCIDENT_COLUMNS
         with (
             opened_summary(summary) as write_summary,
-            opened_rows(output, output_format, names_captures=request.names_captures) as write,
+            opened_rows(output, output_format, columns, names_captures=request.names_captures) as write,
             _bar(sources) as bar,
         ):
             for source in sources:
                 tallies.append(CaptureTally(source.name))
                 _score(classifier, source, request, tallies[-1], write, bar)
             write_summary(summary_of(tallies))
-    _print_last_lines(tallies)
+    print_last_lines(tallies)
     return _verdict(tallies)
-
-
-def summary_of(tallies: Sequence[CaptureTally]) -> dict[str, Any]:
-    """Sums over all captures, and the counts and the coverage of each."""
-    return {
-        "windows": sum(tally.windows for tally in tallies),
-        "alerts": sum(tally.alerts for tally in tallies),
-        "is_covered": not any(tally.not_covered() for tally in tallies),
-        "captures": [tally.to_dict() for tally in tallies],
-    }
 
 
 def _verdict(tallies: Sequence[CaptureTally]) -> Verdict:
     return Verdict(
-        alerts=sum(tally.alerts for tally in tallies),
+        incidents=sum(tally.incidents for tally in tallies),
         not_covered=tuple(name for tally in tallies for name in tally.not_covered()),
     )
-
-
-def _print_last_lines(tallies: Sequence[CaptureTally]) -> None:
-    for tally in tallies:
-        print(printable(f"{tally.name}: {tally.sentence()}"), file=sys.stderr)
-    if len(tallies) > 1:
-        total = summary_of(tallies)
-        windows, alerts = counted(total["windows"], "window"), counted(total["alerts"], "alert")
-        print(f"{len(tallies)} captures: {windows}, {alerts}", file=sys.stderr)
-    for warning in (warning for tally in tallies for warning in tally.warnings()):
-        print(printable(f"graphids predict: {warning}"), file=sys.stderr)
 
 
 def _score(
@@ -155,11 +155,25 @@ def _score(
         tally.counts,
         on_position=lambda position: bar.update(before + position - bar.n),
     )
-    for scores in classifier.score_stream(frames, threshold=request.threshold):
+    detection, filtered = Detection(request.subject), FilteredIncidents(request.filters)
+
+    def report(over: list[Incident]) -> Iterator[dict[str, object]]:
+        for incident in filtered.passing(over):
+            tally.incidents += incident.event != NOT_COVERED
+            yield row_of(incident)
+
+    def put(rows: Iterable[dict[str, object]]) -> None:
         with tqdm.external_write_mode(file=sys.stdout):  # rows on the bar's own terminal would be written into it
-            for row in rows_of(scores, tally.windows, alerts_only=request.alerts_only):
+            for row in rows:
                 write({"capture": source.name, **row} if request.names_captures else row)
-        tally.add(scores)
+
+    for chunk in classifier.score_chunks(frames, threshold=request.threshold):
+        told = list(report(detection.add(chunk)))
+        put(rows_of(chunk.scores, tally.windows) if request.every_window else told)
+        tally.add(chunk.scores)
+    told = list(report(detection.finish()))
+    put([] if request.every_window else told)
+    tally.filtered_incidents, tally.muted_windows = filtered.kept_back, detection.muted_windows
     if not tally.windows:
         raise DataError(
             f"{source.path}: {tally.left_over} frames make no window of {classifier.preprocessing.window_size}; "

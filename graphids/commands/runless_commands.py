@@ -49,9 +49,11 @@ def _sign(arguments: argparse.Namespace) -> None:
 
 def _predict(arguments: argparse.Namespace) -> None:
     require_capture(arguments.capture, "a capture file, a folder or a glob of them, or -", several=True)
+    from graphids.commands.incident_options import IncidentOptions, parse_filters
     from graphids.commands.predict import predict
     from graphids.commands.vehicle_model import scoring_model
 
+    filters = parse_filters(arguments.filter)
     trust = trust_arguments(arguments)
     model = scoring_model(arguments.model, arguments.profile, trust=trust, allow_code=arguments.allow_code)
     verdict = predict(
@@ -59,8 +61,15 @@ def _predict(arguments: argparse.Namespace) -> None:
         arguments.capture,
         output=arguments.output,
         output_format=arguments.format,
-        alerts_only=not arguments.all,
         threshold=arguments.threshold,
+        every_window=arguments.all,
+        incidents=IncidentOptions(
+            vehicle=arguments.vehicle,
+            model_digest=model.digest,
+            redacts_payloads=arguments.redact,
+            filters=filters,
+            reports_uncovered=arguments.allow_uncovered,
+        ),
         on_bad_line=arguments.on_bad_line,
         reader=model.reader,
         summary=arguments.summary,
@@ -72,21 +81,23 @@ def _predict(arguments: argparse.Namespace) -> None:
 
 def _explain(arguments: argparse.Namespace) -> None:
     require_capture(arguments.capture, "one capture file")
-    from graphids.commands.explain import explain_capture
+    from graphids.commands.explain import explain_capture, window_of_incident
     from graphids.commands.vehicle_model import scoring_model
 
     trust = trust_arguments(arguments)
     model = scoring_model(arguments.model, arguments.profile, trust=trust, allow_code=arguments.allow_code)
+    reading = {"threshold": arguments.threshold, "on_bad_line": arguments.on_bad_line, "reader": model.reader}
+    window = arguments.window
+    if window is None:
+        window = window_of_incident(model.classifier, arguments.capture, arguments.incident, **reading)
     explain_capture(
         model.classifier,
         arguments.capture,
-        arguments.window,
+        window,
         output=arguments.output,
         as_json=arguments.json,
-        threshold=arguments.threshold,
-        on_bad_line=arguments.on_bad_line,
-        reader=model.reader,
         dbc=arguments.dbc,
+        **reading,
     )
 
 

@@ -1,4 +1,4 @@
-"""Rows of scored windows, as JSON lines or csv, and their summary: to standard output, or to files they replace."""
+"""Rows of windows or incidents, as JSON lines or csv, and their summary: to standard output, or to files."""
 
 import contextlib
 import csv
@@ -7,18 +7,16 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TextIO, cast
-
-import numpy as np
+from typing import TextIO
 
 from graphids.core.classifier import WindowScores
 from graphids.wording import printable, utc_text
 
 UTC_FIELDS = ("start_utc", "end_utc")
-_COLUMNS = (
+COLUMNS = (
     "window",
     "channel",
     "start_s",
@@ -32,7 +30,7 @@ _COLUMNS = (
     "id_coverage",
 )
 # Fields of every row; one of a capture with absolute times has `UTC_FIELDS` too.
-FIELDS = tuple(name for name in _COLUMNS if name not in UTC_FIELDS)
+FIELDS = tuple(name for name in COLUMNS if name not in UTC_FIELDS)
 
 # What a spreadsheet takes for a formula (OWASP, "CSV injection"); names of captures and buses can start so.
 _FORMULA = ("=", "+", "-", "@", "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS SIGN}", "\N{FULLWIDTH COMMERCIAL AT}")
@@ -40,18 +38,17 @@ _FORMULA = ("=", "+", "-", "@", "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS 
 RowWriter = Callable[[dict[str, object]], None]
 
 
-def rows_of(scores: WindowScores, windows_before: int, *, alerts_only: bool) -> Iterator[dict[str, object]]:
-    """Rows of the windows to write; alerts are rare, so this is not a hot path.
+def rows_of(scores: WindowScores, windows_before: int) -> Iterator[dict[str, object]]:
+    """A row for every window.
 
     Args:
         scores: Of one chunk.
         windows_before: Windows of the capture in the chunks before.
-        alerts_only: Leave out windows without an alert.
     """
-    for i in np.flatnonzero(scores.alert) if alerts_only else range(len(scores)):
+    for i in range(len(scores)):
         start_s, end_s = float(scores.start_s[i]), float(scores.end_s[i])
         yield {
-            "window": windows_before + int(i),
+            "window": windows_before + i,
             "channel": str(scores.channel[i]),
             "start_s": start_s,
             "end_s": end_s,
@@ -71,18 +68,21 @@ def _utc(start_s: float, end_s: float) -> dict[str, object]:
 
 
 @contextmanager
-def opened_rows(output: Path | None, output_format: str, *, names_captures: bool) -> Iterator[RowWriter]:
-    """A writer of rows with `FIELDS`; csv also has columns for `UTC_FIELDS`, empty where times are not absolute.
+def opened_rows(
+    output: Path | None, output_format: str, columns: Sequence[str] = COLUMNS, *, names_captures: bool
+) -> Iterator[RowWriter]:
+    """A writer of rows with these columns; in csv one that a row does not have is empty, and a list is one text.
 
     Args:
         output: File, replaced as a whole if the block succeeds; it stays as it was if not. None: standard output.
         output_format: `jsonl` or `csv`.
+        columns: By default those of windows.
         names_captures: Whether rows also have the field `capture`.
 
     Raises:
         OSError: If the output cannot be written; it names the output.
     """
-    columns = ("capture", *_COLUMNS) if names_captures else _COLUMNS
+    columns = ("capture", *columns) if names_captures else columns
     with _opened(output) as stream:
         table = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
         if output_format == "csv":
@@ -93,8 +93,7 @@ def opened_rows(output: Path | None, output_format: str, *, names_captures: bool
                 if output_format == "jsonl":
                     print(json.dumps(row), file=stream)
                 else:
-                    ids = " ".join(cast("list[str]", row["arbitration_ids"]))
-                    table.writerow({name: _cell(value) for name, value in {**row, "arbitration_ids": ids}.items()})
+                    table.writerow({name: _cell(value) for name, value in row.items()})
 
         yield write
 
@@ -102,9 +101,12 @@ def opened_rows(output: Path | None, output_format: str, *, names_captures: bool
 def _cell(value: object) -> object:
     r"""A value that a spreadsheet shows and does not compute, in one line; numbers stay numbers.
 
-    >>> _cell("can0"), _cell("=HYPERLINK(A1)"), _cell(-0.5), _cell("can\x1b[2J")
-    ('can0', "'=HYPERLINK(A1)", -0.5, 'can\\x1b[2J')
+    >>> _cell("can0"), _cell("=HYPERLINK(A1)"), _cell(-0.5), _cell("can\x1b[2J"), _cell(["1A4", "2B0"])
+    ('can0', "'=HYPERLINK(A1)", -0.5, 'can\\x1b[2J', '1A4 2B0')
     """
+    if isinstance(value, list):
+        texts = [str(each) for each in value]
+        value = (" | " if any(" " in text for text in texts) else " ").join(texts)
     if not isinstance(value, str):
         return value
     shown = printable(value)

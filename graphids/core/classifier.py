@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from graphids.core.evaluation import attack_margin
 from graphids.core.frames import NORMAL, DataError, Frames, format_arbitration_id
 from graphids.core.graphs.followers import Followers
 from graphids.core.graphs.packed import PackedGraphs, build_graphs
-from graphids.core.graphs.window_stream import split_buses, stretches
+from graphids.core.graphs.window_stream import Stretch, split_buses, stretches
 from graphids.core.graphs.windows import dropped_tails, unbroken_window_starts
 from graphids.core.models.gat import GAT, Represented
 from graphids.core.models.isolation import isolated
@@ -43,6 +43,7 @@ class WindowScores:
         arbitration_ids: For every window the IDs that the network holds for attacked, the most suspicious first, as
             hex: "1A4" for 11 bits, 8 digits for 29 bits. One that is overdue may be among them without a frame in the
             window. Empty where there is no alert.
+        suspicion: How sure the network is of each of them, 0 to 1.
         channel: str [G], the bus that carried the window.
         coverage: float64 [G], share of the window's frames whose ID the model knows, 0 to 1.
         id_coverage: float64 [G], share of the window's distinct IDs that it knows.
@@ -58,6 +59,7 @@ class WindowScores:
     alert: NDArray[np.bool_]
     kind: NDArray[np.str_]
     arbitration_ids: tuple[tuple[str, ...], ...]
+    suspicion: tuple[tuple[float, ...], ...]
     channel: NDArray[np.str_]
     coverage: NDArray[np.float64]
     id_coverage: NDArray[np.float64]
@@ -67,6 +69,18 @@ class WindowScores:
 
     def __len__(self) -> int:
         return len(self.score)
+
+
+class ScoredChunk(NamedTuple):
+    """The windows that a chunk of a capture completes.
+
+    Attributes:
+        scores: Of all buses.
+        stretches: One for each bus of the chunk, in the order of the rows; the windows lie in their frames.
+    """
+
+    scores: WindowScores
+    stretches: list[Stretch]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,10 +181,20 @@ class WindowClassifier:
         Raises:
             ValueError: As `score`; settings are checked before the first chunk is read.
         """
-        settings = self._settings(stride, threshold, top_k)
-        return self._score_chunks(chunks, settings)
+        return (chunk.scores for chunk in self.score_chunks(chunks, stride=stride, threshold=threshold, top_k=top_k))
 
-    def _score_chunks(self, chunks: Iterable[Frames], settings: "_Settings") -> Iterator[WindowScores]:
+    def score_chunks(
+        self,
+        chunks: Iterable[Frames],
+        *,
+        stride: int | None = None,
+        threshold: float | None = None,
+        top_k: int = DEFAULT_TOP_K,
+    ) -> Iterator[ScoredChunk]:
+        """As `score_stream`, with the frames of the windows."""
+        return self._score_chunks(chunks, self._settings(stride, threshold, top_k))
+
+    def _score_chunks(self, chunks: Iterable[Frames], settings: "_Settings") -> Iterator[ScoredChunk]:
         known, followers = CoverageCount(self.known_ids), self.followers()
         for parts in stretches(
             followers.passing(known.passing(chunks)), self.preprocessing.window_size, settings.stride
@@ -181,7 +205,7 @@ class WindowClassifier:
                 found = self._score_bus(part.frames, part.channel, settings, follower, first=part.first)
                 scores.append(replace(found, unscored_frames={part.channel: part.left_over}))
                 followers.forget(part)
-            yield replace(_join(scores), bus_coverage=known.by_bus())
+            yield ScoredChunk(replace(_join(scores), bus_coverage=known.by_bus()), parts)
 
     def score_graphs(
         self, graphs: PackedGraphs, *, channel: str = "", threshold: float | None = None, top_k: int = DEFAULT_TOP_K
@@ -238,13 +262,15 @@ class WindowClassifier:
         alert = score >= settings.threshold
         likeliest = np.array(self.preprocessing.classes[1:])[logits[:, 1:].argmax(dim=1).numpy()]
         coverage, id_coverage = window_coverage(graphs, self.known_ids)
+        suspects, suspicion = _suspects(graphs, represented.node_logits, alert, settings.top_k)
         return WindowScores(
             start_s=graphs.start_s,
             end_s=graphs.end_s,
             score=score,
             alert=alert,
             kind=np.where(alert, likeliest, NORMAL),
-            arbitration_ids=_suspects(graphs, represented.node_logits.numpy(), alert, settings.top_k),
+            arbitration_ids=suspects,
+            suspicion=suspicion,
             channel=np.full(len(graphs), channel),
             coverage=coverage,
             id_coverage=id_coverage,
@@ -286,14 +312,19 @@ def order_by_suspicion(graphs: PackedGraphs, node_logits: NDArray[np.float32]) -
 
 
 def _suspects(
-    graphs: PackedGraphs, node_logits: NDArray[np.float32], alert: NDArray[np.bool_], top_k: int
-) -> tuple[tuple[str, ...], ...]:
-    """The `top_k` most suspicious IDs of windows that alert."""
-    order = order_by_suspicion(graphs, node_logits)
+    graphs: PackedGraphs, node_logits: torch.Tensor, alert: NDArray[np.bool_], top_k: int
+) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[float, ...], ...]]:
+    """The `top_k` most suspicious IDs of windows that alert, and how sure the network is of each."""
+    order = order_by_suspicion(graphs, node_logits.numpy())
+    suspicion = node_logits.double().sigmoid().numpy()
     last = np.minimum(graphs.node_ptr[:-1] + top_k, graphs.node_ptr[1:])
-    return tuple(
-        tuple(map(format_arbitration_id, graphs.node_key[order[first:end]])) if is_alert else ()
+    named = [
+        order[first:end] if is_alert else order[:0]
         for first, end, is_alert in zip(graphs.node_ptr[:-1], last, alert, strict=True)
+    ]
+    return (
+        tuple(tuple(map(format_arbitration_id, graphs.node_key[nodes])) for nodes in named),
+        tuple(tuple(suspicion[nodes].tolist()) for nodes in named),
     )
 
 
@@ -346,6 +377,7 @@ def _join(parts: Sequence[WindowScores]) -> WindowScores:
         alert=column("alert", np.bool_),
         kind=column("kind", np.str_),
         arbitration_ids=tuple(ids for part in parts for ids in part.arbitration_ids),
+        suspicion=tuple(each for part in parts for each in part.suspicion),
         channel=column("channel", np.str_),
         coverage=column("coverage", np.float64),
         id_coverage=column("id_coverage", np.float64),

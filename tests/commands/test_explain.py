@@ -71,7 +71,7 @@ def test_window_k_is_the_row_k_of_predict_all(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("graphids.commands.predict._CHUNK_BYTES", chunk_bytes)
-    predict(classifier, capture, output=None, output_format="jsonl", alerts_only=False, threshold=None)
+    predict(classifier, capture, output=None, output_format="jsonl", every_window=True, threshold=None)
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["window"] for row in rows] == list(range(len(rows)))
     assert {row["channel"] for row in rows} == {"can0", "can1"}
@@ -86,19 +86,28 @@ def test_window_k_is_the_row_k_of_predict_all(
         assert [i["arbitration_id"] for i in found["ids"]][:3] == row["arbitration_ids"]
 
 
-def test_alerts_keep_their_windows_number(
-    classifier: WindowClassifier, capture: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.usefixtures("undrawn")
+def test_the_command_explains_the_loudest_window_of_an_incident(
+    classifier: WindowClassifier, capture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def rows(**changes: Any) -> list[dict[str, Any]]:
-        settings: dict[str, Any] = {"output": None, "output_format": "jsonl", "alerts_only": False, "threshold": None}
-        predict(classifier, capture, **{**settings, **changes})
-        return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    """Each of the two buses has one."""
+    digest = save_model(classifier, tmp_path / "model")
+    trusted = ["--model", str(tmp_path / "model"), "--expected-digest", digest]
+    main(["predict", str(capture), *trusted])
+    incidents = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
-    middle = float(np.median([row["score"] for row in rows()]))
+    main(["explain", str(capture), "--incident", "1", "--json", *trusted])
 
-    alerts = [row for row in rows(threshold=middle) if row["alert"]]
-
-    assert rows(threshold=middle, alerts_only=True) == alerts
+    found = json.loads(capsys.readouterr().out)
+    assert (len(incidents), incidents[1]["model_digest"]) == (2, digest)
+    assert (found["window"], found["channel"]) == (incidents[1]["loudest_window"], "can1")
+    assert found["score"] == pytest.approx(incidents[1]["score"])
+    with pytest.raises(SystemExit):
+        main(["explain", str(capture), "--incident", "2", *trusted])
+    assert (
+        "there is no incident 2 with windows that alert. `graphids predict` finds 2 incidents, numbered from 0."
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -172,7 +181,7 @@ def test_the_text_has_the_names_of_a_database_beside_the_ids(
     explain_capture(classifier, capture, 2, dbc=tmp_path / "car.dbc")
 
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split("  ")[0] for line in lines[4:6]] == ["EngineData (0x1A4)", "CruiseControl (0x18FEF100)"]
+    assert {line.split("  ")[0] for line in lines[4:6]} == {"EngineData (0x1A4)", "CruiseControl (0x18FEF100)"}
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -4,10 +4,8 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from graphids.commands.capture_incidents import Subject, incidents_of
 from graphids.commands.cli import main
 from graphids.commands.incident_report import ReportRequest, report_capture
 from graphids.commands.predict import capture_chunks
@@ -18,9 +16,6 @@ from graphids.core.simulation.text_writer import candump_text
 from mlflow_graphids import save_model
 from support.tiny_model import WINDOW, three_ids, tiny_classifier
 from support.vehicle_names import DBC
-from support.window_scores import window_scores
-
-SUBJECT = Subject("red van", "ab" * 32, "cd" * 32)
 
 
 @pytest.fixture(scope="module")
@@ -153,35 +148,3 @@ def test_more_incidents_than_a_page_holds_are_counted_and_the_most_severe_kept(
     page = (tmp_path / "drive-report.html").read_text()
     assert "1 further incident, less severe, not listed." in page
     assert page.count("<section") == 1
-
-
-def test_windows_that_alert_within_ten_seconds_are_one_incident() -> None:
-    scored = window_scores([0.0, 1.0, 5.0, 14.9, 30.0], [0.9, 0.1, 0.95, 0.7, 0.8])
-
-    first, second = incidents_of([scored], SUBJECT)
-
-    assert (first.start_s, first.end_s, first.windows, first.score) == (0.0, pytest.approx(15.0), 3, 0.95)
-    assert (second.start_s, second.windows) == (30.0, 1)
-    assert (first.vehicle, first.model_digest, first.arbitration_ids) == ("red van", "ab" * 32, (("1A4", 1.0),))
-
-
-def test_incidents_of_several_buses_and_after_a_clock_was_set_back_are_apart() -> None:
-    two = window_scores([100.0, 100.0, 101.0], [0.9, 0.9, 0.9], channel=["can0", "can1", "can0"])
-    back = window_scores([3.0], [0.9])
-
-    found = list(incidents_of([two, back], SUBJECT))
-
-    assert sorted((i.channel, i.start_s, i.windows) for i in found) == [
-        ("can0", 3.0, 1),
-        ("can0", 100.0, 2),
-        ("can1", 100.0, 1),
-    ]
-    assert len({i.id for i in found}) == 3
-
-
-@pytest.mark.parametrize("size", [1, 2, 3])
-def test_chunks_of_any_size_give_the_same_incidents(size: int) -> None:
-    start_s, score = np.arange(40.0) * 3, np.tile([0.9, 0.1, 0.9, 0.1, 0.1, 0.1, 0.1, 0.1], 5)
-    parts = [window_scores(start_s[i : i + size], score[i : i + size]) for i in range(0, len(start_s), size)]
-
-    assert list(incidents_of(parts, SUBJECT)) == list(incidents_of([window_scores(start_s, score)], SUBJECT))

@@ -18,7 +18,7 @@ from support.tiny_model import three_ids, tiny_classifier
 
 HOSTILE = "=cmd\x1b[2J\nforged: 0 alerts\r\x07\u202e"
 NOT_UTF8 = os.fsdecode(b"drive\xff")
-DEFAULTS = {"output": None, "output_format": "jsonl", "alerts_only": False, "threshold": None}
+DEFAULTS = {"output": None, "output_format": "jsonl", "every_window": True, "threshold": None}
 
 
 @pytest.fixture(params=[HOSTILE, NOT_UTF8], ids=["hostile", "not UTF-8"])

@@ -20,6 +20,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from graphids.commands.cli import main
 from graphids.commands.convert import convert
+from graphids.commands.incident_options import IncidentOptions
 from graphids.commands.predict import Verdict, predict
 from graphids.commands.scored_rows import FIELDS
 from graphids.core.captures.read import read_captures
@@ -32,7 +33,7 @@ from support.tiny_model import STRIDE, WINDOW, three_ids, tiny_classifier
 
 NUM_FRAMES = 50
 NUM_WINDOWS = (NUM_FRAMES - WINDOW) // STRIDE + 1
-DEFAULTS: dict[str, Any] = {"output": None, "output_format": "jsonl", "alerts_only": False, "threshold": None}
+DEFAULTS: dict[str, Any] = {"output": None, "output_format": "jsonl", "every_window": True, "threshold": None}
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def run_in_a_shell(script: str, capture: Path, tmp_path: Path) -> "subprocess.Co
         "from graphids.commands.predict import predict\n"
         "from support.tiny_model import tiny_classifier\n"
         "with watched_reader():\n"
-        f"    predict(tiny_classifier(), Path({str(capture)!r}), output=None, output_format='jsonl', alerts_only=False,"
+        f"    predict(tiny_classifier(), Path({str(capture)!r}), output=None, output_format='jsonl', every_window=True,"
         " threshold=None)\n"
     )
     buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
@@ -151,17 +152,61 @@ def test_times_since_1970_are_also_written_for_people(
     assert [json.loads(as_json).get(name, "") for name in ("start_utc", "end_utc")] == [start, end]
 
 
-def test_alerts_only_leaves_out_the_other_windows(
-    classifier: WindowClassifier, capture: Path, capsys: pytest.CaptureFixture[str]
+def test_windows_that_alert_are_one_incident_by_default_and_told_the_same_in_csv(
+    classifier: WindowClassifier, capture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scores = classifier.score(read_captures(capture)[0].frames).score
-    middle = float(np.median(scores))
+    settings = {**DEFAULTS, "every_window": False, "threshold": float(np.median(scores))}
 
-    predict(classifier, capture, **{**DEFAULTS, "alerts_only": True, "threshold": middle})
+    verdict = predict(classifier, capture, **settings, incidents=IncidentOptions(vehicle="Lab 1", model_digest="ab"))
+    out, err = capsys.readouterr()
+    predict(classifier, capture, **{**settings, "output": tmp_path / "rows.csv", "output_format": "csv"})
 
-    captured = capsys.readouterr()
-    assert len(rows_of(captured.out)) == np.count_nonzero(scores >= middle)
-    assert f"{NUM_WINDOWS} windows, {np.count_nonzero(scores >= middle)} alerts" in captured.err
+    (row,) = rows_of(out)
+    alerts = np.count_nonzero(scores >= settings["threshold"])
+    assert (row["windows"], row["event"], row["ongoing"], row["vehicle"]) == (alerts, "learned", True, "Lab 1")
+    assert (row["model_digest"], row["profile_digest"]) == ("ab", "")
+    assert len(row["arbitration_ids"]) == len(row["id_scores"]) == 3
+    assert f"{NUM_WINDOWS} windows, {alerts} alerts, 1 incident; " in err
+    assert verdict.incidents == 1
+    (in_csv,) = csv.DictReader((tmp_path / "rows.csv").read_text().splitlines())
+    assert (in_csv["id"], in_csv["reason"]) == (row["id"], row["reason"])
+    assert in_csv["arbitration_ids"].split() == row["arbitration_ids"]
+    assert in_csv["context"].split(" | ") == row["context"]
+
+
+def test_incidents_that_a_filter_keeps_back_are_counted(
+    classifier: WindowClassifier, capture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    digest = save_model(classifier, tmp_path / "model")
+    words = ["predict", str(capture), "--model", str(tmp_path / "model"), "--expected-digest", digest, "--threshold=0"]
+
+    main([*words, "--filter", "block=missing,learned", "--fail-on-alert", "--summary", str(tmp_path / "summary.json")])
+
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"{NUM_WINDOWS} windows, {NUM_WINDOWS} alerts, 0 incidents (1 more filtered); " in err
+    (of_one,) = json.loads((tmp_path / "summary.json").read_text())["captures"]
+    assert (of_one["incidents"], of_one["filtered_incidents"], of_one["muted_windows"]) == (0, 1, 0)
+    for filter_, message in (
+        ("thresold=3", "--filter: given 'thresold=3'; expected one of block=VALUE, every=VALUE, aggregate_s=VALUE"),
+        ("rate=often", "--filter: given 'rate=often'; expected a number after rate="),
+        ("block=mising", "block is 'mising', expected some of unknown_id, "),
+    ):
+        with pytest.raises(SystemExit):
+            main([*words, "--filter", filter_])
+        assert message in capsys.readouterr().err
+
+
+def test_payloads_can_be_hidden(
+    classifier: WindowClassifier, capture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {**DEFAULTS, "every_window": False, "threshold": 0.0}
+
+    predict(classifier, capture, **settings, incidents=IncidentOptions(redacts_payloads=True))
+
+    (row,) = rows_of(capsys.readouterr().out)
+    assert re.fullmatch(r"\(0000000000\.000000\) can0 [0-9A-F]+#\.\.8", row["context"][0])
 
 
 def test_the_closing_line_says_how_much_of_the_capture_the_model_does_not_know(
@@ -230,9 +275,11 @@ def test_a_summary_tells_a_clean_capture_from_one_that_the_model_cannot_judge(
     (drives / "b.log").write_bytes(re.sub(rb" [0-9A-F]+#", b" 7A5#", text) + b"(9.0) can0 123#R\n")
     summary.write_text("of yesterday")
 
-    predict(classifier, drives, **{**DEFAULTS, "alerts_only": True, "threshold": 1.0}, summary=summary)
+    predict(classifier, drives, **{**DEFAULTS, "every_window": False, "threshold": 1.0}, summary=summary)
 
-    assert capsys.readouterr().out == ""  # neither has an alert
+    (row,) = rows_of(capsys.readouterr().out)  # neither has an alert
+    assert (row["capture"], row["event"], row["windows"]) == (str(drives / "b.log"), "not_covered", 0)
+    assert row["reason"].startswith("the model knows the IDs of 0.0% of the frames and cannot judge the bus")
     whole = json.loads(summary.read_text())
     own, other = whole["captures"]
     assert (whole["windows"], whole["alerts"], whole["is_covered"]) == (2 * NUM_WINDOWS, 0, False)
@@ -265,22 +312,22 @@ def test_a_summary_is_written_once_all_is_scored_and_refused_before_where_it_can
 
 
 @pytest.mark.parametrize(
-    ("alerts", "not_covered", "allowed", "failing", "code"),
+    ("incidents", "not_covered", "allowed", "failing", "code"),
     [
         (0, (), False, True, 0),
         (3, (), False, False, 0),
         (3, (), False, True, 5),
         (0, ("drive.log",), False, False, 4),
         (0, ("drive.log",), True, False, 0),
-        # An alert of a model that cannot judge the capture means nothing.
+        # One of a model that cannot judge the capture means nothing.
         (3, ("drive.log",), False, True, 4),
         (3, ("drive.log",), True, True, 5),
     ],
 )
 def test_the_exit_code_says_what_a_script_has_to_know(
-    alerts: int, not_covered: tuple[str, ...], allowed: bool, failing: bool, code: int
+    incidents: int, not_covered: tuple[str, ...], allowed: bool, failing: bool, code: int
 ) -> None:
-    assert Verdict(alerts, not_covered).exit_code(allow_uncovered=allowed, fail_on_alert=failing) == code
+    assert Verdict(incidents, not_covered).exit_code(allow_uncovered=allowed, fail_on_alert=failing) == code
 
 
 def test_the_command_exits_with_4_on_another_vehicle_unless_that_is_allowed(
@@ -297,7 +344,7 @@ def test_the_command_exits_with_4_on_another_vehicle_unless_that_is_allowed(
     assert exit_.value.code == EXIT_NOT_COVERED == 4
 
 
-def test_the_command_exits_with_5_on_an_alert_where_that_is_asked_for(
+def test_the_command_exits_with_5_on_an_incident_where_that_is_asked_for(
     classifier: WindowClassifier, capture: Path, tmp_path: Path
 ) -> None:
     digest = save_model(classifier, tmp_path / "model")
@@ -457,8 +504,9 @@ def test_rows_of_several_captures_name_their_own_and_number_its_windows(
     names = ["drives/a.log"] * NUM_WINDOWS + ["drives/b.log"] * 4
     assert rows_of(out) == [{"capture": name, **row} for name, row in zip(names, expected, strict=True)]
     assert [row["capture"] for row in csv.DictReader(Path("rows.csv").read_text().splitlines())] == names
-    assert verdict.alerts == sum(each.alerts for each in alone)
-    assert err.splitlines()[2] == f"2 captures: {NUM_WINDOWS + 4} windows, {verdict.alerts} alerts"
+    alerts = sum(row["alert"] for row in expected)
+    assert verdict.incidents == sum(each.incidents for each in alone) == 2
+    assert err.splitlines()[2] == f"2 captures: {NUM_WINDOWS + 4} windows, {alerts} alerts, 2 incidents"
 
 
 @pytest.mark.parametrize("missing", ["nope.log", "nope/*.log"])

@@ -19,7 +19,7 @@ from graphids.core.frames import Frames
 from graphids.core.simulation.text_writer import candump_text
 from support.tiny_model import three_ids, tiny_classifier
 
-ROWS: dict[str, Any] = {"output_format": "jsonl", "alerts_only": False, "threshold": None}
+ROWS: dict[str, Any] = {"output_format": "jsonl", "every_window": True, "threshold": None}
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ import pytest
 from mlflow.types.schema import Array
 
 from graphids.core.frames import DataError
+from graphids.core.incidents.incident_rows import COLUMNS
 from mlflow_graphids import NotCoveredWarning
 from mlflow_graphids.pyfunc_wrapper import VerifiedClassifier
 from support.scoring_client import ask, running, split_body
@@ -147,6 +148,34 @@ def test_rows_have_their_number_and_a_list_of_ids_at_every_door(
 
     quiet = model.predict(table, {"threshold": 1.0})
     assert quiet["arbitration_ids"].tolist() == [[]] * len(quiet)
+
+
+def test_incidents_are_the_same_at_every_door(model: VerifiedClassifier, pyfunc: Any, table: pd.DataFrame) -> None:
+    asked = {"threshold": 0.0, "output": "incidents"}
+    with running(model) as address:
+        answer = json.loads(ask(address, split_body(table, **asked)).text)
+
+    (served,) = answer["predictions"]
+    assert (served["event"], served["windows"], served["model_digest"]) == ("learned", 5, model.digest)
+    assert [bus["is_covered"] for bus in answer["coverage"]] == [True]
+    for rows in (model.predict(table, asked), pyfunc.predict(table, params=asked)):
+        assert tuple(rows.columns) == COLUMNS
+        (row,) = rows.to_dict(orient="records")
+        assert {name: value for name, value in row.items() if value is not None} == served
+    none = model.predict(table, {**asked, "threshold": 1.0})
+    assert (len(none), tuple(none.columns)) == (0, COLUMNS)
+
+
+def test_an_output_that_there_is_not_is_refused(model: VerifiedClassifier, pyfunc: Any, table: pd.DataFrame) -> None:
+    for refused in (
+        lambda: model.predict(table, {"output": "incident"}),
+        lambda: pyfunc.predict(table, params={"output": "incident"}),
+    ):
+        with pytest.raises(ValueError, match="output is 'incident', expected 'windows' or 'incidents'"):
+            refused()
+    with pytest.raises(ValueError, match="params holds \\['outputs'\\]"):
+        model.predict(table, {"outputs": "incidents"})
+    assert list(model.predict(table, {"output": None})) == list(model.predict(table, {"output": "windows"}))
 
 
 @pytest.mark.parametrize("missing", [None, np.nan], ids=["None", "NaN"])

@@ -9,7 +9,7 @@ from graphids.core.incidents.incident import Incident
 HOSTILE = "=cmd|x\\y\"<b>&\n\r\x1b[31m\u202e,';\u2028{}"
 
 FLOOD = Incident(
-    id="5f2a",
+    id="5f2a5f2a5f2a",
     vehicle="red van",
     channel="can0",
     start_s=1_234_567_890.5,
@@ -30,7 +30,7 @@ FLOOD = Incident(
 )
 SILENCE = replace(
     FLOOD,
-    id="77",
+    id="777777777777",
     vehicle="",
     channel="",
     start_s=12.5,

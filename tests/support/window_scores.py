@@ -21,6 +21,7 @@ def window_scores(
         alert=alert,
         kind=np.where(alert, "spoof", "normal"),
         arbitration_ids=tuple(("1A4",) if is_alert else () for is_alert in alert),
+        suspicion=tuple((0.9,) if is_alert else () for is_alert in alert),
         channel=np.full(len(start), channel) if isinstance(channel, str) else np.asarray(channel),
         coverage=np.ones(len(start)),
         id_coverage=np.ones(len(start)),

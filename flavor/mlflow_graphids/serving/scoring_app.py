@@ -18,9 +18,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from graphids.core.frames import DataError
+from graphids.core.incidents.incident_rows import row_of
 from graphids.options import OptionError
 from mlflow_graphids.frames_schema import table_from_scores
-from mlflow_graphids.pyfunc_wrapper import VerifiedClassifier, prediction_settings, score_table
+from mlflow_graphids.pyfunc_wrapper import (
+    VerifiedClassifier,
+    asks_for_incidents,
+    incidents_in,
+    prediction_settings,
+    scored_table,
+)
 from mlflow_graphids.serving import request_body
 from mlflow_graphids.serving.error_response import error_response
 from mlflow_graphids.serving.request_head import AllowedHosts, HeadCheck, content_type
@@ -165,9 +172,12 @@ class _Scorer:
 def _score(model: VerifiedClassifier, parse: Callable[[bytes], request_body.Request], body: bytes) -> Reply:
     table, params = parse(body)
     _require_few_windows(model, table, params)
-    scores = score_table(model, table, params, integer_ids=False)
+    chunk = scored_table(model, table, params, integer_ids=False)
+    scores = chunk.scores
     content = {
-        "predictions": table_from_scores(scores).to_dict(orient="records"),
+        "predictions": [row_of(incident) for incident in incidents_in(model, chunk)]
+        if asks_for_incidents(params)
+        else table_from_scores(scores).to_dict(orient="records"),
         "coverage": [{"channel": bus, **known.to_dict()} for bus, known in scores.bus_coverage.items()],
     }
     is_covered = all(coverage.is_enough for coverage in scores.bus_coverage.values())

@@ -50,6 +50,7 @@ class Incident:
         context: Frames around the first evidence, as `candump -l` writes them; empty where they were not kept.
         model_digest: Of the model, empty where it was not verified.
         profile_digest: sha256 of the profile; empty where there is none.
+        loudest_window: Number of its window with the highest score, as `explain --window` takes it; -1 for none.
     """
 
     id: str
@@ -70,6 +71,7 @@ class Incident:
     context: tuple[str, ...] = ()
     model_digest: str = ""
     profile_digest: str = ""
+    loudest_window: int = -1
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, JSON-able."""

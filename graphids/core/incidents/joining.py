@@ -1,0 +1,229 @@
+"""Joining: windows that alert, as they come, into incidents; state is kept for each bus.
+
+What belongs together, and when it is over, is `OpenIncident`'s to say. An expert that speaks of one arbitration ID for
+`LATCHED_AFTER_S` without a pause has said what it can: it is muted for the rest of the capture, and what the network
+sees is not. A bus that the model cannot judge has one incident that says so, in place of all others.
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphids.core.classifier import ScoredChunk
+from graphids.core.data.coverage import MIN_COVERAGE, Coverage
+from graphids.core.frames import is_clock_jump
+from graphids.core.incidents.alert_window import LEARNED, NO_ID, AlertWindow, BusRows, Signal, rows_by_bus
+from graphids.core.incidents.open_incident import LATCHED_AFTER_S, OpenIncident
+
+# How much of a bus is seen before it is judged whether the model knows it.
+COVERAGE_AFTER_S = 10.0
+NOT_COVERED = "not_covered"
+
+
+class Ended(NamedTuple):
+    """An incident that is over, or that the capture ended in.
+
+    Attributes:
+        channel: Name of the bus.
+        incident: What it showed.
+        ongoing: Whether it may go on after the capture.
+        known_share: Share of the frames of the bus so far whose IDs are known, 0 to 1.
+    """
+
+    channel: str
+    incident: OpenIncident
+    ongoing: bool
+    known_share: float
+
+
+@dataclass(slots=True)
+class Joiner:
+    """Joins the windows of one capture; the incidents are the same however it is cut into chunks.
+
+    Attributes:
+        window_size: Frames per window.
+        mutes_uncovered: Whether a bus that the model cannot judge has no other incidents.
+    """
+
+    window_size: int
+    mutes_uncovered: bool = True
+    _buses: dict[str, "_Bus"] = field(default_factory=dict)
+    _windows: int = 0
+    _coverage: dict[str, Coverage] = field(default_factory=dict)
+
+    @property
+    def muted_windows(self) -> int:
+        """Windows so far in which only muted experts spoke, after their incident."""
+        return sum(bus.muted_windows for bus in self._buses.values())
+
+    def add(self, chunk: ScoredChunk) -> list[Ended]:
+        """The incidents that are over at the end of the next chunk, those of a bus in the order in which they ended."""
+        ended = []
+        for channel, rows in rows_by_bus(chunk, self.window_size, self._windows):
+            if rows.first < rows.end:
+                bus = self._buses.setdefault(channel, _Bus(channel, self.window_size, self.mutes_uncovered))
+                ended += bus.add(rows)
+        self._windows += len(chunk.scores)
+        self._coverage = chunk.scores.bus_coverage
+        return ended
+
+    def finish(self) -> list[Ended]:
+        """Those that the end of the capture ends, bus by bus."""
+        return [ended for name, bus in self._buses.items() for ended in bus.finish(self._coverage[name])]
+
+
+@dataclass(slots=True)
+class _Bus:
+    """One bus of a capture.
+
+    Attributes:
+        channel: Its name.
+        window_size: Frames per window.
+        mutes_uncovered: As in `Joiner`.
+        muted_windows: As in `Joiner`.
+        begin_s: Begin of its first window.
+        last_s: Begin of its last window.
+        end_s: End of its last window.
+        windows: How many there were.
+        known: Frames of known IDs in them, which is exact however the capture is cut.
+        is_covered: Whether the model can judge it; None as long as that is open.
+        open: Incidents that may go on.
+        uncovered: The one that says that the bus is not covered.
+        muted: Events and IDs that have said what they can.
+    """
+
+    channel: str
+    window_size: int
+    mutes_uncovered: bool
+    muted_windows: int = 0
+    begin_s: float = np.nan
+    last_s: float = np.nan
+    end_s: float = np.nan
+    windows: int = 0
+    known: int = 0
+    is_covered: bool | None = None
+    open: list[OpenIncident] = field(default_factory=list)
+    uncovered: OpenIncident | None = None
+    muted: set[tuple[str, int]] = field(default_factory=set)
+
+    @property
+    def known_share(self) -> float:
+        """Share of the frames of its windows whose IDs are known."""
+        return self.known / (self.windows * self.window_size)
+
+    def add(self, rows: BusRows) -> list[Ended]:
+        """Incidents that are over at the end of these rows, at least one."""
+        scores, of = rows.scores, slice(rows.first, rows.end)
+        start_s, end_s = scores.start_s[of], scores.end_s[of]
+        if not self.windows:
+            self.begin_s = self.last_s = float(start_s[0])
+        speaks = scores.alert[of] | scores.evidence.alarms[of]
+        jumps = is_clock_jump(np.diff(start_s, prepend=self.last_s))
+        windows = self.windows + 1 + np.arange(len(start_s))
+        known = self.known + np.cumsum(np.rint(scores.coverage[of] * self.window_size).astype(np.int64))
+        turns = self._turns(start_s, known / (windows * self.window_size))
+        ended: list[Ended] = []
+        for row in np.flatnonzero(speaks | jumps | turns).tolist():
+            self.windows, self.known = int(windows[row]), int(known[row])
+            ended += self._close(np.inf if jumps[row] else float(start_s[row]))
+            self.end_s = float(end_s[row])
+            if turns[row]:
+                ended += self._judge(self.known_share >= MIN_COVERAGE)
+            if speaks[row]:
+                self._place(rows.window(rows.first + row))
+        self.windows, self.known = int(windows[-1]), int(known[-1])
+        self.last_s, self.end_s = float(start_s[-1]), float(end_s[-1])
+        return ended + self._close(self.last_s)
+
+    def finish(self, coverage: Coverage) -> list[Ended]:
+        """The incidents that the end of the capture ends."""
+        ended = self._judge(coverage.is_enough)
+        over = sorted(self.open, key=_by_end)
+        ended += [self._ended(incident, ongoing=self.end_s < incident.over_s) for incident in over]
+        self.open = []
+        if self.uncovered is not None:
+            ended.append(self._ended(self.uncovered, ongoing=True))
+        return ended
+
+    def _turns(self, start_s: NDArray[np.float64], share: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Windows at which it may turn out that the bus is covered, or is not.
+
+        One that was covered stays so up to the end: a flood of unknown IDs is an incident and not another vehicle.
+        """
+        if self.is_covered:
+            return np.zeros(len(start_s), np.bool_)
+        is_enough = (share >= MIN_COVERAGE).astype(np.int8)
+        rises = np.diff(is_enough, prepend=is_enough[:1] if self.is_covered is None else 0) > 0
+        if self.is_covered is None:
+            is_late = start_s >= self.begin_s + COVERAGE_AFTER_S
+            rises = is_late & (rises | (np.cumsum(is_late) == 1))
+        return np.asarray(rises)
+
+    def _judge(self, is_covered: bool) -> list[Ended]:
+        """It turns out that the model can, or cannot, judge the bus; what that ends."""
+        was, self.is_covered = self.is_covered, is_covered
+        if was is is_covered:
+            return []
+        if is_covered:
+            over, self.uncovered = self.uncovered, None
+            return [] if over is None else [self._ended(over, ongoing=False)]
+        self.uncovered = OpenIncident(self.begin_s, self.end_s, None, _UNCOVERED)
+        if was is None and self.mutes_uncovered:
+            for incident in self.open:
+                self.uncovered.absorb(incident)
+            self.open = []
+        return []
+
+    def _close(self, now_s: float) -> list[Ended]:
+        over = sorted((incident for incident in self.open if now_s >= incident.over_s), key=_by_end)
+        if over and self.is_covered is None:  # the clock jumped before it was time to tell
+            self._judge(self.known_share >= MIN_COVERAGE)
+        over = [incident for incident in over if incident in self.open]
+        self.open = [incident for incident in self.open if incident not in over]
+        return [self._ended(incident, ongoing=False) for incident in over]
+
+    def _ended(self, incident: OpenIncident, *, ongoing: bool) -> Ended:
+        if incident.first_signal is _UNCOVERED:
+            incident.end_s, incident.suppressed = self.end_s, incident.windows
+        return Ended(self.channel, incident, ongoing, self.known_share)
+
+    def _place(self, window: AlertWindow) -> None:
+        """Give every signal of a window to the incident that it is part of."""
+        loud = [signal for signal in window.signals if signal.raises_alarm and signal[:2] not in self.muted]
+        taken = [self._take(signal, window) for signal in loud]
+        learned = taken[-1] if taken and loud[-1].event == LEARNED else None
+        suspects = {key for key, _ in window.suspects}
+        for signal in window.signals:
+            if signal in loud:
+                continue
+            owner = next((each for each in self.open if each.shows(signal)), None) if signal.raises_alarm else None
+            if owner is None and signal.node_key in suspects:
+                owner = learned  # gives its alarm a reason
+            if owner is not None:
+                owner.take(signal, window)
+                taken.append(owner)
+        self.muted_windows += not taken
+
+    def _take(self, signal: Signal, window: AlertWindow) -> OpenIncident:
+        affinities = [incident.affinity(signal, window) for incident in self.open]
+        if max(affinities, default=0):
+            incident = self.open[int(np.argmax(affinities))]
+        elif self.uncovered is not None and self.mutes_uncovered:
+            incident, signal = self.uncovered, _UNCOVERED
+        else:
+            incident = OpenIncident(window.start_s, window.end_s, window.frames(), signal)
+            self.open.append(incident)
+        trace = incident.take(signal, window)
+        is_expert = signal.event not in (LEARNED, NOT_COVERED)
+        if is_expert and trace is not None and trace.last_s - trace.since_s >= LATCHED_AFTER_S:
+            self.muted.add(signal[:2])
+        return incident
+
+
+_UNCOVERED = Signal(NOT_COVERED, NO_ID, 0.0, 0.0, raises_alarm=True)
+
+
+def _by_end(incident: OpenIncident) -> float:
+    return incident.over_s

@@ -1,0 +1,219 @@
+"""Reasons: what an incident showed as a sentence with figures, by what is usual for the vehicle.
+
+Figures are those of the window in which the event stood out most.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from graphids.core.frames import Frames, format_arbitration_id
+from graphids.core.incidents.alert_window import LEARNED
+from graphids.core.incidents.open_incident import MAX_IDS_PER_EVENT, OpenIncident, Trace
+from graphids.core.profile.profile import Profile
+from graphids.wording import counted
+
+_MOST, _MOST_OF_EVENTS = 1000.0, 10.0  # decades, as in `profile.kernels`
+_WORDS = {
+    "unknown_id": "unknown IDs",
+    "diagnostic_request": "diagnostic requests",
+    "wrong_length": "wrong lengths",
+    "too_early": "frames that come too early",
+    "too_frequent": "frames that come too often",
+    "missing": "missing frames",
+    "counter_broken": "broken counters",
+    "checksum_broken": "broken checksums",
+    "value_never_seen": "values never seen",
+    "out_of_range": "signals out of range",
+    "implausible_step": "implausible steps",
+    "frozen_signal": "frozen signals",
+    "replayed_sequence": "replayed sequences",
+    LEARNED: "an alarm of the network",
+}
+
+
+def reason_for(incident: OpenIncident, profile: Profile | None) -> str:
+    """One sentence: what stands out most with its figures, and what else was seen.
+
+    Args:
+        incident: With at least one event.
+        profile: Of the vehicle; None where the model judges raw features.
+    """
+    event = incident.main_event()
+    trace = incident.events[event].main
+    others = [
+        f"{_WORDS.get(name, name)}{'' if name == LEARNED else _of_ids(len(traces.by_id))}"
+        for name, traces in incident.events.items()
+        if name != event
+    ]
+    main = _learned(incident) if event == LEARNED else _SENTENCES[event](trace, _Usual(trace, profile))
+    more = len(incident.events[event].by_id) - 1
+    if more and event != LEARNED:
+        main += f"; and so for {'at least ' if more + 1 >= MAX_IDS_PER_EVENT else ''}{counted(more, 'other ID')}"
+    return f"{main}; also {', '.join(others)}" if others else main
+
+
+def not_covered_reason(known_share: float) -> str:
+    """Why a bus cannot be judged, by the share of its frames whose IDs are known."""
+    return (
+        f"the model knows the IDs of {known_share:.1%} of the frames and cannot judge the bus: it is of another "
+        "vehicle, or unknown IDs flood it"
+    )
+
+
+class _Usual:
+    """What the profile knows of a trace's ID, and what its window shows of it."""
+
+    def __init__(self, trace: Trace, profile: Profile | None) -> None:
+        self.name = f"0x{format_arbitration_id(trace.signal.node_key)}"
+        self.seconds = trace.seen_s[1] - trace.seen_s[0]
+        self.profile = profile
+        self.message = -1
+        if profile is not None:
+            place = int(np.searchsorted(profile.node_key, trace.signal.node_key))
+            if place < len(profile.node_key) and profile.node_key[place] == trace.signal.node_key:
+                self.message = place
+        frames = trace.frames
+        self.own: Frames | None = None if frames is None else frames.take(frames.node_key() == trace.signal.node_key)
+
+    @property
+    def habit(self) -> np.void | None:
+        return None if self.profile is None or self.message < 0 else self.profile.vehicle.habits[self.message]
+
+    def rate(self) -> str:
+        """Its frames in the window, and their rate where the window has a length."""
+        if self.own is None:
+            return ""
+        rate = f" ({len(self.own) / self.seconds:,.0f} a second)" if self.seconds > 0 else ""
+        return f"{counted(len(self.own), 'frame')} in {_seconds(self.seconds)}{rate}"
+
+    def period(self) -> str:
+        habit = self.habit
+        return "" if habit is None or habit["gap_s"] <= 0 else f"expected every {_seconds(habit['gap_s'])}"
+
+    def profiled(self) -> str:
+        if self.profile is None:
+            return ""
+        minutes = round(self.profile.seconds / 60)
+        return f"{counted(minutes, 'minute') if minutes else counted(round(self.profile.seconds), 'second')} of profile"
+
+
+def _learned(incident: OpenIncident) -> str:
+    kind = f" of the kind {max(sorted(incident.kinds), key=incident.kinds.__getitem__)}" if incident.kinds else ""
+    named = [
+        f"0x{format_arbitration_id(key)} ({sure:.0%})" for key, sure in list(incident.ids().items())[:3] if key >= 0
+    ]
+    suspects = f"; most suspicious {', '.join(named)}" if named else ""
+    return f"only the network sees it: an attack{kind}, score {incident.score:.2f}{suspects}"
+
+
+def _unknown_id(_trace: Trace, usual: _Usual) -> str:
+    return _joined(f"{usual.name} is not an ID of this vehicle", usual.rate())
+
+
+def _diagnostic_request(_trace: Trace, usual: _Usual) -> str:
+    return _joined(f"{usual.name} asks for diagnosis, which this vehicle's traffic never did", usual.rate())
+
+
+def _wrong_length(_trace: Trace, usual: _Usual) -> str:
+    habit, own = usual.habit, usual.own
+    known = [] if habit is None else [str(length) for length in range(16) if int(habit["dlcs"]) >> length & 1]
+    found = [] if own is None else [str(length) for length in np.unique(own.dlc).tolist() if str(length) not in known]
+    said = f"with {' and '.join(found)} bytes" if found else "of a length that it never had"
+    return _joined(f"{usual.name} {said}", f"{' or '.join(known)} in {usual.profiled()}" if known else "")
+
+
+def _too_early(_trace: Trace, usual: _Usual) -> str:
+    gap_s = np.diff(usual.own.timestamp).min(initial=np.inf) if usual.own is not None else np.inf
+    found = f"{_seconds(max(gap_s, 0.0))} after the frame before" if np.isfinite(gap_s) else "sooner than ever"
+    habit = usual.habit
+    least = 0.0 if habit is None else float(habit["short_s"][0])
+    shortest = f"99 % of the gaps in {usual.profiled()} are longer than {_seconds(least)}" if 0 < least < np.inf else ""
+    return _joined(f"{usual.name} sent {found}", ", ".join(filter(None, (usual.period(), shortest))))
+
+
+def _too_frequent(_trace: Trace, usual: _Usual) -> str:
+    return _joined(f"{usual.name} sent too often", ", ".join(filter(None, (usual.rate(), usual.period()))))
+
+
+def _missing(trace: Trace, usual: _Usual) -> str:
+    habit = usual.habit
+    if habit is None or usual.profile is None:
+        return f"{usual.name} is missing"
+    calibration = usual.profile.vehicle.calibration
+    largest, rate = (float(of[usual.message]["late"]) for of in calibration)
+    excess = trace.signal.deviation / rate + largest if rate > 0 else largest
+    silent_s, longest_s = (float(habit["long_gap_s"] + each * habit["gap_s"]) for each in (excess, largest))
+    if usual.own is not None and len(usual.own) and silent_s > usual.seconds:  # not silent: slow
+        return _joined(f"{usual.name} comes too late", ", ".join(filter(None, (usual.rate(), usual.period()))))
+    is_capped = trace.signal.deviation >= (_MOST if habit["is_cyclic"] else _MOST_OF_EVENTS)
+    return _joined(
+        f"{usual.name} silent for {'more than ' if is_capped else ''}{_seconds(silent_s)}",
+        f"{usual.period()} (longest gap in {usual.profiled()}: {_seconds(longest_s)})",
+    )
+
+
+def _broken(what: str) -> Callable[[Trace, _Usual], str]:
+    def sentence(trace: Trace, usual: _Usual) -> str:
+        of = "" if usual.own is None else f" of {len(usual.own):,}"
+        broken = f"{trace.signal.deviation:,.0f}{of} frames in {_seconds(usual.seconds)}"
+        held = f"it held in every frame of {usual.profiled()}" if usual.profile is not None else ""
+        return _joined(f"{usual.name}: {what} in {broken}", held)
+
+    return sentence
+
+
+def _replayed_sequence(trace: Trace, usual: _Usual) -> str:
+    habit, said = usual.habit, f"{usual.name} repeats what it sent before, frame for frame"
+    if habit is None or usual.profile is None:
+        return said
+    largest, rate = (float(of[usual.message]["replay"]) for of in usual.profile.vehicle.calibration)
+    longest = int(habit["replay"])
+    excess = trace.signal.deviation / rate + largest if rate > 0 else largest
+    changes = longest + excess * (longest + 1)  # as `_beyond` of `profile.kernels` measures it
+    return _joined(said, f"{changes:,.0f} changes in a row, at most {longest:,} in {usual.profiled()}")
+
+
+def _state(what: str) -> Callable[[Trace, _Usual], str]:
+    def sentence(trace: Trace, usual: _Usual) -> str:
+        rarity = f"{trace.signal.deviation:,.1f} decades beyond what {usual.profiled() or 'attack-free traffic'} shows"
+        return _joined(f"{usual.name} {what}", rarity)
+
+    return sentence
+
+
+_SENTENCES: dict[str, Callable[[Trace, _Usual], str]] = {
+    "unknown_id": _unknown_id,
+    "diagnostic_request": _diagnostic_request,
+    "wrong_length": _wrong_length,
+    "too_early": _too_early,
+    "too_frequent": _too_frequent,
+    "missing": _missing,
+    "checksum_broken": _broken("the checksum does not hold"),
+    "counter_broken": _broken("the counter does not count"),
+    "replayed_sequence": _replayed_sequence,
+    "frozen_signal": _state("has a signal that rests while others move"),
+    "value_never_seen": _state("has a byte with a value that it never had"),
+    "out_of_range": _state("has a signal outside its range"),
+    "implausible_step": _state("has a signal that jumps as it never did"),
+}
+
+
+def _joined(what: str, figures: str) -> str:
+    return f"{what}, {figures}" if figures else what
+
+
+def _of_ids(number: int) -> str:
+    return f" of {counted(number, 'ID')}" if number > 1 else ""
+
+
+def _seconds(seconds: float) -> str:
+    """With two digits that mean something; below a millisecond in microseconds.
+
+    >>> _seconds(0.9), _seconds(0.0204), _seconds(12.34), _seconds(0.00023)
+    ('0.90 s', '0.020 s', '12 s', '230 us')
+    """
+    if 0 < seconds < 1e-3:
+        return f"{seconds * 1e6:.0f} us"
+    digits = 0 if seconds >= 10 else 2 if seconds >= 0.1 or seconds == 0 else 3
+    return f"{seconds:.{digits}f} s"

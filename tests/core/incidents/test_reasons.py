@@ -1,0 +1,185 @@
+"""Reasons: figures that are those of the traffic, and sentences that a person reads."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from graphids.core.frames import Frames
+from graphids.core.incidents.alert_window import LEARNED
+from graphids.core.incidents.detection import Subject, incidents_of
+from graphids.core.incidents.incident import EVENTS, Incident
+from graphids.core.profile.experts import EXPERTS
+from graphids.core.profile.follower import window_deviations
+from graphids.core.profile.profile import Profile, fit_profile
+from support.scripted_drive import QUIET_ID, WINDOW, Says, drive
+
+A, OTHER = 0x1A4, 0x2B0
+PERIOD_S = 0.02
+
+
+def traffic(seconds: float, *, silent_s: tuple[float, float] = (0.0, 0.0), seed: int = 0) -> Frames:
+    """A every 20 ms with a jitter of 1 ms and the lengths 2 and 8, a quiet ID every 50 ms; A may be silent."""
+    generator = np.random.default_rng(seed)
+    own_s = np.arange(0.0, seconds, PERIOD_S)
+    own_s = own_s + generator.uniform(0.0, 1e-3, len(own_s))
+    own_s = own_s[(own_s < silent_s[0]) | (own_s >= silent_s[1])]
+    quiet_s = np.arange(0.0, seconds, 0.05) + 0.007
+    times = np.concatenate((own_s, quiet_s))
+    ids = np.concatenate((np.full(len(own_s), A), np.full(len(quiet_s), QUIET_ID)))
+    order, size = np.argsort(times), len(times)
+    dlc = np.where((ids == A) & (np.arange(size) % 7 == 0), 8, 2)
+    return Frames(
+        timestamp=times[order],
+        arbitration_id=ids[order].astype(np.uint32),
+        dlc=dlc[order].astype(np.uint8),
+        payload=np.zeros((size, 8), np.uint8),
+        is_extended=np.zeros(size, np.bool_),
+        channel=np.zeros(size, np.uint8),
+    )
+
+
+@pytest.fixture(scope="module")
+def profile() -> Profile:
+    return fit_profile([traffic(60.0, seed=seed) for seed in range(3)])
+
+
+def told(*script: Says, profile: Profile | None) -> Incident:
+    (found,) = incidents_of([drive(30.0, *script)], Subject(WINDOW, profile))
+    return found
+
+
+def test_a_silence_is_told_in_seconds_that_were_measured_as_decades(profile: Profile) -> None:
+    """From the traffic to a deviation by the profile, and from the deviation back to the traffic."""
+    frames = traffic(10.0, silent_s=(5.0, 7.0))
+    last_s = frames.timestamp[(frames.arbitration_id == A) & (frames.timestamp < 5.0)].max()
+    end = int(np.searchsorted(frames.timestamp, last_s + 0.9))
+    nodes = window_deviations(profile, frames.take(slice(0, end + 1)), np.array([end - 9]), 10)
+    deviation = float(nodes.deviations["late"][nodes.node_key == A].item())
+    silent_s = frames.timestamp[end] - last_s
+    habit, largest = profile.vehicle.habits[profile.node_key == A], profile.vehicle.calibration.largest
+
+    reason = told(
+        Says("missing", OTHER if deviation == 0 else A, 5.0, 6.0, deviation=deviation), profile=profile
+    ).reason
+
+    # The scripted window holds frames of A, as if it came too late; without frames it is silent.
+    assert reason.startswith("0x1A4 comes too late, 4 frames in 0.38 s (11 a second), expected every 0.020 s")
+    chunk = drive(30.0, Says("missing", A, 5.0, 6.0, deviation=deviation), Says("learned", OTHER, 5.0, 6.0))
+    (found,) = incidents_of([chunk], Subject(WINDOW, profile))
+    longest_s = float((habit["long_gap_s"] + largest["late"][profile.node_key == A] * habit["gap_s"]).item())
+    assert 0.9 <= silent_s < 0.95
+    assert found.reason == (
+        f"0x1A4 silent for {silent_s:.2f} s, expected every 0.020 s (longest gap in 3 minutes of profile: "
+        f"{longest_s:.3f} s); also an alarm of the network"
+    )
+
+
+def test_a_message_of_which_the_window_holds_frames_is_not_silent_but_late(profile: Profile) -> None:
+    reason = told(Says("missing", A, 5.0, 6.0, deviation=500.0), profile=profile).reason
+
+    assert reason == "0x1A4 comes too late, 4 frames in 0.38 s (11 a second), expected every 0.020 s"
+
+
+def test_a_silence_beyond_what_deviations_tell_apart_is_a_least(profile: Profile) -> None:
+    chunk = drive(30.0, Says("missing", A, 5.0, 6.0, deviation=1000.0), Says("learned", OTHER, 5.0, 6.0))
+
+    (found,) = incidents_of([chunk], Subject(WINDOW, profile))
+
+    assert found.reason.startswith("0x1A4 silent for more than 2.")
+
+
+@pytest.mark.parametrize(
+    ("says", "reason"),
+    [
+        (
+            Says("unknown_id", 0x7FF, 5.0, 6.0),
+            "0x7FF is not an ID of this vehicle, 4 frames in 0.38 s (11 a second)",
+        ),
+        (
+            Says("unknown_id", 0x7DF, 5.0, 6.0),
+            "0x7DF asks for diagnosis, which this vehicle's traffic never did, 4 frames in 0.38 s (11 a second)",
+        ),
+        (Says("wrong_length", QUIET_ID, 5.0, 6.0), "0x100 of a length that it never had, 2 in 3 minutes of profile"),
+        (
+            Says("too_frequent", A, 5.0, 6.0),
+            "0x1A4 sent too often, 4 frames in 0.38 s (11 a second), expected every 0.020 s",
+        ),
+        (
+            Says("checksum_broken", A, 5.0, 6.0, deviation=3.0),
+            "0x1A4: the checksum does not hold in 3 of 4 frames in 0.38 s, it held in every frame of 3 minutes of "
+            "profile",
+        ),
+        (
+            Says("counter_broken", A, 5.0, 6.0, deviation=2.0),
+            "0x1A4: the counter does not count in 2 of 4 frames in 0.38 s, it held in every frame of 3 minutes of "
+            "profile",
+        ),
+    ],
+    ids=lambda value: value.event if isinstance(value, Says) else "",
+)
+def test_a_reason_has_the_figures_of_the_window_and_of_the_profile(says: Says, reason: str, profile: Profile) -> None:
+    assert told(says, profile=profile).reason == reason
+
+
+def test_a_frame_that_comes_too_early_is_told_with_its_gap(profile: Profile) -> None:
+    reason = told(Says("too_early", A, 5.0, 6.0), profile=profile).reason
+
+    assert reason.startswith(
+        "0x1A4 sent 0.12 s after the frame before, expected every 0.020 s, 99 % of the gaps in 3 min"
+    )
+
+
+def test_a_replay_is_told_with_how_long_it_was(profile: Profile) -> None:
+    row = int(np.flatnonzero(profile.node_key == A)[0])
+    habits, calibration = profile.vehicle.habits.copy(), profile.vehicle.calibration
+    habits["replay"][row] = 9
+    largest, rate = calibration.largest.copy(), calibration.rate.copy()
+    largest["replay"][row], rate["replay"][row] = 0.5, 2.0
+    vehicle = profile.vehicle._replace(habits=habits, calibration=calibration._replace(largest=largest, rate=rate))
+
+    reason = told(
+        Says("replayed_sequence", A, 5.0, 6.0, deviation=3.0), profile=replace(profile, vehicle=vehicle)
+    ).reason
+
+    # 3 decades at 2 a unit lie 1.5 beyond .5: two multiples of ten changes more than nine.
+    assert reason == (
+        "0x1A4 repeats what it sent before, frame for frame, 29 changes in a row, at most 9 in 3 minutes of profile"
+    )
+
+
+@pytest.mark.parametrize("event", [*(expert.event for expert in EXPERTS), LEARNED])
+def test_every_event_has_a_reason_with_and_without_a_profile(event: str, profile: Profile) -> None:
+    """A state speaks where the network does."""
+    script = (Says(event, A, 5.0, 6.0), *([Says(LEARNED, A, 5.0, 6.0)] if event != LEARNED else []))
+    for known in (profile, None):
+        found = told(*script, profile=known)
+        assert found.event == event in EVENTS
+        assert "0x1A4" in found.reason
+
+
+def test_what_else_was_seen_and_how_many_ids_is_said(profile: Profile) -> None:
+    script = [Says("unknown_id", 0x700 + k, 5.0 + k / 2, 5.5 + k / 2) for k in range(8)]
+
+    reason = told(*script, Says("too_early", A, 5.0, 8.0), profile=profile).reason
+
+    assert reason.endswith("; and so for 7 other IDs; also frames that come too early")
+
+
+def test_what_only_the_network_sees_is_told_by_kind_score_and_ids() -> None:
+    assert told(Says(LEARNED, A, 5.0, 6.0), profile=None).reason == (
+        "only the network sees it: an attack of the kind dos, score 0.90; most suspicious 0x1A4 (80%)"
+    )
+
+
+def test_ten_frames_around_the_first_evidence_are_kept_as_candump_writes_them() -> None:
+    (found,) = incidents_of([drive(30.0, Says(LEARNED, A, 5.0, 6.0))], Subject(WINDOW))
+
+    assert found.context == tuple(f"(00000000{5 + k * 0.125:09.6f}) can0 1A4#ABCD" for k in range(WINDOW))
+
+
+def test_payloads_are_hidden_on_request() -> None:
+    (found,) = incidents_of([drive(30.0, Says(LEARNED, A, 5.0, 6.0))], Subject(WINDOW, redacts_payloads=True))
+
+    assert found.context[0] == "(0000000005.000000) can0 1A4#..2"
+    assert "ABCD" not in str(found)
