@@ -172,7 +172,7 @@ def test_the_text_has_the_names_of_a_database_beside_the_ids(
     explain_capture(classifier, capture, 2, dbc=tmp_path / "car.dbc")
 
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split("  ")[0] for line in lines[4:6]] == ["EngineData (0x1A4)", "CruiseControl (0x18FEF100)"]
+    assert {line.split("  ")[0] for line in lines[4:6]} == {"EngineData (0x1A4)", "CruiseControl (0x18FEF100)"}
 
 
 @pytest.mark.usefixtures("undrawn")
