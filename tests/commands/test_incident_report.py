@@ -109,7 +109,7 @@ def test_a_capture_of_another_vehicle_gets_its_page_a_warning_and_exit_code_4(
     written = capsys.readouterr()
     main([*words, "--allow-uncovered"])
 
-    assert "Not covered: the model cannot judge this vehicle, " in written.out
+    assert "Not covered: the model cannot judge this vehicle." in written.out
     assert written.err.startswith("graphids report: other.log on can0: not covered")
 
 

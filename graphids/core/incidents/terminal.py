@@ -33,7 +33,7 @@ def text_lines(incident: Incident, capture: str = "", *, colour: bool = False) -
     lines = [
         f"{severity} {title}  {printable(_when(incident))}{printable(_where(incident, capture))}",
         _INDENT + _painted(printable(_how_sure(incident)), _FAINT, colour),
-        *([_INDENT + printable(incident.reason)] if incident.reason else []),
+        *([_INDENT + printable(as_sentence(incident.reason))] if incident.reason else []),
     ]
     return "\n".join(lines)
 
@@ -59,6 +59,15 @@ def bus_words(channel: str) -> str:
     ('can0', 'bus 1')
     """
     return f"bus {channel}" if channel[:1].isdigit() else channel
+
+
+def as_sentence(reason: str) -> str:
+    """A reason with a capital letter, as a line of its own begins.
+
+    >>> as_sentence("only the network sees it")
+    'Only the network sees it'
+    """
+    return reason[:1].upper() + reason[1:]
 
 
 def times_shown(start_s: float, end_s: float) -> str:

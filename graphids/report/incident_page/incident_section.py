@@ -11,7 +11,7 @@ from graphids.core.graphs.features import DEVIATIONS, NODE_FEATURES
 from graphids.core.incidents.event_words import event_words
 from graphids.core.incidents.incident import Incident
 from graphids.core.incidents.naming import named_incident
-from graphids.core.incidents.terminal import bus_words, duration_words, shown_id, times_shown
+from graphids.core.incidents.terminal import as_sentence, bus_words, duration_words, shown_id, times_shown
 from graphids.core.vehicle_names import VehicleNames
 from graphids.report.incident_page.facts import Evidence
 from graphids.report.incident_page.markup import Markup, element, joined, table
@@ -36,7 +36,7 @@ def incident_section(incident: Incident, evidence: Evidence | None, names: Vehic
     parts = [
         element("h3", badge(shown.severity), " ", event_words(shown.event), kind),
         element("p", _when(shown), class_="note"),
-        element("p", shown.reason, class_="reason") if shown.reason else "",
+        element("p", as_sentence(shown.reason), class_="reason") if shown.reason else "",
         element("p", _how_sure(shown), class_="note"),
         *(_evidence(evidence, names) if evidence else ()),
         *_context(incident.context, names),

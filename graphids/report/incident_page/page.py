@@ -47,8 +47,7 @@ def verdict(facts: CaptureFacts) -> str:
     lasted = time_words(facts.bins.elapsed_s / 3600)
     uncovered = [bus for bus, known in facts.coverage.items() if not known.is_enough]
     if uncovered and len(uncovered) == len(facts.coverage):
-        found = f"{_number(facts).lower()} in {lasted}"
-        return f"Not covered: the model cannot judge this vehicle, and what it finds ({found}) means nothing."
+        return "Not covered: the model cannot judge this vehicle. Neither an incident nor its absence means anything."
     rest = f" Not covered: {', '.join(map(bus_words, uncovered))}." if uncovered else ""
     return f"{_number(facts)} in {lasted}.{rest}"
 

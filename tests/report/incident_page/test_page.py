@@ -199,9 +199,7 @@ def test_a_bus_that_the_model_cannot_judge_is_said_before_anything_else(evidence
     unknown = Coverage(frames=3000, known_frames=30, ids=12, known_ids=1)
     facts = _facts(evidence, coverage={"can0": unknown})
 
-    assert verdict(facts).startswith(
-        "Not covered: the model cannot judge this vehicle, and what it finds (1 incident in"
-    )
+    assert verdict(facts).startswith("Not covered: the model cannot judge this vehicle.")
     assert unknown.problem() in _Page(incident_page(facts)).text
     both = replace(facts, coverage={"can0": unknown, "can1": Coverage(10, 10, 1, 1)})
     assert verdict(both) == "1 incident in 29.9 seconds. Not covered: can0."
