@@ -49,6 +49,7 @@ def explain_capture(
     Raises:
         LogFormatError: If the capture cannot be read.
         DataError: If it has no such window, or an argument is invalid.
+        ModuleNotFoundError: If there is a `dbc` and cantools is not installed.
         OSError: If a file cannot be read or written.
     """
     picture = default_picture(capture, window) if output is None else output
