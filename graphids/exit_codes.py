@@ -19,8 +19,8 @@ EXIT_CODES = {
     EXIT_REFUSED: "wrong use or bad input, or an entry that MLflow does not accept; one line on standard error says "
     "what, where and what to do",
     EXIT_NOT_VERIFIED: "a model, a checkpoint, captures or an outbox are not what they were",
-    EXIT_NOT_COVERED: "predict: every window was scored, but the model knows the IDs of less than half of a bus's "
-    "frames and cannot judge it, so that an alert means nothing either; --allow-uncovered turns this code off",
+    EXIT_NOT_COVERED: "predict, report: every window was scored, but the model knows the IDs of less than half of a "
+    "bus's frames and cannot judge it, so that an alert means nothing either; --allow-uncovered turns this code off",
     EXIT_ALERTS: "predict --fail-on-alert: there is at least one incident, and code 4 does not apply",
     EXIT_NOT_SENT: "the work is done, but MLflow does not have all of it yet: graphids sync",
     EXIT_READER_GONE: "whoever read the output has gone (| head -1), and nothing more was written; commands with an "

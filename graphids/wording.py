@@ -68,3 +68,26 @@ def name_text(path: object) -> str:
 def _escape(char: str) -> str:
     byte = ord(char) - 0xDC00
     return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else repr(char)[1:-1]
+
+
+# What a spreadsheet takes for a formula (OWASP, "CSV injection").
+_FORMULA = ("=", "+", "-", "@", "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS SIGN}", "\N{FULLWIDTH COMMERCIAL AT}")
+
+
+def spreadsheet_text(text: str) -> str:
+    r"""One line that a spreadsheet shows and does not compute; names of captures and buses can look like formulas.
+
+    >>> spreadsheet_text("can0"), spreadsheet_text("=HYPERLINK(A1)"), spreadsheet_text("can\x1b[2J")
+    ('can0', "'=HYPERLINK(A1)", 'can\\x1b[2J')
+    """
+    shown = printable(text)
+    return f"'{shown}" if shown.startswith(_FORMULA) else shown
+
+
+def shortened(text: str, longest: int) -> str:
+    """A text of at most `longest` characters; what is left out is marked.
+
+    >>> shortened("EngineSpeed", 8), shortened("Brake", 8)
+    ('EngineS…', 'Brake')
+    """
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"

@@ -33,7 +33,7 @@ FLOORS = (
 CORE = (
     ("graphids.core.compiled",),
     ("graphids.core.frames", "graphids.core.evaluation"),
-    ("graphids.core.byte_roles", "graphids.core.wire"),
+    ("graphids.core.byte_roles", "graphids.core.vehicle_names", "graphids.core.wire"),
     ("graphids.core.injection", "graphids.core.profile"),
     (
         "graphids.core.callbacks",

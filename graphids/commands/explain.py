@@ -11,6 +11,7 @@ from graphids.core.classifier import WindowClassifier
 from graphids.core.explanation import Explanation, explain
 from graphids.core.frames import DataError, Frames
 from graphids.core.incidents.detection import Subject, incidents_of
+from graphids.core.vehicle_names import VehicleNames, read_vehicle_names
 from graphids.plots.style import png
 from graphids.plots.window_graph import draw_window
 from graphids.wording import counted, name_text, printable
@@ -30,6 +31,7 @@ def explain_capture(
     threshold: float | None = None,
     on_bad_line: OnBadLine = "raise",
     reader: Callable[[Path], Frames] | None = None,
+    dbc: Path | None = None,
 ) -> None:
     """Draw a window of a capture and tell what drove its score; the capture is read up to that window only.
 
@@ -42,10 +44,12 @@ def explain_capture(
         threshold: Lowest score that alerts; the model's own for None.
         on_bad_line: As in `read_captures`.
         reader: Reads the capture instead, as a whole.
+        dbc: Database whose names of messages the text has beside the IDs; the picture and JSON have the IDs alone.
 
     Raises:
         LogFormatError: If the capture cannot be read.
         DataError: If it has no such window, or an argument is invalid.
+        ModuleNotFoundError: If there is a `dbc` and cantools is not installed.
         OSError: If a file cannot be read or written.
     """
     picture = default_picture(capture, window) if output is None else output
@@ -54,13 +58,15 @@ def explain_capture(
         raise DataError(f"{picture}: the picture is a PNG; name a file that ends in .png.")
     if not picture.absolute().parent.is_dir():
         raise DataError(f"{picture}: the folder {picture.parent} does not exist; create it, or name another file.")
+    names = None if dbc is None else read_vehicle_names(dbc)
     chunks = capture_chunks(capture, on_bad_line, reader, {})
     explanation = explain(classifier, chunks, window, threshold=threshold, name=str(capture))
     publish_bytes(picture, png(draw_window(explanation, printable(capture.name))))
     if as_json:
         print(json.dumps({"capture": name_text(capture), "picture": name_text(picture), **explanation.to_dict()}))
     else:
-        print(f"{printable(str(capture))}: {explanation_text(explanation)}\n\npicture  {printable(str(picture))}")
+        text = explanation_text(explanation, names)
+        print(f"{printable(str(capture))}: {text}\n\npicture  {printable(str(picture))}")
 
 
 def window_of_incident(
@@ -98,7 +104,7 @@ def default_picture(capture: Path, window: int) -> Path:
     return Path(f"{Path(capture.name.removesuffix('.gz')).stem}-window-{window}.png")
 
 
-def explanation_text(explanation: Explanation) -> str:
+def explanation_text(explanation: Explanation, names: VehicleNames | None = None) -> str:
     """The verdict, the IDs and the features that drove it; undefined numbers are shown as `-`."""
     e = explanation
     verdict = printable(f"alert, {e.kind}" if e.alert else "no alert")
@@ -113,7 +119,7 @@ def explanation_text(explanation: Explanation) -> str:
     absent = f" and {overdue} that {'is' if overdue == 1 else 'are'} overdue" if overdue else ""
     ids = [
         (
-            i.arbitration_id + ("" if i.is_known else "*"),
+            _label(i.arbitration_id, names) + ("" if i.is_known else "*"),
             str(i.frames),
             f"{i.suspicion:.3f}",
             "-" if i.score_without is None else f"{i.score_without:.4f}",
@@ -123,7 +129,7 @@ def explanation_text(explanation: Explanation) -> str:
     ]
     features = [
         (
-            f.arbitration_id,
+            _label(f.arbitration_id, names),
             f.feature,
             f"{f.value:.4g}",
             "-" if f.usual is None else f"{f.usual:.4g}",
@@ -141,6 +147,10 @@ score {e.score:.4f}, threshold {e.threshold:.4f}: {verdict}; log-odds of an atta
 {len(e.ids) - overdue} IDs in the window{absent}, {unknown} of them (*) unknown to the model{together}
 
 {_table(("ID", "feature", "value", "usual", "unit", "spreads", "change of log-odds if usual"), features)}{never_seen}"""
+
+
+def _label(arbitration_id: str, names: VehicleNames | None) -> str:
+    return arbitration_id if names is None else names.label(arbitration_id)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -124,6 +124,20 @@ def _add_captures(command: _Command) -> None:
     which.add_argument("--incident", type=int, help="number of the line of `predict`, from 0, for its loudest window")
     explain.add_argument("--output", type=Path, help="PNG to write; default <capture>-window-<number>.png")
     explain.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    _add_dbc(explain)
+
+    report = command("report", "write the incidents of a capture, with their evidence, as one HTML page")
+    _add_scored_capture(report, "one capture file")
+    report.add_argument("--output", "-o", type=Path, help="HTML to write; default <capture>-report.html")
+    report.add_argument("--vehicle", default="", help="name of the vehicle, for the page")
+    _add_dbc(report)
+    report.add_argument(
+        "--allow-uncovered", action="store_true", help="no exit code 4 where the model knows too few IDs to judge a bus"
+    )
+
+
+def _add_dbc(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dbc", type=Path, help="names of messages and signals: a DBC, ARXML, KCD or SYM (cantools)")
 
 
 def _add_scored_capture(parser: argparse.ArgumentParser, capture: str) -> None:

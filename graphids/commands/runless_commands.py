@@ -15,6 +15,7 @@ from graphids._fs import IntegrityError, adopt
 from graphids.commands.completion import completion_script
 from graphids.commands.parser import build_parser
 from graphids.commands.quick_start import load_numba
+from graphids.exit_codes import EXIT_NOT_COVERED
 from graphids.options import BUDGET, OptionError, find_option, parse_option
 from graphids.wording import printable
 
@@ -95,8 +96,40 @@ def _explain(arguments: argparse.Namespace) -> None:
     if window is None:
         window = window_of_incident(model.classifier, arguments.capture, arguments.incident, **reading)
     explain_capture(
-        model.classifier, arguments.capture, window, output=arguments.output, as_json=arguments.json, **reading
+        model.classifier,
+        arguments.capture,
+        window,
+        output=arguments.output,
+        as_json=arguments.json,
+        dbc=arguments.dbc,
+        **reading,
     )
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    require_capture(arguments.capture, "one capture file")
+    from graphids.commands.incident_report import ReportRequest, report_capture
+    from graphids.commands.vehicle_model import scoring_model
+    from mlflow_graphids.base import NAME
+
+    trust = trust_arguments(arguments)
+    model = scoring_model(arguments.model, arguments.profile, trust=trust, allow_code=arguments.allow_code)
+    request = ReportRequest(
+        capture=arguments.capture,
+        output=arguments.output,
+        model=arguments.model or NAME,
+        model_digest=model.digest,
+        vehicle=arguments.vehicle,
+        dbc=arguments.dbc,
+        threshold=arguments.threshold,
+        on_bad_line=arguments.on_bad_line,
+        reader=model.reader,
+    )
+    if warnings := report_capture(model.classifier, request):
+        for warning in warnings:
+            print(printable(f"graphids report: {warning}"), file=sys.stderr)
+        if not arguments.allow_uncovered:
+            sys.exit(EXIT_NOT_COVERED)
 
 
 def _serve(arguments: argparse.Namespace) -> None:
@@ -246,6 +279,7 @@ def require_capture(path: Path, expected: str, *, several: bool = False) -> None
 RUNLESS_COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "predict": _predict,
     "explain": _explain,
+    "report": _report,
     "verify": _verify,
     "sign": _sign,
     "serve": _serve,

@@ -4,7 +4,7 @@ The network says of each ID how likely it is attacked. Whether something matters
 again without the ID, and with one feature at its usual value.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ from graphids.core.evaluation import attack_margin
 from graphids.core.frames import Frames, format_arbitration_id
 from graphids.core.graphs.features import EDGE_FEATURES, FEATURES, column_names
 from graphids.core.graphs.packed import PackedGraphs, build_graphs, concat_graphs
-from graphids.core.graphs.window_stream import Window, find_window
+from graphids.core.graphs.window_stream import Window, find_window, find_windows
 from graphids.core.models.isolation import isolated
 from graphids.core.profile.follower import Follower
 
@@ -159,6 +159,24 @@ def explain(
         on_passed=lambda stretch: classifier.pass_by(stretch, followers, threshold=threshold),
     )
     return explain_window(classifier, found, threshold=threshold, follower=followers.of(found.channel))
+
+
+def explain_each(
+    classifier: WindowClassifier,
+    chunks: Iterable[Frames],
+    windows: Collection[int],
+    *,
+    threshold: float | None = None,
+    name: str = "the capture",
+) -> Iterator[tuple[Window, Explanation]]:
+    """Explain several windows of a capture by one pass over it; arguments and errors as in `explain`."""
+    fitted, followers = classifier.preprocessing, classifier.followers()
+    passing = followers.passing(chunks)
+    for window in find_windows(
+        passing, windows, fitted.window_size, fitted.stride, name=name, on_passed=followers.forget
+    ):
+        follower = followers.of(window.channel)
+        yield window, explain_window(classifier, window, threshold=threshold, follower=follower)
 
 
 @isolated()

@@ -30,7 +30,7 @@ def bash_script(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        (["graphids", "re"], ["resume", "retau", "retune"]),
+        (["graphids", "re"], ["resume", "retau", "retune", "report"]),
         (["graphids", "--v"], ["--version"]),
         (["graphids", "train", "--max"], ["--max_epochs"]),
         (["graphids", "verify", "--exp"], ["--expected-digest"]),

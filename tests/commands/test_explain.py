@@ -28,6 +28,7 @@ from graphids.core.simulation.simulate import simulate_vehicle
 from graphids.core.simulation.text_writer import candump_text
 from mlflow_graphids import save_model
 from support.tiny_model import WINDOW, three_ids, tiny_classifier
+from support.vehicle_names import DBC
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -169,6 +170,18 @@ def test_the_text_has_a_line_for_each_id_and_says_what_its_removal_does(
     never_seen = "nothing is usual for an ID unknown to the model: its features are set to the mean over all IDs"
     assert (never_seen in lines) == any(row[0] == "555" for row in drivers)
     assert any(line.endswith("change of log-odds if usual") for line in lines)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_the_text_has_the_names_of_a_database_beside_the_ids(
+    classifier: WindowClassifier, capture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "car.dbc").write_text(DBC)
+
+    explain_capture(classifier, capture, 2, dbc=tmp_path / "car.dbc")
+
+    lines = capsys.readouterr().out.splitlines()
+    assert {line.split("  ")[0] for line in lines[4:6]} == {"EngineData (0x1A4)", "CruiseControl (0x18FEF100)"}
 
 
 @pytest.mark.usefixtures("undrawn")

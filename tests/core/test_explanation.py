@@ -1,6 +1,7 @@
 """Does an explanation point at what was planted, and are its numbers what a second scoring says?"""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from graphids.core.classifier import WindowClassifier
 from graphids.core.data.batches import GraphBatches, NetworkInput
 from graphids.core.data.preprocessing import Preprocessing
-from graphids.core.explanation import Explanation, explain, explain_window
+from graphids.core.explanation import Explanation, explain, explain_each, explain_window
 from graphids.core.frames import DataError, Frames, format_arbitration_id
 from graphids.core.graphs.features import EDGE_FEATURES, NODE_FEATURES, column_names
 from graphids.core.graphs.packed import build_graphs, concat_graphs
@@ -19,7 +20,7 @@ from graphids.core.graphs.windows import window_starts
 from graphids.core.models.gat import GAT
 from graphids.core.models.losses import balanced_binary_cross_entropy
 from graphids.core.simulation.simulate import simulate
-from support.tiny_model import STRIDE, WINDOW, three_ids, tiny_classifier
+from support.tiny_model import STRIDE, WINDOW, three_ids, tiny_classifier, tiny_profile_classifier
 
 KINDS = ("dos", "spoof")
 TRAINED_WINDOW, TRAINED_STRIDE = 128, 64
@@ -222,3 +223,19 @@ def frames_with(ids: list[int]) -> Frames:
     frames = three_ids(len(ids), seed=2)
     identifiers = np.array(ids, np.uint32)
     return replace(frames, arbitration_id=identifiers, is_extended=identifiers > 0x7FF)
+
+
+@pytest.mark.parametrize("judge", [tiny_classifier, tiny_profile_classifier], ids=["raw features", "deviations"])
+def test_several_windows_explained_by_one_pass_are_explained_as_each_alone(
+    judge: Callable[[], WindowClassifier],
+) -> None:
+    frames, classifier = three_ids(64, seed=2), judge()
+
+    def chunks() -> list[Frames]:
+        return [frames.take(slice(first, first + 10)) for first in range(0, 64, 10)]
+
+    found = list(explain_each(classifier, chunks(), [20, 3]))
+
+    assert [window.number for window, _ in found] == [3, 20]
+    for window, explanation in found:
+        assert explanation == explain(classifier, chunks(), window.number)

@@ -4,7 +4,8 @@ Windows of a capture are numbered from 0 in the order in which `stretches` yield
 classifier's rows.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -142,12 +143,27 @@ def find_window(
     Raises:
         DataError: If there is no window with that number; the message says how many there are.
     """
-    if number < 0:
-        raise DataError(f"{name}: window is {number}, expected at least 0; windows are numbered from 0.")
+    return next(find_windows(chunks, [number], window_size, stride, name=name, on_passed=on_passed))
+
+
+def find_windows(
+    chunks: Iterable[Frames],
+    numbers: Collection[int],
+    window_size: int,
+    stride: int,
+    *,
+    name: str = "the capture",
+    on_passed: Callable[[Stretch], None] = lambda _: None,
+) -> Iterator[Window]:
+    """The windows with those numbers, in their order, by one pass; arguments and errors as in `find_window`."""
+    wanted = deque(sorted(set(numbers)))
+    if wanted and wanted[0] < 0:
+        raise DataError(f"{name}: window is {wanted[0]}, expected at least 0; windows are numbered from 0.")
     found = 0
-    for parts in stretches(chunks, window_size, stride):
+    for parts in stretches(chunks, window_size, stride) if wanted else ():
         for stretch in parts:
-            if number - found < len(stretch.starts):
+            while wanted and wanted[0] - found < len(stretch.starts):
+                number = wanted.popleft()
                 first = int(stretch.starts[number - found])
                 before = stretch.starts[: number - found]
                 if len(before):
@@ -155,15 +171,19 @@ def find_window(
                     passed = replace(stretch, frames=stretch.frames.take(slice(0, ends)), starts=before)
                     on_passed(replace(passed, needed_from=stretch.first + first))
                 frames = stretch.frames.take(slice(first, first + window_size))
-                return Window(number, stretch.channel, frames, first=stretch.first + first)
+                yield Window(number, stretch.channel, frames, first=stretch.first + first)
+            if not wanted:
+                return
             found += len(stretch.starts)
             on_passed(stretch)
+    if not wanted:
+        return
     if not found:
         raise DataError(
             f"{name}: its frames make no window of {window_size}; expected at least one window of frames on a bus."
         )
     raise DataError(
-        f"{name}: there is no window {number}. It has {found} windows, numbered from 0 to {found - 1}; "
+        f"{name}: there is no window {wanted[0]}. It has {found} windows, numbered from 0 to {found - 1}; "
         "`graphids predict --all` writes them with their numbers."
     )
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from graphids.core.frames import DataError, Frames
-from graphids.core.graphs.window_stream import find_window, stretches
+from graphids.core.graphs.window_stream import find_window, find_windows, stretches
 from graphids.core.graphs.windows import dropped_tails
 
 WINDOW, STRIDE = 4, 2
@@ -117,3 +117,22 @@ def test_no_chunk_is_read_beyond_the_window() -> None:
 def test_a_number_too_high_is_answered_with_how_many_windows_there_are() -> None:
     with pytest.raises(DataError, match=r"drive\.log: there is no window 4\. It has 4 windows, numbered from 0 to 3"):
         find_window([two_buses(12)], 4, WINDOW, STRIDE, name="drive.log")
+
+
+@pytest.mark.parametrize("size", [1, 8, 41])
+def test_several_windows_by_one_pass_are_those_found_one_by_one(size: int) -> None:
+    frames, numbers = two_buses(41), [7, 0, 3, 7]
+
+    found = list(find_windows(in_chunks(frames, size), numbers, WINDOW, STRIDE))
+
+    assert [window.number for window in found] == [0, 3, 7]
+    for window in found:
+        alone = find_window(in_chunks(frames, size), window.number, WINDOW, STRIDE)
+        assert (alone.channel, alone.first) == (window.channel, window.first)
+        assert alone.frames.timestamp.tolist() == window.frames.timestamp.tolist()
+
+
+def test_of_several_windows_the_first_that_is_not_there_is_named_and_none_needs_no_capture() -> None:
+    with pytest.raises(DataError, match=r"there is no window 4\. It has 4 windows"):
+        list(find_windows([two_buses(12)], [9, 1, 4], WINDOW, STRIDE))
+    assert list(find_windows(iter(()), [], WINDOW, STRIDE)) == []

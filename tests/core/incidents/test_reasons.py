@@ -139,7 +139,9 @@ def test_a_replay_is_told_with_how_long_it_was(profile: Profile) -> None:
     vehicle = profile.vehicle._replace(habits=habits, calibration=calibration._replace(largest=largest, rate=rate))
 
     reason = told(
-        Says("replayed_sequence", A, 5.0, 6.0, deviation=3.0), profile=replace(profile, vehicle=vehicle)
+        Says("replayed_sequence", A, 5.0, 6.0, deviation=3.0),
+        Says(LEARNED, A, 5.0, 6.0),
+        profile=replace(profile, vehicle=vehicle),
     ).reason
 
     # 3 decades at 2 a unit lie 1.5 beyond .5: two multiples of ten changes more than nine.
