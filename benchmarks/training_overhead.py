@@ -43,7 +43,7 @@ from graphids._mlflow.tracked_run import tracked_run
 from graphids.commands.config import render_config
 from graphids.commands.wiring import Wiring, wire
 from graphids.core.callbacks import DigestCheckpointIO, MemoryReading, Sha256ModelCheckpoint, VRAMDriftCallback
-from graphids.options import OPTIONS
+from graphids.options import OPTIONS, SIMULATED
 
 GIB = 2**30
 STOCK = ("EarlyStopping", "EpochProgress")
@@ -83,7 +83,8 @@ class Baton(Callback):
 
 def default_wiring(folder: Path, epochs: int, run_id: str) -> Wiring:
     defaults = {option.name: option.default for option in OPTIONS}
-    config = render_config({**defaults, "max_epochs": epochs, "patience": epochs, "accelerator": "cpu"})
+    given = {"data": SIMULATED, "max_epochs": epochs, "patience": epochs, "accelerator": "cpu"}
+    config = render_config({**defaults, **given})
     return wire(config, [f"--trainer.default_root_dir={folder}"], run_id)
 
 

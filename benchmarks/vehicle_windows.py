@@ -42,12 +42,14 @@ class Judged(NamedTuple):
         raw: The same windows with raw features, for rules.
         normal: Raw windows of the attack-free captures, for rules.
         events: float64 [k, 2], begin and end of each attack, on the clock of the graphs.
+        is_covered: Whether the profile holds a sum or parities of every ID with an altered frame.
     """
 
     graphs: PackedGraphs
     raw: PackedGraphs
     normal: PackedGraphs
     events: NDArray[np.float64]
+    is_covered: bool
 
 
 def attack_free(data: Path) -> dict[str, list[Frames]]:
@@ -177,12 +179,20 @@ def to_judge(
     known: list[Frames], frames: Frames, size: int, events: NDArray[np.float64], *, after_s: float = 0.0
 ) -> Judged:
     """The windows of a capture, given attack-free recordings of the vehicle."""
-    graphs, raw = windows_of(fit_profile(known), frames, size), build_graphs(frames, size, size)
+    profile = fit_profile(known)
+    graphs, raw = windows_of(profile, frames, size), build_graphs(frames, size, size)
     within = np.any([(frames.timestamp >= a) & (frames.timestamp <= b) for a, b in events], axis=0)
     rows = counting(graphs, frames, within)
     rows = rows[graphs.end_s[rows] - frames.timestamp[0] >= after_s]
     normal = concat_graphs([build_graphs(part, size, size) for part in known])
-    return Judged(graphs.take(rows), raw.take(rows), normal, events)
+    return Judged(graphs.take(rows), raw.take(rows), normal, events, is_covered(profile, frames))
+
+
+def is_covered(profile: Profile, frames: Frames) -> bool:
+    """Whether an altered payload can break a check: the profile holds one of every ID with an altered frame."""
+    altered = np.unique(frames.node_key()[frames.attack == 1])
+    has_check = (profile.checks["num_parities"] > 0) | (profile.checks["sum_field"] > 0)
+    return bool(np.isin(altered, profile.node_key[has_check]).all())
 
 
 def recorded_attacks(data: Path, size: int) -> Iterator[tuple[str, Judged]]:

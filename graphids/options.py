@@ -93,7 +93,7 @@ def _learning_rate(text: str) -> float:
 
 
 def existing_captures(text: str) -> str:
-    """`text` if it is `simulated` or `fleet`, a file, a folder, or a glob that matches something.
+    """`text` if it is `fleet` or `simulated`, a file, a folder, or a glob that matches something.
 
     Raises:
         ValueError: If it is none of these.
@@ -121,9 +121,7 @@ _PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 _MAX_SEED = 2**32 - 1  # what numpy takes
 
 OPTIONS = (
-    Option(
-        "data", SIMULATED, existing_captures, "'simulated', 'fleet', or a capture file, a folder of captures or a glob"
-    ),
+    Option("data", FLEET, existing_captures, "'fleet', 'simulated', or a capture file, a folder of captures or a glob"),
     Option(
         "tau",
         0.5,

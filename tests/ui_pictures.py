@@ -1,6 +1,6 @@
 """Take the screenshots of docs/ui.md: `python tests/ui_pictures.py`, after a change in what the UI shows.
 
-It takes some minutes: four trainings on the simulated drives at their default size. Look at each screenshot.
+It takes some minutes: four trainings on the simulated fleet, the default data. Look at each screenshot.
 """
 
 import io
@@ -58,7 +58,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         server = TrackingServer(Path(folder)).start()
         try:
-            take_pictures(train_four(server, overrides=(), max_epochs=8))
+            take_pictures(train_four(server, overrides=(), data="fleet", max_epochs=8))
         finally:
             server.kill()
 

@@ -5,6 +5,7 @@ The test split is measured after all choices are made: tau and threshold see val
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +24,20 @@ PER_VEHICLE = {
     "recall": "all/recall",
     "false_alarms_per_hour": "false_alarms_per_hour",
 }
+# And of each kind of attack on a vehicle that was held out.
+_PER_KIND = ("auroc", "recall")
+
+
+class Vehicles(NamedTuple):
+    """The vehicles of a test split.
+
+    Attributes:
+        of_window: Name of each window's, str [G].
+        held_out: The one that no other split has; empty for none.
+    """
+
+    of_window: NDArray[np.str_]
+    held_out: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +50,8 @@ class Assessment:
         false_alarms_per_hour: The rate that both were chosen for.
         before: Validation metrics with the raw head, at the threshold that the raw head would have got.
         after: Validation metrics with the tau-normalized head.
-        test: Test metrics, `<kind>/auroc` and so on; of several vehicles also `vehicle/<name>/auroc`.
+        test: Test metrics, `<kind>/auroc` and so on; of several vehicles also `vehicle/<name>/auroc`, and of one that
+            was held out `vehicle/<name>/<kind>/auroc` and `recall`.
         rule: The same for the rule baseline, at its own threshold from validation.
         undefined: Names of test metrics that are undefined on this data set.
         kinds: Attack kinds in the order of the classes.
@@ -91,7 +107,7 @@ def assess(
     rule_scores: Mapping[str, NDArray[np.float64]],
     false_alarms_per_hour: float,
     *,
-    vehicles: NDArray[np.str_] | None = None,
+    vehicles: Vehicles | None = None,
 ) -> Assessment:
     """Choose the threshold on validation, then measure on test.
 
@@ -101,7 +117,7 @@ def assess(
         test: Test under the tau-normalized head.
         rule_scores: The rule baseline's score per window of `val` and of `test`.
         false_alarms_per_hour: Of normal traffic, windows that alert per hour.
-        vehicles: Of each window of `test`, where they are told apart.
+        vehicles: Of `test`, where they are told apart.
     """
     _, before = validate(raw, false_alarms_per_hour)
     threshold, after = validate(val, false_alarms_per_hour)
@@ -159,17 +175,21 @@ def _metrics_at(threshold: float, scored: ScoredSplit, scores: NDArray[np.float6
 
 
 def _test_metrics(
-    threshold: float, scored: ScoredSplit, scores: NDArray[np.float64], vehicles: NDArray[np.str_] | None
+    threshold: float, scored: ScoredSplit, scores: NDArray[np.float64], vehicles: Vehicles | None
 ) -> dict[str, float]:
     """Metrics of a split, and those of each vehicle's windows where there are several."""
     metrics = _metrics_at(threshold, scored, scores)
-    names = [] if vehicles is None else sorted(set(vehicles.tolist()))
+    of_window, held_out = vehicles or Vehicles(np.empty(0, np.str_))
+    names = sorted(set(of_window.tolist()))
     lasting = np.where(scored.label == 0, (scored.graphs.end_s - scored.graphs.start_s).clip(min=0.0), 0.0)
     for name in names if len(names) > 1 else []:
-        own = vehicles == name
+        own = of_window == name
         hours = scored.hours * float(lasting[own].sum() / lasting.sum())
         if hours > 0.0:
             found = detection_metrics(scores[own], scored.label[own], scored.classes, threshold, hours)
             shown = {key: found.get(metric) for key, metric in PER_VEHICLE.items()}
+            if name == held_out:
+                keys = [f"{kind}/{metric}" for kind in scored.classes[1:] for metric in _PER_KIND]
+                shown |= {key: found.get(key) for key in keys}
             metrics |= {f"vehicle/{name}/{key}": value for key, value in shown.items() if value is not None}
     return metrics

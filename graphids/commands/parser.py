@@ -8,7 +8,7 @@ from graphids import __version__
 from graphids.commands.arguments import OneLineParser, add_options
 from graphids.commands.completion import SHELLS
 from graphids.exit_codes import exit_code_table
-from graphids.options import AUTO, BUDGET, DEFAULT_ROOT_DIR, SCORING_HOST, SCORING_PORT, find_option
+from graphids.options import AUTO, BUDGET, DEFAULT_ROOT_DIR, SCORING_HOST, SCORING_PORT, SIMULATED, find_option
 
 _Command = Callable[[str, str], argparse.ArgumentParser]
 
@@ -63,8 +63,8 @@ def _add_runs(command: _Command) -> None:
 def _add_finished_runs(command: _Command) -> None:
     evaluate = command("evaluate", "measure a logged model on captures")
     _add_model(evaluate)
-    data = find_option("data")
-    evaluate.add_argument("--data", default=data.default, help=f"{data.allowed}; default {data.default}")
+    allowed = find_option("data").allowed
+    evaluate.add_argument("--data", default=SIMULATED, help=f"{allowed}; default %(default)s")
     _add_on_bad_line(evaluate)
 
     retau = command("retau", "log a run's model again under another tau, from the raw head, without training")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import mlflow
 
 from graphids._mlflow.saved_view import CHANGED_BY_TAU, asked_first
-from graphids.assessment.assess import Assessment, assess
+from graphids.assessment.assess import Assessment, Vehicles, assess
 from graphids.assessment.scored_split import score_split
 from graphids.assessment.tau_sweep import sweep_tau
 from graphids.core.callbacks import TauNormRecord, VRAMDriftCallback, head_key
@@ -17,7 +17,9 @@ from graphids.core.data.datamodule import CANDataModule
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.models.gat import GAT
 from graphids.core.profile.profile import Profile
+from graphids.core.simulation.fleet import SIMULATED_CAR
 from graphids.logged_model import model_name
+from graphids.options import FLEET
 from graphids.outbox.outbox import Outbox
 from graphids.report.findings import Findings
 from graphids.report.material import material_text
@@ -95,7 +97,7 @@ def publish(
             test,
             data.module.rule_scores,
             false_alarms_per_hour,
-            vehicles=data.module.window_vehicles.get("test"),
+            vehicles=vehicles_of(data.module),
         ),
         record,
         sweep_tau(gat, raw, record.raw_head, false_alarms_per_hour),
@@ -131,6 +133,9 @@ def publish(
     )
     if network.preprocessing.features != "raw" and profile is None:
         text += f"\nadapt   {NO_PROFILE}"
+    if data.module.hparams["data"] == FLEET and data.module.summary["held_out"] == SIMULATED_CAR:
+        # Its drives, attacked ones too, are what `simulate` writes.
+        text += f"\ntry     graphids simulate drives && graphids predict drives/spoof-1.csv --model {model.uri}"
     assessment = findings.assessment
     first = headline(assessment.test, rule=assessment.rule, tau=record.tau, drift=drift, baseline=findings.baseline)
     close_with(outbox, " ".join(filter(None, (point.note(), first))), text)
@@ -152,10 +157,21 @@ def _data_used(module: CANDataModule) -> DataUsed:
     return DataUsed(Path(module.hparams["data"]).name, module.dataset_digest, module.summary)
 
 
+def vehicles_of(module: CANDataModule) -> Vehicles | None:
+    """The vehicles of the test split; None where they are not told apart."""
+    of_window = module.window_vehicles.get("test")
+    return None if of_window is None else Vehicles(of_window, module.summary["held_out"])
+
+
 def profile_of(module: CANDataModule) -> Profile | None:
-    """The profile that the model carries; None where it was trained on several vehicles, or on raw features."""
-    profiles = list(module.profiles.values())
-    return profiles[0] if len(profiles) == 1 else None
+    """The profile that the model carries: of the vehicle that was held out, or of the only one; else None.
+
+    A network that learned from several vehicles is measured on another one, by its profile, as that one's model.
+    """
+    profiles, held_out = module.profiles, module.summary.get("held_out")
+    if held_out:
+        return profiles.get(held_out)
+    return next(iter(profiles.values())) if len(profiles) == 1 else None
 
 
 class _Saving(NamedTuple):

@@ -35,7 +35,10 @@ def material_lines(summary: Mapping[str, Any], *, most: int = _MOST_IN_CARD) -> 
         lines.append("Nodes carry deviations from the profile of their vehicle, fitted on its training recordings.")
     if held := summary["held_out"]:
         windows = summary["vehicles"][held]["test"]
-        lines.append(f"{_shown(held)} was held out: all of its {sum(windows.values()):,} windows are in the test.")
+        carried = "" if summary["features"] == "raw" else " The model carries its profile."
+        lines.append(
+            f"{_shown(held)} was held out: all of its {sum(windows.values()):,} windows are in the test.{carried}"
+        )
     told = {
         "Windows, normal + attack": [_split_counts(name, own) for name, own in summary["vehicles"].items()],
         "Kinds that a bus cannot suffer": [_listed(name, kinds) for name, kinds in summary["skipped"].items()],
@@ -49,10 +52,10 @@ def material_lines(summary: Mapping[str, Any], *, most: int = _MOST_IN_CARD) -> 
 
 
 def material_text(summary: Mapping[str, Any], assessment: Assessment) -> str:
-    """The same for the run's summary, with what was detected on each vehicle."""
+    """The same for the run's summary, with what was detected on each vehicle, and of which kind on the one held out."""
     paragraphs = [fill(line, 118, break_on_hyphens=False) for line in material_lines(summary, most=_MOST_IN_SUMMARY)]
-    table = vehicle_table(assessment)
-    return "".join(f"\n{text}" for text in paragraphs) + (f"\n\n{table}" if table else "")
+    tables = [vehicle_table(assessment), held_out_table(assessment, summary.get("held_out", ""))]
+    return "".join(f"\n{text}" for text in paragraphs) + "".join(f"\n\n{table}" for table in tables if table)
 
 
 def vehicle_table(assessment: Assessment) -> str:
@@ -72,6 +75,26 @@ def vehicle_table(assessment: Assessment) -> str:
         digits = (0, 3, 3, 3, 1)
         cells = [format_metric(value, places) for value, places in zip(found, digits, strict=True)]
         rows.append([name, *cells[:3], format_metric(baseline[2], 3), *cells[3:]])
+    return _aligned(rows)
+
+
+def held_out_table(assessment: Assessment, held_out: str) -> str:
+    """A row for each kind of attack on the vehicle that was held out; empty where it is the only one of the test."""
+    prefix = f"vehicle/{held_out}/"
+    if not held_out or f"{prefix}windows" not in assessment.test:
+        return ""
+    rows = [[f"{_shown(held_out)}, held out", "AUROC", "baseline", "recall", "baseline"]]
+    for kind in assessment.kinds:
+        of_kind = [
+            metrics.get(f"{prefix}{kind}/{name}")
+            for name in ("auroc", "recall")
+            for metrics in (assessment.test, assessment.rule)
+        ]
+        rows.append([kind, *(format_metric(value, 3) for value in of_kind)])
+    return _aligned(rows)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])

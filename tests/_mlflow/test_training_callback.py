@@ -51,7 +51,7 @@ class FailAfter(pl.Callback):
 
 @pytest.fixture(scope="module")
 def simulated() -> CANDataModule:
-    return CANDataModule(window_size=64, stride=64, batch_size=64, simulated_duration_s=1.0)
+    return CANDataModule("simulated", window_size=64, stride=64, batch_size=64, simulated_duration_s=1.0)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from graphids.core.data.datamodule import CANDataModule
 def data() -> CANDataModule:
     """Windows of 64 frames with stride 32, set up; tests leave it as it is."""
     module = CANDataModule(
-        window_size=64, stride=32, simulated_duration_s=3.0, simulated_captures_per_kind=3, split="capture"
+        "simulated", 64, 32, simulated_duration_s=3.0, simulated_captures_per_kind=3, split="capture"
     )
     module.setup("fit")
     return module

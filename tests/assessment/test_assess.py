@@ -6,7 +6,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from graphids.assessment.assess import Assessment, assess, measure, validate
+from graphids.assessment.assess import Assessment, Vehicles, assess, measure, validate
 from graphids.assessment.scored_split import normal_hours, score_split
 from graphids.core.callbacks import apply_tau_norm
 from graphids.core.classifier import WindowClassifier
@@ -106,13 +106,16 @@ def test_vehicles_of_the_test_split_are_measured_apart(data: CANDataModule, gat:
     val, test = (score_split(gat, data.graphs[split], data.preprocessing) for split in ("val", "test"))
     vehicles = np.where(np.arange(len(test.label)) % 2, "car", "van/1")
 
-    found = assess(val, val, test, data.rule_scores, 600.0, vehicles=vehicles)
+    found = assess(val, val, test, data.rule_scores, 600.0, vehicles=Vehicles(vehicles, "car"))
 
     own = vehicles == "car"
     assert found.test["vehicle/car/auroc"] == pytest.approx(roc_auc_score(test.label[own] > 0, test.margin[own]))
     assert found.rule["vehicle/car/auroc"] == pytest.approx(
         roc_auc_score(test.label[own] > 0, data.rule_scores["test"][own])
     )
+    dos = own & np.isin(test.label, [0, test.classes.index("dos")])
+    assert found.test["vehicle/car/dos/auroc"] == pytest.approx(roc_auc_score(test.label[dos] > 0, test.margin[dos]))
+    assert "vehicle/van/1/dos/auroc" not in found.test
     assert found.test["vehicle/car/windows"] + found.test["vehicle/van/1/windows"] == found.test["all/windows"]
     hours = [normal_hours(test.graphs.take(np.flatnonzero(part)), data.preprocessing) for part in (own, ~own)]
     rates = [found.test[f"vehicle/{name}/false_alarms_per_hour"] for name in ("car", "van/1")]
@@ -123,6 +126,6 @@ def test_vehicles_of_the_test_split_are_measured_apart(data: CANDataModule, gat:
 def test_a_single_vehicle_has_no_metrics_of_its_own(data: CANDataModule, gat: GAT) -> None:
     val, test = (score_split(gat, data.graphs[split], data.preprocessing) for split in ("val", "test"))
 
-    found = assess(val, val, test, data.rule_scores, 600.0, vehicles=np.full(len(test.label), "car"))
+    found = assess(val, val, test, data.rule_scores, 600.0, vehicles=Vehicles(np.full(len(test.label), "car")))
 
     assert not [name for name in found.test if name.startswith("vehicle/")]

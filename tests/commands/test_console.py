@@ -18,7 +18,7 @@ from support.main_job import Store
 from support.resumed_run import SIZES
 
 EPOCHS = 2
-WORDS = ("graphids", "train", f"--max-epochs={EPOCHS}", "--accelerator=cpu", *SIZES)
+WORDS = ("graphids", "train", "--data=simulated", f"--max-epochs={EPOCHS}", "--accelerator=cpu", *SIZES)
 
 
 @pytest.fixture(scope="module")

@@ -29,9 +29,7 @@ def captures() -> list[Capture]:
 
 @pytest.fixture(scope="module")
 def classifier() -> WindowClassifier:
-    data = CANDataModule(
-        window_size=64, stride=32, simulated_duration_s=3.0, simulated_captures_per_kind=3, split="capture"
-    )
+    data = CANDataModule("simulated", 64, 32, simulated_duration_s=3.0, simulated_captures_per_kind=3, split="capture")
     data.setup("fit")
     torch.manual_seed(0)
     fitted = data.preprocessing

@@ -426,7 +426,7 @@ def test_a_sweep_that_was_killed_is_not_resumed_while_its_child_is_at_work(stand
 @pytest.mark.slow
 def test_mlflow_run_sweeps(tmp_path: Path) -> None:
     store = Store(tmp_path).create()
-    parameters = ("seeds=0", "taus=0.5,1", "max_epochs=2", "accelerator=cpu")
+    parameters = ("data=simulated", "seeds=0", "taus=0.5,1", "max_epochs=2", "accelerator=cpu")
     sizes = tuple(word.removeprefix("--") for word in SIZES)
 
     answer = store.mlflow_run(*parameters, *sizes, f"trainer.default_root_dir={tmp_path / 'runs'}", entry_point="sweep")

@@ -57,7 +57,7 @@ class CountSteps(pl.Callback):
 
 @pytest.fixture(scope="module")
 def simulated() -> CANDataModule:
-    data = CANDataModule(window_size=64, stride=64, batch_size=32, simulated_duration_s=3.0)
+    data = CANDataModule("simulated", window_size=64, stride=64, batch_size=32, simulated_duration_s=3.0)
     data.setup()
     return data
 

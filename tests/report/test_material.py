@@ -6,7 +6,7 @@ import pytest
 
 from graphids.assessment.assess import Assessment
 from graphids.core.injection.inject import KINDS
-from graphids.report.material import material_lines, material_text, vehicle_table
+from graphids.report.material import held_out_table, material_lines, material_text, vehicle_table
 
 ASSESSMENT = Assessment(
     threshold=0.75,
@@ -38,7 +38,7 @@ def test_what_was_injected_held_out_skipped_missing_and_left_out_is_told() -> No
     assert material_lines(SUMMARY) == [
         "Attacks were injected: none of their frames is in a profile, and none was recorded on a vehicle.",
         "Nodes carry deviations from the profile of their vehicle, fitted on its training recordings.",
-        "van was held out: all of its 1,300 windows are in the test.",
+        "van was held out: all of its 1,300 windows are in the test. The model carries its profile.",
         "Windows, normal + attack: car (train 1,200 + 100, val 1,200 + 100, test 1,200 + 100), van (test 1,200 + 100).",
         "Kinds that a bus cannot suffer: van (masquerade_drift, masquerade_noise).",
         "Windows short of the number wanted: car (suppress 48).",
@@ -85,7 +85,19 @@ def test_every_vehicle_of_the_test_has_a_row_beside_the_baseline() -> None:
         ["fleet/a", "1300", "0.910", "0.920", "-", "0.500", "30.0"],
         ["van", "1300", "0.910", "0.920", "0.610", "0.500", "30.0"],
     ]
-    assert material_text(SUMMARY, assessment).endswith(vehicle_table(assessment))
+    assert vehicle_table(assessment) in material_text(SUMMARY, assessment)
+
+
+def test_of_the_vehicle_that_was_held_out_each_kind_has_a_row_beside_the_baseline() -> None:
+    test = {"vehicle/van/windows": 1300.0, "vehicle/van/dos/auroc": 0.91, "vehicle/van/dos/recall": 0.5}
+    metrics = {"test": {**ASSESSMENT.test, **test}, "rule": {"vehicle/van/dos/auroc": 0.61}}
+    assessment = Assessment(**{name: metrics.get(name, getattr(ASSESSMENT, name)) for name in Assessment.__slots__})
+
+    _, row = held_out_table(assessment, "van").splitlines()
+
+    assert row.split() == ["dos", "0.910", "0.610", "0.500", "-"]
+    assert material_text(SUMMARY, assessment).endswith(held_out_table(assessment, "van"))
+    assert held_out_table(assessment, "") == held_out_table(ASSESSMENT, "van") == ""
 
 
 def test_where_labelled_attacks_are_measured_the_injected_ones_are_said_to_be_in_training_alone() -> None:

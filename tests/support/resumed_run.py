@@ -34,7 +34,7 @@ from support.sketches import sketch
 from support.stores import empty_store
 from support.tracking_server import shown
 
-PARAMETERS = {"max_epochs": 3, "batch_size": 64, "accelerator": "cpu"}
+PARAMETERS = {"data": "simulated", "max_epochs": 3, "batch_size": 64, "accelerator": "cpu"}
 SIZES = (
     "--data.simulated_captures_per_kind=1",
     "--data.simulated_duration_s=12",

@@ -33,7 +33,7 @@ from graphids.core.graphs.features import FEATURES
 from graphids.core.graphs.packed import PackedGraphs
 from graphids.core.profile.profile import Profile
 from graphids.core.simulation.simulate import CAPTURES_PER_KIND, DURATION_S
-from graphids.options import AUTO, FLEET, SIMULATED
+from graphids.options import AUTO, FLEET
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class CANDataModule(pl.LightningDataModule):
     """Captures, split, cut into windows and fitted on the training split; batches of graphs.
 
     Args:
-        data: "simulated", or a capture file, a folder of captures or a glob.
+        data: "fleet" or "simulated", or a capture file, a folder of captures or a glob; see `load_captures`.
         window_size: Frames per window.
         stride: Frames between window starts.
         batch_size: Windows per batch at most.
@@ -57,7 +57,7 @@ class CANDataModule(pl.LightningDataModule):
         max_nodes_per_batch: Nodes per training batch at most; None for no limit.
         data_seed: Of simulated drives and of injected attacks.
         simulated_duration_s: Length of each simulated capture.
-        simulated_captures_per_kind: Simulated captures of each attack.
+        simulated_captures_per_kind: Captures of the one simulated vehicle under each attack.
         inject: "auto" lays attacks over the captures where none of them has any, "always" also over the attack-free
             ones of labelled captures, in training alone; "never".
         features: What nodes carry: "raw" features, or "deviations" from the profiles of the captures' vehicles; "auto"
@@ -82,7 +82,7 @@ class CANDataModule(pl.LightningDataModule):
 
     def __init__(
         self,
-        data: str = SIMULATED,
+        data: str = FLEET,
         window_size: int = 256,
         stride: int = 128,
         batch_size: int = 64,

@@ -38,15 +38,15 @@ def load_captures(
         kinds: How attack kinds are named; see `read_captures`.
         on_bad_line: "raise" or "drop"; see `read_captures`.
         data_seed: Of simulated drives.
-        duration_s: Of each drive of the one vehicle.
-        captures_per_kind: Simulated drives of each attack.
+        duration_s: Of each simulated drive.
+        captures_per_kind: Simulated drives of the one vehicle under each attack.
 
     Raises:
         LogFormatError: If a file cannot be read.
         DataError: If the name of a file is not UTF-8.
     """
     if data == FLEET:
-        return simulated_fleet(seed=data_seed)
+        return simulated_fleet(seed=data_seed, duration_s=duration_s)
     if data == SIMULATED:
         return simulated_captures(seed=data_seed, duration_s=duration_s, captures_per_kind=captures_per_kind)
     found = find_captures(data)

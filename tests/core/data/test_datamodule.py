@@ -23,7 +23,7 @@ from graphids.core.frames import Capture, DataError, Frames
 from graphids.core.graphs.packed import PackedGraphs
 from graphids.core.simulation.simulate import simulate_vehicle, simulated_captures
 
-SMALL = {"window_size": 64, "stride": 32, "batch_size": 16, "simulated_duration_s": 3.0}
+SMALL = {"data": "simulated", "window_size": 64, "stride": 32, "batch_size": 16, "simulated_duration_s": 3.0}
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,8 @@ from numpy.testing import assert_array_equal
 
 from graphids.core.data.vehicles import vehicles_of
 from graphids.core.frames import num_attacked
-from graphids.core.simulation.fleet import DRIVES, VEHICLES, simulated_fleet
+from graphids.core.simulation.fleet import DRIVES, SIMULATED_CAR, VEHICLES, simulated_fleet
+from graphids.core.simulation.simulate import simulate_vehicle
 from graphids.core.wire import frame_bits
 
 
@@ -28,6 +29,14 @@ def test_vehicles_differ_in_how_much_they_send_and_none_floods_its_bus() -> None
     for capture in first_drives:
         bits = frame_bits(capture.frames.dlc, capture.frames.is_extended).sum()
         assert 0.1 < bits / (500_000 * np.ptp(capture.frames.timestamp)) < 0.8
+
+
+def test_the_last_vehicle_is_the_car_whose_attacked_drives_are_simulated_whatever_the_seed() -> None:
+    ids = set(simulate_vehicle(seed=1, duration_s=2.0).arbitration_id.tolist())
+
+    for seed in (0, 7):
+        drives = [c for c in simulated_fleet(seed=seed, duration_s=2.0) if c.name.startswith(f"{SIMULATED_CAR}/")]
+        assert {i for drive in drives for i in drive.frames.arbitration_id.tolist()} == ids
 
 
 def test_drives_are_labelled_attack_free_and_the_seed_repeats_them() -> None:
