@@ -11,6 +11,8 @@ from graphids.core.injection.bus import MS, TICKS_PER_S
 from graphids.core.injection.sender import Spoken
 
 _FAST_PERIOD = 25 * MS
+# Of a lie, until it differs from the truth: a signal can rest for the whole of an attack, whatever is said of it.
+_DRAWS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +57,22 @@ class RecordedMessage:
     def lie(self, rng: np.random.Generator, spoken: Spoken, manner: str) -> NDArray[np.uint8]:
         """The payloads with one signal altered; counters go on, checksums stay what they were for the true value.
 
-        A replay is in half of the cases of whole payloads, counters and checksums included, said before the lie began.
+        A replay is of what was said before the lie began, in half of the cases of whole payloads, counters and
+        checksums included. A lie that says nothing but the truth is drawn again: no detector could tell it.
 
         Raises:
             ValueError: If there is no signal, or `manner` is unknown.
         """
         if not self.signals:
             raise ValueError(f"Message {self.ecu} carries no signal that could be altered.")
+        for _ in range(_DRAWS):
+            payload = self._drawn(rng, spoken, manner)
+            if (payload != spoken.payload[spoken.is_forged]).any():
+                break
+        return payload
+
+    def _drawn(self, rng: np.random.Generator, spoken: Spoken, manner: str) -> NDArray[np.uint8]:
+        """One lie, perhaps the truth."""
         signal = self.signals[int(rng.integers(0, len(self.signals)))]
         truth = signal.read(spoken.payload)
         earlier = truth[spoken.release < spoken.first] if spoken.first > spoken.release[0] else truth
@@ -76,8 +87,8 @@ class RecordedMessage:
         elif manner == "replay" and rng.random() < 0.5 and earlier is not truth:
             return _said_before(rng, spoken, len(true))
         elif manner == "replay":
-            start = int(rng.integers(0, max(len(truth) - len(true), 1)))
-            lie = np.resize(truth[start : start + len(true)], len(true))
+            start = int(rng.integers(0, max(len(earlier) - len(true), 1)))
+            lie = np.resize(earlier[start : start + len(true)], len(true))
         elif manner == "noise":
             lie = true + np.rint(rng.normal(0.0, spread * (0.05 + 0.25 * rng.random()), len(true))).astype(np.int64)
         else:

@@ -102,6 +102,26 @@ def test_a_replay_is_of_one_signal_or_of_whole_payloads_that_were_said_before(dr
     assert found == {True, False}
 
 
+@pytest.mark.parametrize("kind", LYING)
+def test_a_lie_is_not_the_truth_even_of_a_signal_that_mostly_rests(kind: str) -> None:
+    # Its first byte changes once in the drive; until then and after it the last value is the truth.
+    payload = np.zeros((1_000, 8), np.uint8)
+    payload[500:, 0] = 7
+    payload[:, 1] = np.arange(1_000) % 2
+    drive = Frames(
+        timestamp=np.arange(1_000) / 100.0,
+        arbitration_id=np.full(1_000, 0x123, np.uint32),
+        dlc=np.full(1_000, 8, np.uint8),
+        payload=payload,
+        is_extended=np.zeros(1_000, np.bool_),
+        channel=np.zeros(1_000, np.uint8),
+    )
+
+    for seed in range(8):
+        frames = inject(drive, [Injection(kind, FIRST_S, LAST_S)], seed=seed).frames
+        assert (frames.payload != drive.payload).any()
+
+
 def _of(result: Injected) -> np.ndarray:
     return result.frames.arbitration_id == result.injections[0].target
 
