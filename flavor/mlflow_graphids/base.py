@@ -14,7 +14,7 @@ from mlflow_graphids.verification.trust import Policy
 
 NAME = "base"
 FOLDER = Path(__file__).parent / "base_model"
-DIGEST = "bbc4f009f7af127dec7a1fd8ec1d3e966d664b3b9cc61639ea3a8aa8704e2367"
+DIGEST = "7b55c413b44393faaa57b28027da4f01fa9b6aa6bae2426309a20b18921d7598"
 
 
 def load_base_model(
