@@ -1,5 +1,8 @@
 """Numbers as every text of graphids shows them."""
 
+import csv
+import io
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 # From 2000 to 2100. Clocks that begin with the recording, at midnight or with the recorder do not get there.
@@ -82,6 +85,26 @@ def spreadsheet_text(text: str) -> str:
     """
     shown = printable(text)
     return f"'{shown}" if shown.startswith(_FORMULA) else shown
+
+
+def csv_line(cells: Iterable[object]) -> str:
+    r"""Cells as one line of csv, without its end, which a spreadsheet shows and does not compute.
+
+    A list is one cell: its texts are joined by spaces, or by " | " where one of them has spaces itself.
+
+    >>> csv_line(["can0", "=1+1", -0.5, ["1A4", "2B0"], ["(1.0) can0 1A4#00", "(1.1) can0 2B0#00"]])
+    "can0,'=1+1,-0.5,1A4 2B0,(1.0) can0 1A4#00 | (1.1) can0 2B0#00"
+    """
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="").writerow([_cell(value) for value in cells])
+    return stream.getvalue()
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, list):
+        texts = [str(each) for each in value]
+        value = (" | " if any(" " in text for text in texts) else " ").join(texts)
+    return spreadsheet_text(value) if isinstance(value, str) else value
 
 
 def shortened(text: str, longest: int) -> str:

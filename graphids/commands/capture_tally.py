@@ -25,6 +25,7 @@ class CaptureTally:
     muted_windows: int = 0
     unscored: dict[str, int] = field(default_factory=dict)
     coverage: dict[str, Coverage] = field(default_factory=dict)
+    warmed_up: dict[str, bool] = field(default_factory=dict)  # as in `WindowScores`
     counts: dict[str, int] = field(default_factory=dict)  # what the reader found besides frames
 
     @property
@@ -38,6 +39,7 @@ class CaptureTally:
         self.alerts += int(scores.alert.sum())
         self.unscored |= scores.unscored_frames
         self.coverage = scores.bus_coverage
+        self.warmed_up = scores.warmed_up
 
     def not_covered(self) -> dict[str, Coverage]:
         """Buses that the model cannot judge, by capture and bus."""
@@ -62,6 +64,7 @@ class CaptureTally:
             "muted_windows": self.muted_windows,
             "frames_in_no_window": self.left_over,
             "is_covered": not self.not_covered(),
+            "warmed_up": self.warmed_up,
             "buses": [{"channel": bus, **known.to_dict()} for bus, known in self.coverage.items()],
             "counts": self.counts,
         }
@@ -77,7 +80,7 @@ class CaptureTally:
             f"{counted(self.windows, 'window')}, {counted(self.alerts, 'alert')}, "
             f"{counted(self.incidents, 'incident')}{self._kept_back()}; "
             f"{counted(self.left_over, 'frame')} in no window; "
-            f"{unknown}{self._remarks()}"
+            f"{unknown}{self._warm_up()}{self._remarks()}"
         )
 
     def _kept_back(self) -> str:
@@ -86,6 +89,10 @@ class CaptureTally:
             *([f"{counted(self.muted_windows, 'muted window')}"] if self.muted_windows else []),
         ]
         return f" ({', '.join(parts)})" if parts else ""
+
+    def _warm_up(self) -> str:
+        said = {True: "first seconds entered the profile", False: "first seconds alert and stay out of the profile"}
+        return "".join(f"; {f'{bus}: ' if bus else ''}{said[entered]}" for bus, entered in self.warmed_up.items())
 
     def _remarks(self) -> str:
         remarks = [

@@ -10,6 +10,7 @@ from graphids.core.captures.read import OnBadLine
 from graphids.core.classifier import WindowClassifier
 from graphids.core.explanation import Explanation, explain
 from graphids.core.frames import DataError, Frames
+from graphids.core.graphs.followers import WARM_UP_S
 from graphids.core.incidents.detection import Subject, incidents_of
 from graphids.core.vehicle_names import VehicleNames, read_vehicle_names
 from graphids.plots.style import png
@@ -29,6 +30,7 @@ def explain_capture(
     output: Path | None = None,
     as_json: bool = False,
     threshold: float | None = None,
+    warm_up_s: float = WARM_UP_S,
     on_bad_line: OnBadLine = "raise",
     reader: Callable[[Path], Frames] | None = None,
     dbc: Path | None = None,
@@ -42,6 +44,7 @@ def explain_capture(
         output: PNG to write; None stands for `<capture>-window-<window>.png` in the working directory.
         as_json: Print one JSON object: everything in `Explanation`, capture and picture. Else text.
         threshold: Lowest score that alerts; the model's own for None.
+        warm_up_s: As in `WindowClassifier.score`.
         on_bad_line: As in `read_captures`.
         reader: Reads the capture instead, as a whole.
         dbc: Database whose names of messages the text has beside the IDs; the picture and JSON have the IDs alone.
@@ -60,7 +63,7 @@ def explain_capture(
         raise DataError(f"{picture}: the folder {picture.parent} does not exist; create it, or name another file.")
     names = None if dbc is None else read_vehicle_names(dbc)
     chunks = capture_chunks(capture, on_bad_line, reader, {})
-    explanation = explain(classifier, chunks, window, threshold=threshold, name=str(capture))
+    explanation = explain(classifier, chunks, window, threshold=threshold, warm_up_s=warm_up_s, name=str(capture))
     publish_bytes(picture, png(draw_window(explanation, printable(capture.name))))
     if as_json:
         print(json.dumps({"capture": name_text(capture), "picture": name_text(picture), **explanation.to_dict()}))
@@ -75,6 +78,7 @@ def window_of_incident(
     number: int,
     *,
     threshold: float | None = None,
+    warm_up_s: float = WARM_UP_S,
     on_bad_line: OnBadLine = "raise",
     reader: Callable[[Path], Frames] | None = None,
 ) -> int:
@@ -83,7 +87,8 @@ def window_of_incident(
     Raises:
         DataError: If there is no such incident, or none of its windows was scored.
     """
-    chunks = classifier.score_chunks(capture_chunks(capture, on_bad_line, reader, {}), threshold=threshold)
+    frames = capture_chunks(capture, on_bad_line, reader, {})
+    chunks = classifier.score_chunks(frames, threshold=threshold, warm_up_s=warm_up_s)
     found = 0
     for incident in incidents_of(chunks, Subject.of(classifier)):
         if found == number and incident.loudest_window >= 0:

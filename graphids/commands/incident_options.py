@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from graphids.core.classifier import WindowClassifier
 from graphids.core.incidents.detection import Subject
 from graphids.core.incidents.filters import NO_FILTERS, Filters
+from graphids.core.vehicle_names import VehicleNames
 from graphids.options import OptionError
 
 
@@ -18,6 +19,7 @@ class IncidentOptions:
         model_digest: As in `Incident`.
         redacts_payloads: Whether lines of context hide payloads.
         filters: Which are reported.
+        names: Of the vehicle's messages and signals, for people; None for none.
         reports_uncovered: Whether a bus that the model cannot judge has incidents beside the one that says so.
     """
 
@@ -25,6 +27,7 @@ class IncidentOptions:
     model_digest: str = ""
     redacts_payloads: bool = False
     filters: Filters = NO_FILTERS
+    names: VehicleNames | None = None
     reports_uncovered: bool = False
 
     def subject(self, classifier: WindowClassifier) -> Subject:

@@ -12,6 +12,7 @@ from graphids.core.captures.read import OnBadLine
 from graphids.core.classifier import ScoredChunk, WindowClassifier
 from graphids.core.explanation import explain_each
 from graphids.core.frames import DataError, Frames
+from graphids.core.graphs.followers import WARM_UP_S
 from graphids.core.incidents.detection import Subject, incidents_of
 from graphids.core.incidents.event_words import SEVERITIES
 from graphids.core.incidents.incident import Incident
@@ -38,6 +39,7 @@ class ReportRequest:
         vehicle: Its name; empty for none.
         dbc: Database with the names of its messages.
         threshold: Lowest score that alerts; the model's own for None.
+        warm_up_s: As in `WindowClassifier.score`.
         on_bad_line: As in `read_captures`.
         reader: Reads the capture instead, as a whole.
     """
@@ -49,6 +51,7 @@ class ReportRequest:
     vehicle: str = ""
     dbc: Path | None = None
     threshold: float | None = None
+    warm_up_s: float = WARM_UP_S
     on_bad_line: OnBadLine = "raise"
     reader: Callable[[Path], Frames] | None = None
 
@@ -130,7 +133,7 @@ def _scored(
 ) -> Iterator[ScoredChunk]:
     """The capture's scores, counted while they pass by."""
     frames = capture_chunks(request.capture, request.on_bad_line, request.reader, tally.counts)
-    for chunk in classifier.score_chunks(frames, threshold=request.threshold):
+    for chunk in classifier.score_chunks(frames, threshold=request.threshold, warm_up_s=request.warm_up_s):
         tally.add(chunk.scores)
         bins.add(chunk.scores)
         yield chunk
@@ -162,7 +165,12 @@ def _evidence(
     windows = {incident.id: incident.loudest_window for incident in incidents if incident.loudest_window >= 0}
     chunks = capture_chunks(request.capture, request.on_bad_line, request.reader, {})
     explained = explain_each(
-        classifier, chunks, set(windows.values()), threshold=request.threshold, name=str(request.capture)
+        classifier,
+        chunks,
+        set(windows.values()),
+        threshold=request.threshold,
+        warm_up_s=request.warm_up_s,
+        name=str(request.capture),
     )
     by_window = {window.number: Evidence(explanation, window.frames) for window, explanation in explained}
     return {incident: by_window[window] for incident, window in windows.items()}

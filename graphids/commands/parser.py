@@ -96,14 +96,17 @@ def _add_adapt(command: _Command) -> None:
 
 
 def _add_captures(command: _Command) -> None:
-    predict = command("predict", "score captures of any size; incidents as JSON lines or csv")
+    predict = command("predict", "score captures of any size; incidents for people or programs")
     predict.formatter_class, predict.epilog = argparse.RawDescriptionHelpFormatter, exit_code_table()
     _add_scored_capture(predict, "a capture file, a folder or a glob of them, or - for standard input")
-    predict.add_argument("--format", choices=("jsonl", "csv"), default="jsonl", help="default %(default)s")
+    predict.add_argument(
+        "--format", choices=("text", "jsonl", "csv", "cef"), help="default text on a terminal, else jsonl"
+    )
     predict.add_argument("--output", type=Path, help="file to write; default standard output")
     predict.add_argument("--summary", type=Path, help="JSON file for windows, incidents and coverage of each capture")
     predict.add_argument("--all", action="store_true", help="write every window instead of incidents")
     predict.add_argument("--vehicle", default="", help="its name, as incidents are to have it")
+    _add_dbc(predict)
     predict.add_argument("--redact", action="store_true", help="hide payloads in the frames that incidents show")
     predict.add_argument(
         "--filter",
@@ -148,6 +151,12 @@ def _add_scored_capture(parser: argparse.ArgumentParser, capture: str) -> None:
     )
     _add_on_bad_line(parser)
     parser.add_argument("--threshold", type=float, help="lowest score that alerts; default the model's own")
+    parser.add_argument(
+        "--warm-up-s",
+        type=float,
+        default=10.0,
+        help="first seconds of a bus that enter the profile unless they alert; 0 for none; default %(default)g",
+    )
     parser.add_argument("--allow-code", action="store_true", help="read the capture with the model's own reader")
 
 

@@ -1,4 +1,4 @@
-"""The command `predict`: incidents, or scored windows, from a capture of any size, as JSON lines or csv."""
+"""The command `predict`: incidents, or scored windows, from a capture of any size, for people or programs."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,21 +11,31 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from graphids.commands.capture_sources import CaptureSource, capture_sources
 from graphids.commands.capture_tally import CaptureTally, print_last_lines, summary_of
 from graphids.commands.incident_options import IncidentOptions
-from graphids.commands.scored_rows import COLUMNS as WINDOW_COLUMNS
-from graphids.commands.scored_rows import RowWriter, opened_rows, opened_summary, rows_of
+from graphids.commands.scored_rows import (
+    WINDOW_FORMATS,
+    LineWriter,
+    WindowFormat,
+    opened_lines,
+    opened_summary,
+    rows_of,
+    window_format,
+)
 from graphids.commands.termination import orderly_termination
 from graphids.core.captures.clock import Clock
 from graphids.core.captures.parts import files_of
 from graphids.core.captures.read import OnBadLine, stream_frames
-from graphids.core.classifier import WindowClassifier
+from graphids.core.classifier import WindowClassifier, WindowScores
 from graphids.core.frames import DataError, Frames
+from graphids.core.graphs.followers import WARM_UP_S
 from graphids.core.incidents.detection import Detection, Subject
 from graphids.core.incidents.filters import FilteredIncidents, Filters
+from graphids.core.incidents.formats import IncidentFormat, format_for
 from graphids.core.incidents.incident import Incident
-from graphids.core.incidents.incident_rows import COLUMNS as INCIDENT_COLUMNS
-from graphids.core.incidents.incident_rows import row_of
 from graphids.core.incidents.joining import NOT_COVERED
+from graphids.core.incidents.naming import named_incident
+from graphids.core.vehicle_names import VehicleNames
 from graphids.exit_codes import EXIT_ALERTS, EXIT_NOT_COVERED, EXIT_OK
+from graphids.options import OptionError
 
 # The frames of a chunk, some 100,000, come in parts whose graphs and activations stay well below 1 GiB.
 _CHUNK_BYTES = 1 << 22
@@ -52,10 +62,13 @@ class Verdict(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """How to score and what to write."""
+    """How to score and what to write: windows, where they have a format, else incidents."""
 
     threshold: float | None
-    every_window: bool
+    warm_up_s: float
+    windows: WindowFormat | None
+    incidents: IncidentFormat
+    names: VehicleNames | None
     subject: Subject
     filters: Filters
     on_bad_line: OnBadLine
@@ -68,8 +81,9 @@ def predict(
     capture: Path,
     *,
     output: Path | None,
-    output_format: str,
+    output_format: str | None,
     threshold: float | None,
+    warm_up_s: float = WARM_UP_S,
     every_window: bool = False,
     incidents: IncidentOptions = _PLAIN,
     on_bad_line: OnBadLine = "raise",
@@ -87,9 +101,11 @@ def predict(
             than one file, each row names its own; windows are numbered, and incidents begin anew, within each file.
         output: File, replaced as a whole once the last window is scored; until then, and after an error, it stays as
             it was. None for standard output.
-        output_format: `jsonl` or `csv`; one row per incident with the `COLUMNS` of `incident_rows`, once it is over.
+        output_format: One of `incidents.formats`, in which each incident is written once it is over. None: lines for a
+            person on a terminal, else JSON lines.
         threshold: Lowest score that alerts; the model's own for None.
-        every_window: One row per window instead, with the `FIELDS` of `scored_rows`.
+        warm_up_s: As in `WindowClassifier.score`.
+        every_window: One row per window instead, with the `FIELDS` of `scored_rows`, as JSON lines or csv.
         incidents: How they are told, and which are reported.
         on_bad_line: As in `read_captures`.
         reader: Reads whole captures instead, for formats that `read_captures` does not know; their timestamps are
@@ -98,6 +114,7 @@ def predict(
 
     Raises:
         LogFormatError: If a capture cannot be read.
+        OptionError: If windows are to be written in a format of incidents.
         DataError: If a capture has fewer frames than one window, `output` or `summary` is a folder, a capture itself or
             the other, or the threshold is not between 0 and 1.
         OSError: If a file cannot be read or written.
@@ -109,27 +126,50 @@ def predict(
             check_request(source.path, summary, threshold)
         if summary is not None and output is not None and summary.resolve() == output.resolve():
             raise DataError(f"{summary}: is to hold the rows and the summary; name two files.")
+        several = len(sources) > 1
         request = _Request(
             threshold,
-            every_window,
+            warm_up_s,
+            _window_format(output_format, names_captures=several) if every_window else None,
+            _incident_format(output_format, output),
+            incidents.names if _is_for_people(output_format, output) else None,
             incidents.subject(classifier),
             incidents.filters,
             on_bad_line,
             reader,
-            names_captures=len(sources) > 1,
+            names_captures=several,
         )
-        columns = WINDOW_COLUMNS if every_window else INCIDENT_COLUMNS
         with (
             opened_summary(summary) as write_summary,
-            opened_rows(output, output_format, columns, names_captures=request.names_captures) as write,
+            opened_lines(output) as write,
             _bar(sources) as bar,
         ):
+            if head := (request.windows or request.incidents).head:
+                write(head)
             for source in sources:
                 tallies.append(CaptureTally(source.name))
                 _score(classifier, source, request, tallies[-1], write, bar)
             write_summary(summary_of(tallies))
     print_last_lines(tallies)
     return _verdict(tallies)
+
+
+def _is_for_people(output_format: str | None, output: Path | None) -> bool:
+    return output_format == "text" or (output_format is None and output is None and sys.stdout.isatty())
+
+
+def _incident_format(output_format: str | None, output: Path | None) -> IncidentFormat:
+    name = output_format or ("text" if _is_for_people(None, output) else "jsonl")
+    return format_for(name, None if output is not None else sys.stdout)
+
+
+def _window_format(output_format: str | None, *, names_captures: bool) -> WindowFormat:
+    name = output_format or "jsonl"
+    if name not in WINDOW_FORMATS:
+        raise OptionError(
+            f"--format: {name} is of incidents; expected {' or '.join(WINDOW_FORMATS)} with --all, for windows."
+        )
+    return window_format(name, names_captures=names_captures)
 
 
 def _verdict(tallies: Sequence[CaptureTally]) -> Verdict:
@@ -144,7 +184,7 @@ def _score(
     source: CaptureSource,
     request: _Request,
     tally: CaptureTally,
-    write: RowWriter,
+    write: LineWriter,
     bar: tqdm,
 ) -> None:
     before = bar.n
@@ -156,29 +196,35 @@ def _score(
         on_position=lambda position: bar.update(before + position - bar.n),
     )
     detection, filtered = Detection(request.subject), FilteredIncidents(request.filters)
+    capture = source.name if request.names_captures else ""
 
-    def report(over: list[Incident]) -> Iterator[dict[str, object]]:
-        for incident in filtered.passing(over):
-            tally.incidents += incident.event != NOT_COVERED
-            yield row_of(incident)
+    def told(over: list[Incident]) -> list[str]:
+        passed = list(filtered.passing(over))
+        tally.incidents += sum(incident.event != NOT_COVERED for incident in passed)
+        return [request.incidents.write(named_incident(incident, request.names), capture) for incident in passed]
 
-    def put(rows: Iterable[dict[str, object]]) -> None:
-        with tqdm.external_write_mode(file=sys.stdout):  # rows on the bar's own terminal would be written into it
-            for row in rows:
-                write({"capture": source.name, **row} if request.names_captures else row)
+    def put(lines: Iterable[str]) -> None:
+        with tqdm.external_write_mode(file=sys.stdout):  # lines on the bar's own terminal would be written into it
+            for line in lines:
+                write(line)
 
-    for chunk in classifier.score_chunks(frames, threshold=request.threshold):
-        told = list(report(detection.add(chunk)))
-        put(rows_of(chunk.scores, tally.windows) if request.every_window else told)
+    for chunk in classifier.score_chunks(frames, threshold=request.threshold, warm_up_s=request.warm_up_s):
+        lines = told(detection.add(chunk))
+        put(lines if request.windows is None else _window_lines(chunk.scores, request.windows, tally.windows, capture))
         tally.add(chunk.scores)
-    told = list(report(detection.finish()))
-    put([] if request.every_window else told)
+    lines = told(detection.finish())
+    put(lines if request.windows is None else [])
     tally.filtered_incidents, tally.muted_windows = filtered.kept_back, detection.muted_windows
     if not tally.windows:
         raise DataError(
             f"{source.path}: {tally.left_over} frames make no window of {classifier.preprocessing.window_size}; "
             "expected at least one window of frames on a bus."
         )
+
+
+def _window_lines(scores: WindowScores, form: WindowFormat, windows_before: int, capture: str) -> Iterator[str]:
+    for row in rows_of(scores, windows_before):
+        yield form.write({"capture": capture, **row} if capture else row)
 
 
 def _bar(sources: Sequence[CaptureSource]) -> tqdm:

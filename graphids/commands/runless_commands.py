@@ -57,6 +57,7 @@ def _predict(arguments: argparse.Namespace) -> None:
     from graphids.commands.incident_options import IncidentOptions, parse_filters
     from graphids.commands.predict import predict
     from graphids.commands.vehicle_model import scoring_model
+    from graphids.core.vehicle_names import read_vehicle_names
 
     filters = parse_filters(arguments.filter)
     trust = trust_arguments(arguments)
@@ -67,12 +68,14 @@ def _predict(arguments: argparse.Namespace) -> None:
         output=arguments.output,
         output_format=arguments.format,
         threshold=arguments.threshold,
+        warm_up_s=arguments.warm_up_s,
         every_window=arguments.all,
         incidents=IncidentOptions(
             vehicle=arguments.vehicle,
             model_digest=model.digest,
             redacts_payloads=arguments.redact,
             filters=filters,
+            names=None if arguments.dbc is None else read_vehicle_names(arguments.dbc),
             reports_uncovered=arguments.allow_uncovered,
         ),
         on_bad_line=arguments.on_bad_line,
@@ -91,7 +94,12 @@ def _explain(arguments: argparse.Namespace) -> None:
 
     trust = trust_arguments(arguments)
     model = scoring_model(arguments.model, arguments.profile, trust=trust, allow_code=arguments.allow_code)
-    reading = {"threshold": arguments.threshold, "on_bad_line": arguments.on_bad_line, "reader": model.reader}
+    reading = {
+        "threshold": arguments.threshold,
+        "warm_up_s": arguments.warm_up_s,
+        "on_bad_line": arguments.on_bad_line,
+        "reader": model.reader,
+    }
     window = arguments.window
     if window is None:
         window = window_of_incident(model.classifier, arguments.capture, arguments.incident, **reading)
@@ -122,6 +130,7 @@ def _report(arguments: argparse.Namespace) -> None:
         vehicle=arguments.vehicle,
         dbc=arguments.dbc,
         threshold=arguments.threshold,
+        warm_up_s=arguments.warm_up_s,
         on_bad_line=arguments.on_bad_line,
         reader=model.reader,
     )

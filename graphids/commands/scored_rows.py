@@ -1,19 +1,18 @@
-"""Rows of windows or incidents, as JSON lines or csv, and their summary: to standard output, or to files."""
+"""Rows of windows, and where lines of them, of incidents and of a summary go: standard output, or files."""
 
 import contextlib
-import csv
 import json
 import os
 import secrets
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 from graphids.core.classifier import WindowScores
-from graphids.wording import printable, utc_text
+from graphids.wording import csv_line, utc_text
 
 UTC_FIELDS = ("start_utc", "end_utc")
 COLUMNS = (
@@ -32,10 +31,8 @@ COLUMNS = (
 # Fields of every row; one of a capture with absolute times has `UTC_FIELDS` too.
 FIELDS = tuple(name for name in COLUMNS if name not in UTC_FIELDS)
 
-# What a spreadsheet takes for a formula (OWASP, "CSV injection"); names of captures and buses can start so.
-_FORMULA = ("=", "+", "-", "@", "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS SIGN}", "\N{FULLWIDTH COMMERCIAL AT}")
-
-RowWriter = Callable[[dict[str, object]], None]
+LineWriter = Callable[[str], None]
+WINDOW_FORMATS = ("jsonl", "csv")
 
 
 def rows_of(scores: WindowScores, windows_before: int) -> Iterator[dict[str, object]]:
@@ -67,58 +64,51 @@ def _utc(start_s: float, end_s: float) -> dict[str, object]:
     return dict(zip(UTC_FIELDS, times, strict=True)) if all(times) else {}
 
 
-@contextmanager
-def opened_rows(
-    output: Path | None, output_format: str, columns: Sequence[str] = COLUMNS, *, names_captures: bool
-) -> Iterator[RowWriter]:
-    """A writer of rows with these columns; in csv one that a row does not have is empty, and a list is one text.
+class WindowFormat(NamedTuple):
+    """How windows are written: each row as one line, and the line before the first one, "" for none."""
+
+    write: Callable[[dict[str, object]], str]
+    head: str = ""
+
+
+def window_format(name: str, *, names_captures: bool) -> WindowFormat:
+    """The format of that name, one of `WINDOW_FORMATS`; in csv a column that a row does not have is empty.
 
     Args:
-        output: File, replaced as a whole if the block succeeds; it stays as it was if not. None: standard output.
-        output_format: `jsonl` or `csv`.
-        columns: By default those of windows.
+        name: Of the format.
         names_captures: Whether rows also have the field `capture`.
+    """
+    if name == "jsonl":
+        return WindowFormat(json.dumps)
+    columns = ("capture", *COLUMNS) if names_captures else COLUMNS
+    return WindowFormat(lambda row: csv_line(row.get(column, "") for column in columns), csv_line(columns))
+
+
+@contextmanager
+def opened_lines(output: Path | None) -> Iterator[LineWriter]:
+    """A writer of lines to a file that is replaced as a whole if the block succeeds and stays as it was if not.
+
+    Args:
+        output: None: standard output.
 
     Raises:
         OSError: If the output cannot be written; it names the output.
     """
-    columns = ("capture", *columns) if names_captures else columns
     with _opened(output) as stream:
-        table = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
-        if output_format == "csv":
-            table.writeheader()
 
-        def write(row: dict[str, object]) -> None:
+        def write(line: str) -> None:
             with _naming(output):
-                if output_format == "jsonl":
-                    print(json.dumps(row), file=stream)
-                else:
-                    table.writerow({name: _cell(value) for name, value in row.items()})
+                print(line, file=stream)
 
         yield write
 
 
-def _cell(value: object) -> object:
-    r"""A value that a spreadsheet shows and does not compute, in one line; numbers stay numbers.
-
-    >>> _cell("can0"), _cell("=HYPERLINK(A1)"), _cell(-0.5), _cell("can\x1b[2J"), _cell(["1A4", "2B0"])
-    ('can0', "'=HYPERLINK(A1)", -0.5, 'can\\x1b[2J', '1A4 2B0')
-    """
-    if isinstance(value, list):
-        texts = [str(each) for each in value]
-        value = (" | " if any(" " in text for text in texts) else " ").join(texts)
-    if not isinstance(value, str):
-        return value
-    shown = printable(value)
-    return f"'{shown}" if shown.startswith(_FORMULA) else shown
-
-
 @contextmanager
 def opened_summary(path: Path | None) -> Iterator[Callable[[dict[str, object]], None]]:
-    """A writer of one JSON object to a file that is replaced as that of `opened_rows` is; None writes nothing.
+    """A writer of one JSON object to a file that is replaced as that of `opened_lines` is; None writes nothing.
 
     Raises:
-        OSError: As `opened_rows`.
+        OSError: As `opened_lines`.
     """
     if path is None:
         yield lambda _content: None

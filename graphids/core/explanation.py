@@ -25,8 +25,9 @@ from graphids.core.data.preprocessing import UNK
 from graphids.core.evaluation import attack_margin
 from graphids.core.frames import Frames, format_arbitration_id
 from graphids.core.graphs.features import EDGE_FEATURES, FEATURES, column_names
+from graphids.core.graphs.followers import WARM_UP_S
 from graphids.core.graphs.packed import PackedGraphs, build_graphs, concat_graphs
-from graphids.core.graphs.window_stream import Window, find_window, find_windows
+from graphids.core.graphs.window_stream import Window, find_windows
 from graphids.core.models.isolation import isolated
 from graphids.core.profile.follower import Follower
 
@@ -134,6 +135,7 @@ def explain(
     window: int,
     *,
     threshold: float | None = None,
+    warm_up_s: float = WARM_UP_S,
     name: str = "the capture",
 ) -> Explanation:
     """Explain the window with that number among those that `classifier.score` gives for the capture.
@@ -143,22 +145,16 @@ def explain(
         capture: Its frames from the beginning, whole or in chunks; chunks after the window are not read.
         window: Number of the window, from 0.
         threshold: The model's own by default.
+        warm_up_s: As in `WindowClassifier.score`.
         name: Of the capture, for errors.
 
     Raises:
         DataError: If there is no such window, or the model lacks the profile that it needs.
         ValueError: As `WindowClassifier.score`.
     """
-    fitted, followers = classifier.preprocessing, classifier.followers()
-    found = find_window(
-        followers.passing([capture] if isinstance(capture, Frames) else capture),
-        window,
-        fitted.window_size,
-        fitted.stride,
-        name=name,
-        on_passed=lambda stretch: classifier.pass_by(stretch, followers, threshold=threshold),
-    )
-    return explain_window(classifier, found, threshold=threshold, follower=followers.of(found.channel))
+    chunks = [capture] if isinstance(capture, Frames) else capture
+    explained = explain_each(classifier, chunks, [window], threshold=threshold, warm_up_s=warm_up_s, name=name)
+    return next(explained)[1]
 
 
 def explain_each(
@@ -167,16 +163,24 @@ def explain_each(
     windows: Collection[int],
     *,
     threshold: float | None = None,
+    warm_up_s: float = WARM_UP_S,
     name: str = "the capture",
 ) -> Iterator[tuple[Window, Explanation]]:
     """Explain several windows of a capture by one pass over it; arguments and errors as in `explain`."""
-    fitted, followers = classifier.preprocessing, classifier.followers()
-    passing = followers.passing(chunks)
+    fitted, followers = classifier.preprocessing, classifier.followers(warm_up_s)
     for window in find_windows(
-        passing, windows, fitted.window_size, fitted.stride, name=name, on_passed=followers.forget
+        followers.passing(chunks),
+        windows,
+        fitted.window_size,
+        fitted.stride,
+        name=name,
+        on_passed=lambda stretch: classifier.pass_by(stretch, followers, threshold=threshold),
     ):
         follower = followers.of(window.channel)
-        yield window, explain_window(classifier, window, threshold=threshold, follower=follower)
+        explanation = explain_window(classifier, window, threshold=threshold, follower=follower)
+        if explanation.alert and followers.is_warming_up(window.channel):
+            followers.keep_out(window.channel)
+        yield window, explanation
 
 
 @isolated()

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from tqdm import tqdm  # type: ignore[import-untyped]
 
+from graphids.commands import scored_rows
 from graphids.commands.cli import main
 from graphids.commands.convert import convert
 from graphids.commands.incident_options import IncidentOptions
@@ -27,7 +28,9 @@ from graphids.core.captures.read import read_captures
 from graphids.core.classifier import WindowClassifier
 from graphids.core.frames import DataError, Frames, LogFormatError
 from graphids.core.simulation.text_writer import candump_text
+from graphids.core.vehicle_names import MessageNames, VehicleNames
 from graphids.exit_codes import EXIT_ALERTS, EXIT_NOT_COVERED, EXIT_READER_GONE
+from graphids.options import OptionError
 from mlflow_graphids import save_model
 from support.tiny_model import STRIDE, WINDOW, three_ids, tiny_classifier
 
@@ -173,6 +176,43 @@ def test_windows_that_alert_are_one_incident_by_default_and_told_the_same_in_csv
     assert (in_csv["id"], in_csv["reason"]) == (row["id"], row["reason"])
     assert in_csv["arbitration_ids"].split() == row["arbitration_ids"]
     assert in_csv["context"].split(" | ") == row["context"]
+
+
+def test_an_incident_is_told_to_a_person_and_to_a_siem(
+    classifier: WindowClassifier, capture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = VehicleNames({0x1A4: MessageNames("EngineSpeed", (), dict)}, {})
+    settings = {**DEFAULTS, "every_window": False, "threshold": 0.0, "incidents": IncidentOptions(names=name)}
+
+    predict(classifier, capture, **{**settings, "output_format": "text"})
+    predict(classifier, capture, **{**settings, "output_format": "cef"})
+
+    *told, cef = capsys.readouterr().out.splitlines()
+    assert told[0].split()[0] in ("LOW", "MEDIUM", "HIGH")
+    assert told[1].startswith("        ")
+    assert "EngineSpeed (0x1A4)" in "".join(told)
+    assert cef.startswith("CEF:")
+    assert "EngineSpeed" not in cef
+
+
+def test_a_terminal_gets_lines_for_a_person_and_a_pipe_gets_json(
+    classifier: WindowClassifier, capture: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {**DEFAULTS, "every_window": False, "threshold": 0.0, "output_format": None}
+
+    predict(classifier, capture, **settings)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    predict(classifier, capture, **settings)
+
+    piped, *shown = capsys.readouterr().out.splitlines()
+    assert json.loads(piped)["event"] == "learned"
+    assert "\x1b[" in shown[0]
+    assert len(shown) == 3
+
+
+def test_windows_are_not_written_in_a_format_of_incidents(classifier: WindowClassifier, capture: Path) -> None:
+    with pytest.raises(OptionError, match=r"--format: cef is of incidents; expected jsonl or csv with --all"):
+        predict(classifier, capture, **{**DEFAULTS, "output_format": "cef"})
 
 
 def test_incidents_that_a_filter_keeps_back_are_counted(
@@ -466,7 +506,7 @@ def test_output_that_a_full_disk_stops_is_named_and_not_left_behind(
     def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(*((json, "dumps") if call == "write" else (os, "fsync")), full)
+    monkeypatch.setattr(*((scored_rows, "print") if call == "write" else (os, "fsync")), full, raising=False)
 
     with pytest.raises(OSError, match=r"No space left on device: '.*alerts.jsonl'"):
         predict(classifier, capture, **{**DEFAULTS, "output": tmp_path / "alerts.jsonl"})

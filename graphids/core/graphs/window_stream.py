@@ -36,6 +36,20 @@ class Stretch:
     needed_from: int
     left_over: int
 
+    def between(self, first: int, last: int, window_size: int) -> "Stretch":
+        """The stretch of its windows from number `first` to before `last`, counted from its own first one."""
+        starts = self.starts[first:last]
+        begin = int(starts[0]) if len(starts) else 0
+        end = int(starts[-1]) + window_size if len(starts) else 0
+        is_last = last == len(self.starts)
+        return replace(
+            self,
+            frames=self.frames.take(slice(begin, end)),
+            first=self.first + begin,
+            starts=starts - begin,
+            needed_from=self.needed_from if is_last else self.first + int(self.starts[last]),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -138,7 +152,7 @@ def find_window(
         window_size: Frames per window.
         stride: Frames between window starts.
         name: Of the capture, for the error.
-        on_passed: Called with every stretch that ends before the window, and with what comes before it in its own.
+        on_passed: Called with the stretch of windows before the window, perhaps none, in each chunk.
 
     Raises:
         DataError: If there is no window with that number; the message says how many there are.
@@ -162,20 +176,16 @@ def find_windows(
     found = 0
     for parts in stretches(chunks, window_size, stride) if wanted else ():
         for stretch in parts:
-            while wanted and wanted[0] - found < len(stretch.starts):
-                number = wanted.popleft()
-                first = int(stretch.starts[number - found])
-                before = stretch.starts[: number - found]
-                if len(before):
-                    ends = int(before[-1]) + window_size
-                    passed = replace(stretch, frames=stretch.frames.take(slice(0, ends)), starts=before)
-                    on_passed(replace(passed, needed_from=stretch.first + first))
+            passed = 0  # windows of the stretch
+            while wanted and (index := wanted[0] - found) < len(stretch.starts):
+                on_passed(stretch.between(passed, index, window_size))
+                first, passed = int(stretch.starts[index]), index + 1
                 frames = stretch.frames.take(slice(first, first + window_size))
-                yield Window(number, stretch.channel, frames, first=stretch.first + first)
+                yield Window(wanted.popleft(), stretch.channel, frames, first=stretch.first + first)
             if not wanted:
                 return
             found += len(stretch.starts)
-            on_passed(stretch)
+            on_passed(stretch.between(passed, len(stretch.starts), window_size))
     if not wanted:
         return
     if not found:

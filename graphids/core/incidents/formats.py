@@ -31,8 +31,8 @@ FORMATS = {
 }
 
 
-def format_for(name: str, stream: TextIO) -> IncidentFormat:
-    """The format of that name, one of `FORMATS`; `text` is coloured where the stream shows colours."""
-    if name == "text" and wants_colour(stream):
+def format_for(name: str, stream: TextIO | None) -> IncidentFormat:
+    """The format of that name, one of `FORMATS`; `text` is coloured where there is a stream that shows colours."""
+    if name == "text" and stream is not None and wants_colour(stream):
         return IncidentFormat(partial(text_lines, colour=True))
     return FORMATS[name]

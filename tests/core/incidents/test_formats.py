@@ -113,7 +113,7 @@ def test_a_row_of_csv_is_read_back_under_its_columns() -> None:
 
     assert (first["capture"], first["arbitration_ids"], first["id_scores"]) == ("a,b.log", "000 1A4", "0.98 0.41")
     assert float(first["start_s"]) == FLOOD.start_s
-    assert first["context"].split("; ") == list(FLOOD.context)
+    assert first["context"].split(" | ") == list(FLOOD.context)
     assert (second["start_utc"], second["ongoing"]) == ("", "True")
 
 
