@@ -162,6 +162,8 @@ def _adapted(source: VerifiedClassifier, vehicle: _Vehicle) -> _Adapted:
     cost = _cost(classifier, [capture.frames for capture in vehicle.captures], threshold)
     if profile.alarms is not None:
         cost = alarm_words(profile.alarms)
+        if not classifier.has_own_alarms:
+            cost = f"{cost} They were chosen with another network: here the experts keep their share, the score none."
     card = f"""# Intrusion detection on the CAN bus of one vehicle
 
 The network of the model with graphids.digest {source.digest}, unchanged, with the profile of a vehicle: \

@@ -91,7 +91,10 @@ class CaptureTally:
         return f" ({', '.join(parts)})" if parts else ""
 
     def _warm_up(self) -> str:
-        said = {True: "first seconds entered the profile", False: "first seconds alert and stay out of the profile"}
+        said = {
+            True: "first seconds were added to the profile",
+            False: "first seconds raised an alert or made no window, and were not added to the profile",
+        }
         return "".join(f"; {f'{bus}: ' if bus else ''}{said[entered]}" for bus, entered in self.warmed_up.items())
 
     def _remarks(self) -> str:

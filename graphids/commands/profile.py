@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from textwrap import wrap
 from typing import Any, NamedTuple
@@ -14,7 +14,8 @@ from graphids._fs import publish_new
 from graphids.commands.attack_free import attack_free_captures
 from graphids.core.byte_roles import Role
 from graphids.core.captures.read import OnBadLine
-from graphids.core.frames import Frames, format_arbitration_id
+from graphids.core.data.dataset import dataset_digest
+from graphids.core.frames import Capture, DataError, Frames, format_arbitration_id
 from graphids.core.profile.profile import Profile, fit_profile
 from graphids.core.profile.profile_file import profile_bytes
 from graphids.wording import counted, printable, time_words
@@ -95,11 +96,13 @@ def fit_and_show(
     """
     if output.exists():
         raise FileExistsError(f"{output} exists. Expected the name of a new file; name another or remove this one.")
-    recordings = [capture.frames for capture in attack_free_captures(captures, bus, on_bad_line)]
+    fitted_on = list(attack_free_captures(captures, bus, on_bad_line))
+    recordings = [capture.frames for capture in fitted_on]
     profile, words = fit_profile(recordings), ""
     if held is not None:
-        held_out = [capture.frames for capture in attack_free_captures(held.captures, bus, on_bad_line)]
-        profile, words = held.choose(profile, held_out, recordings)
+        held_out = list(attack_free_captures(held.captures, bus, on_bad_line))
+        _require_others(fitted_on, held_out)
+        profile, words = held.choose(profile, [capture.frames for capture in held_out], recordings)
     content = profile_bytes(profile)
     with publish_new(output) as stream:
         stream.write(content)
@@ -124,6 +127,21 @@ def fit_and_show(
         if as_json
         else "\n".join([*_table(facts, messages), *wrap(words, 118)])
     )
+
+
+def _require_others(fitted_on: Sequence[Capture], held_out: Sequence[Capture]) -> None:
+    """Refuse held-out captures that the profile has seen, under whatever name."""
+
+    def digest(capture: Capture) -> str:
+        return dataset_digest([replace(capture, name="", source="")])
+
+    seen = {digest(capture): capture.name for capture in fitted_on}
+    for capture in held_out:
+        if (same := seen.get(digest(capture))) is not None:
+            raise DataError(
+                f"{capture.name}: is held out and has the frames of {same}, which the profile is fitted on. Expected "
+                "recordings that it has not seen: name others, or leave --held-out out for blocks of its own."
+            )
 
 
 def describe(profile: Profile) -> list[MessageHabits]:

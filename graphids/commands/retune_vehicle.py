@@ -11,7 +11,7 @@ from graphids.commands.attack_free import attack_free_captures
 from graphids.commands.finished_run import PROFILE_TAG
 from graphids.commands.processes import settle_rank
 from graphids.commands.publication import close_with, links_of
-from graphids.commands.vehicle_alarms import alarm_words, with_alarms
+from graphids.commands.vehicle_alarms import alarm_words, unknown_words, with_alarms
 from graphids.commands.vehicle_model import settings_for
 from graphids.core.callbacks import NOT_WATCHED_TAGS
 from graphids.core.data.dataset import dataset_digest
@@ -56,9 +56,11 @@ def retune_vehicle(
                 "adapt`, or retune the run that trained it, without captures."
             )
         captures = list(attack_free_captures(held_out.captures, held_out.bus, held_out.on_bad_line))
-        profile = with_alarms(source, source.profile, per_hour, held_out=[capture.frames for capture in captures])
+        recordings = [capture.frames for capture in captures]
+        profile = with_alarms(source, source.profile, per_hour, held_out=recordings)
         sha256 = hashlib.sha256(profile_bytes(profile)).hexdigest()
-        classifier, words = source.for_vehicle(profile), "" if profile.alarms is None else alarm_words(profile.alarms)
+        classifier, words = source.for_vehicle(profile), unknown_words(profile, recordings)
+        words = words if profile.alarms is None else alarm_words(profile.alarms) + words
         tags = {
             "graphids.source_model": model_uri,
             "graphids.source_digest": source.digest,

@@ -235,7 +235,7 @@ def _held(arguments: argparse.Namespace) -> "Held | None":
         return None
     per_hour = incidents_per_hour(arguments.false_alarms_per_hour)
     from graphids.commands.profile import Held
-    from graphids.commands.vehicle_alarms import alarm_words, with_alarms
+    from graphids.commands.vehicle_alarms import alarm_words, unknown_words, with_alarms
     from graphids.commands.vehicle_model import named_model
     from mlflow_graphids.base import NAME
 
@@ -243,7 +243,7 @@ def _held(arguments: argparse.Namespace) -> "Held | None":
 
     def choose(profile: "Profile", held_out: "list[Frames]", own: "list[Frames]") -> "tuple[Profile, str]":
         chosen = with_alarms(model, profile, per_hour, held_out=held_out, own=own)
-        return chosen, "" if chosen.alarms is None else alarm_words(chosen.alarms)
+        return chosen, "" if chosen.alarms is None else alarm_words(chosen.alarms) + unknown_words(profile, held_out)
 
     return Held(arguments.held_out, choose)
 

@@ -23,6 +23,7 @@ from graphids.core.profile.alarms import (
 from graphids.core.profile.experts import EXPERTS
 from graphids.core.profile.follower import followed
 from graphids.core.profile.profile import Profile
+from graphids.core.profile.traffic import without_pauses
 from graphids.core.wire import elapsing_times
 
 
@@ -68,7 +69,7 @@ def choose_alarms(
     if not 0.0 < per_hour < np.inf:
         raise ValueError(f"per_hour is {per_hour}, expected a finite number of more than 0.")
     parts = list(held_out)
-    lengths_s = [_seconds(frames) for part in parts for frames in part.recordings]
+    lengths_s = [float(_times(frames, part.profile)[-1]) for part in parts for frames in part.recordings]
     chunk_s = min(CHUNK_S, max(sum(lengths_s), 1e-3) / FEWEST_CHUNKS)
     shown = [
         _shown(classifier.bare(part.profile), frames, profile.node_key, chunk_s)
@@ -95,12 +96,17 @@ def choose_alarms(
         margin=margins(peaks, hours, per_hour * EXPERTS_SHARE),
         threshold=float(1.0 / (1.0 + np.exp(-margin))),
         network=weights_digest(classifier.gat),
+        replaced=classifier.own_threshold,
     )
     return replace(profile, alarms=alarms)
 
 
-def _seconds(frames: Frames) -> float:
-    return float(np.ptp(elapsing_times(frames.timestamp))) if len(frames) else 0.0
+def _times(frames: Frames, profile: Profile) -> NDArray[np.float64]:
+    """Seconds from the first frame on, without pauses of the bus, float64 [n]; [0] where there is no frame."""
+    if not len(frames):
+        return np.zeros(1)
+    times_s = without_pauses(elapsing_times(frames.timestamp), profile.longest_silence_s).time_s
+    return np.asarray(times_s - times_s[0])
 
 
 def _shown(classifier: WindowClassifier, frames: Frames, node_key: NDArray[np.uint32], chunk_s: float) -> _Shown:
@@ -109,8 +115,7 @@ def _shown(classifier: WindowClassifier, frames: Frames, node_key: NDArray[np.ui
     if profile is None:
         raise ValueError("The model judges raw features, expected one that judges by deviations from a profile.")
     follower = followed(profile, frames)
-    times_s = elapsing_times(frames.timestamp) if len(frames) else np.zeros(1)
-    times_s = times_s - times_s[0]
+    times_s = _times(frames, profile)
     num_chunks = int(times_s[-1] / chunk_s) + 1
     peaks = np.zeros((num_chunks, len(profile.node_key) + 1, len(EXPERTS), 2), np.float32)
     logits, spans_s = [np.empty(0)], [np.empty((0, 2))]

@@ -147,13 +147,21 @@ class WindowClassifier:
     def for_vehicle(self, profile: Profile) -> "WindowClassifier":
         """The same network for the vehicle of a profile, with the threshold of its alarms if they are for this network.
 
+        Otherwise with the network's own, not the one that the alarms of another vehicle chose.
+
         Raises:
             ValueError: If the features are raw.
         """
-        classifier = WindowClassifier(self.gat, self.preprocessing, self.threshold, self.tau_record, profile)
+        classifier = WindowClassifier(self.gat, self.preprocessing, self.own_threshold, self.tau_record, profile)
         if profile.alarms is None or not classifier.has_own_alarms:
             return classifier
         return replace(classifier, threshold=profile.alarms.threshold)
+
+    @property
+    def own_threshold(self) -> float:
+        """The threshold that the network has without a vehicle's alarms."""
+        alarms = None if self.profile is None else self.profile.alarms
+        return alarms.replaced if alarms is not None and self.has_own_alarms else self.threshold
 
     @property
     def has_own_alarms(self) -> bool:

@@ -208,7 +208,8 @@ def explain_window(
     node_logits = represent(classifier.gat, graph, classifier.preprocessing).node_logits
     batch = GraphBatches(graph, classifier.preprocessing).network_input([0])
     attention = classifier.gat.edge_attention(*batch.to(classifier.gat.head.weight.device)[:4]).cpu().numpy()  # [E]
-    order = order_by_suspicion(graph, node_logits.numpy())
+    alarms = verdict.evidence.alarms & (verdict.score < (classifier.threshold if threshold is None else threshold))
+    order = order_by_suspicion(graph, node_logits.numpy(), np.where(alarms, verdict.evidence.surest_ids(), -1))
     suspicion = node_logits.double().sigmoid().numpy()
     is_known = np.isin(graph.node_key, classifier.known_ids)
     each_id = list(np.eye(len(order), dtype=np.bool_))

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -126,10 +127,24 @@ def test_alarms_are_chosen_on_held_out_drives_for_the_base_model(
     printed = " ".join(capsys.readouterr().out.split())
     assert (
         "Alarms for 6 false-alarm incidents an hour, of experts and network together, were chosen on 8.0 seconds of "
-        "recordings that the profile has not seen. That is too short to certify 6 an hour, which takes 30.0 minutes "
-        "without a false alarm" in printed
+        "recordings that the profile has not seen. The limits are extrapolated beyond what these showed. That is too "
+        "short to certify 6 an hour, which takes 30.0 minutes without a false alarm" in printed
     )
     assert "--held-out" not in printed
+
+
+def test_a_capture_of_the_profile_is_not_held_out_under_another_name(
+    drives: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again = tmp_path / "again.log"
+    again.write_bytes(next(drives.iterdir()).read_bytes())
+    words = ["-o", str(tmp_path / "car.profile"), "--held-out", str(again), "--false-alarms-per-hour", "6"]
+
+    with pytest.raises(SystemExit):
+        main(["profile", str(drives), *words])
+
+    assert re.search(r"again.log: is held out and has the frames of drive-\d.log, which", capsys.readouterr().err)
+    assert not (tmp_path / "car.profile").exists()
 
 
 def test_without_held_out_drives_blocks_are_left_out_and_what_that_cannot_show_is_said(

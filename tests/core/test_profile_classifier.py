@@ -11,6 +11,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
+from graphids.core.alarm_choice import HeldOut, choose_alarms
 from graphids.core.classifier import WindowClassifier, WindowScores, represent
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.explanation import explain, explain_window
@@ -273,3 +274,51 @@ def test_the_profile_of_the_model_is_not_widened(classifier: WindowClassifier, u
     assert profile_bytes(classifier.profile) == before
     with pytest.raises(ValueError, match=r"warm_up_s is -1.*at least 0"):
         classifier.score(unknown_id, warm_up_s=-1)
+
+
+def two_buses() -> Frames:
+    """Two drives at once, that of bus b from the third second on."""
+    buses = [replace(simulate_vehicle(seed=seed, duration_s=6.0), channels=("a", "b")) for seed in (3, 4)]
+    buses[1] = replace(buses[1], timestamp=buses[1].timestamp + 3.0, channel=np.ones(len(buses[1]), np.uint8))
+    joined = concat(buses)
+    return joined.take(np.argsort(joined.timestamp, kind="stable"))
+
+
+@pytest.mark.parametrize("size", [200, 100_000])
+def test_each_bus_has_a_warm_up_of_its_own(classifier: WindowClassifier, size: int) -> None:
+    frames = two_buses()
+    followers = classifier.followers(2.0)
+    chunks = [frames.take(slice(first, first + size)) for first in range(0, len(frames), size)]
+    widened: dict[str, float] = {}
+    for stretch in (part for parts in stretches(followers.passing(chunks), WINDOW, WINDOW) for part in parts):
+        followers.forget(stretch)
+    for channel, offset_s in (("a", 0.0), ("b", 3.0)):
+        follower, known = followers.of(channel), classifier.profile
+        assert follower is not None
+        assert known is not None
+        widened[channel] = follower.profile.seconds - known.seconds
+        assert 1.8 < widened[channel] <= 2.0, (channel, offset_s)
+
+    assert followers.warmed_up() == {"a": True, "b": True}
+
+
+def test_what_no_window_held_does_not_enter_the_profile(classifier: WindowClassifier, unknown_id: Frames) -> None:
+    few = unknown_id.take(np.arange(0, len(unknown_id), 200))
+
+    scores = classifier.score(few, warm_up_s=2.0)
+
+    assert len(few) < WINDOW
+    assert scores.warmed_up == {"": False}
+
+
+def test_the_threshold_of_one_vehicle_is_not_that_of_another(classifier: WindowClassifier, profile: Profile) -> None:
+    drives = [simulate_vehicle(seed=seed, duration_s=6.0) for seed in (5, 6)]
+    bare = replace(classifier, profile=None)
+
+    retuned = bare.for_vehicle(choose_alarms(bare, profile, [HeldOut(profile, drives)], 6.0))
+
+    assert retuned.threshold != bare.threshold
+    assert retuned.for_vehicle(replace(profile, alarms=None)).threshold == bare.threshold
+    again = choose_alarms(retuned, profile, [HeldOut(profile, drives)], 60.0)
+    assert again.alarms is not None
+    assert again.alarms.replaced == bare.threshold

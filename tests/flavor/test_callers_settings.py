@@ -1,4 +1,7 @@
-"""Whatever the caller has set in its process, a model loads and gives the same scores, to the last bit."""
+"""Whatever the caller has set in its process, a model loads and gives the same scores, to the last bit.
+
+Only where a setting chooses another kernel for products may their sums have another order.
+"""
 
 import decimal
 import warnings
@@ -82,6 +85,10 @@ SETTINGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
 }
 
 
+# What they change depends on the processor: on one of AMD scores move by up to 3e-8, on one of Intel by nothing.
+OTHER_KERNELS = {"four threads", "two threads", "medium precision of products"}
+
+
 def answers(folder: Path, digest: str, table: pd.DataFrame) -> tuple[VerifiedClassifier, dict[str, Any]]:
     model = load_model(folder, expected_digest=digest)
     frames = three_ids(4000, seed=2)
@@ -111,6 +118,12 @@ def test_no_setting_of_the_callers_changes_what_a_model_says(
     with SETTINGS[name]():
         model, found = answers(*pristine, table)
 
-    assert found == expected
+    if name in OTHER_KERNELS:
+        scores, theirs = (np.frombuffer(each["score"]) for each in (found, expected))
+        np.testing.assert_allclose(scores, theirs, rtol=1e-6)
+        exact = ("weights", "alert", "ids", "kind")
+        assert {part: found[part] for part in exact} == {part: expected[part] for part in exact}
+    else:
+        assert found == expected
     # And a model that was loaded under it is the same outside.
     assert model.score(three_ids(4000, seed=2), threshold=0.0).score.tobytes() == expected["score"]

@@ -19,7 +19,7 @@ class Followers:
     """A follower for each bus of a capture that arrives in chunks; none where the profile is None.
 
     The first seconds of each bus enter the profile that the rest of it is judged by, unless an alarm was raised within
-    them. The stored profile never changes.
+    them: those of its frames that windows held which were judged. The stored profile never changes.
 
     Args:
         profile: Of the vehicle.
@@ -44,18 +44,18 @@ class Followers:
 
     def _passing(self, chunk: Frames, profile: Profile) -> Iterator[Frames]:
         first = 0
-        for last in (*self._ends_of_warm_up(chunk, profile), len(chunk)):
+        for last, ending in (*self._ends_of_warm_up(chunk, profile), (len(chunk), None)):
             part = chunk.take(slice(first, last))
             for channel, frames in split_buses(part).items():
                 self._by_bus[channel].follow(frames)
             if len(part):
                 yield part
-            for bus in self._by_bus.values():
-                bus.end_warm_up()
+            if ending is not None:
+                ending.end_warm_up()
             first = last
 
-    def _ends_of_warm_up(self, chunk: Frames, profile: Profile) -> list[int]:
-        """Rows of the chunk, rising, before each of which the warm-up of a bus ends."""
+    def _ends_of_warm_up(self, chunk: Frames, profile: Profile) -> list[tuple[int, "_Bus"]]:
+        """Rows of the chunk, rising, before which the warm-up of a bus ends, and that bus."""
         ends = []
         for index, channel in enumerate(chunk.channels):
             rows = np.flatnonzero(chunk.channel == index)
@@ -64,8 +64,8 @@ class Followers:
             bus = self._by_bus.setdefault(channel, _Bus(Follower(profile), self._warm_up_s))
             within = bus.count_warm_up(chunk.timestamp[rows])
             if within is not None:
-                ends.append(int(rows[within]))
-        return sorted(set(ends))
+                ends.append((int(rows[within]), bus))
+        return sorted(ends, key=lambda end: end[0])
 
     def of(self, channel: str) -> Follower | None:
         """That of a bus of which frames have passed."""
@@ -97,7 +97,6 @@ class _Bus:
     remaining_s: float
     waits: bool = field(init=False)
     is_kept_out: bool = False
-    has_ended: bool = False  # no later frame belongs to the warm-up
     last_s: float = np.nan
     frames: list[Frames] = field(default_factory=list)
 
@@ -113,8 +112,7 @@ class _Bus:
         elapsed_s = times_s[1:] - times_s[0]
         self.last_s, within = float(timestamp[-1]), int(np.searchsorted(elapsed_s, self.remaining_s))
         self.remaining_s -= float(elapsed_s[-1])
-        self.has_ended = within < len(timestamp)
-        return within if self.has_ended else None
+        return within if within < len(timestamp) else None
 
     def follow(self, frames: Frames) -> None:
         """Follow the next frames, none of them beyond the end of the warm-up before `end_warm_up`."""
@@ -123,10 +121,10 @@ class _Bus:
             self.frames.append(frames)
 
     def end_warm_up(self) -> None:
-        """Let the frames of the warm-up enter the profile, if its last one has passed."""
-        if not (self.waits and self.has_ended):
-            return
+        """Let the frames of the warm-up enter the profile, as far as they have been judged."""
         self.waits = False
-        if self.frames and not self.is_kept_out:
-            self.follower.widen(concat(self.frames))
+        judged = self.follower.forgotten
+        self.is_kept_out |= not judged
+        if not self.is_kept_out:
+            self.follower.widen(concat(self.frames).take(slice(0, judged)))
         self.frames.clear()

@@ -13,15 +13,19 @@ INCIDENT_GAP_S = 10.0
 CHUNK_S, FEWEST_CHUNKS = 120.0, 4
 # Share of the budget of the experts together; the rest is the network's.
 EXPERTS_SHARE = 0.75
+# Each expert has two limits, which may be passed at different times.
+NUM_LIMITS = 2 * sum(ALARMING)
 # Share of held-out time in which the network may be above its threshold: one incident can last for all of it.
 _MOST_IN_ALARM = 0.01
-# Of an unknown ID: frames a second, smoothed, and new IDs within ten seconds, below which it is no alarm. Both have a
-# limit each, in the places of the smoothed and of the unsmoothed deviation.
-_UNKNOWN = [expert.event for expert in EXPERTS].index("unknown_id")
-_USUAL_RATE, _USUAL_NEWS = 5.0, 2.5
-# A deviation that can be no more than 1 would never reach a limit that is extrapolated past it.
-_CAPPED = [expert.event for expert in EXPERTS].index("wrong_length")
-_JUST_BELOW_CAP = 0.99
+_EVENTS = [expert.event for expert in EXPERTS]
+# Of an unknown ID: frames a second, smoothed, and new IDs within ten seconds, from which on it is an alarm, whatever
+# recordings showed: one ID that a profile lacks would otherwise allow all others. They are in the places of the
+# smoothed and of the unsmoothed deviation.
+_UNKNOWN, _UNKNOWN_LIMITS = _EVENTS.index("unknown_id"), (5.0, 2.5)
+# A limit is not extrapolated past what a deviation can be: 1 for a wrong length, 1,000 decades for others. Nor past one
+# frame where frames are counted that broke what never broke.
+_REACHED = np.full(len(EXPERTS), 990.0, np.float32)
+_REACHED[[_EVENTS.index(event) for event in ("wrong_length", "checksum_broken", "counter_broken")]] = 0.99
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,7 @@ class Alarms:
         margin: float32 [experts, 2], how far beyond it a deviation has to lie.
         threshold: Of the network's score, 0 to 1.
         network: Digest of the weights that the threshold is for, 64 hexadecimal digits.
+        replaced: The network's own threshold, which it has again for another vehicle.
     """
 
     per_hour: float
@@ -47,18 +52,15 @@ class Alarms:
     margin: NDArray[np.float32]
     threshold: float
     network: str
+    replaced: float
 
     def limits(self) -> NDArray[np.float32]:
         """Limits of the experts, float32 [V + 1, experts, 2]; above them they speak."""
-        limits = self.offset + self.margin
-        can_exceed = self.offset[:, _CAPPED] < _JUST_BELOW_CAP
-        limits[:, _CAPPED] = np.where(
-            can_exceed, np.minimum(limits[:, _CAPPED], _JUST_BELOW_CAP), self.offset[:, _CAPPED]
-        )
-        limits[-1, _UNKNOWN] = np.maximum(limits[-1, _UNKNOWN], [_USUAL_RATE, _USUAL_NEWS])
-        return limits
+        limits = np.maximum(self.offset, np.minimum(self.offset + self.margin, _REACHED[:, None]))
+        limits[-1, _UNKNOWN] = _UNKNOWN_LIMITS
+        return np.asarray(limits, np.float32)
 
-    def known_as(self, rows: NDArray[np.int64], num_messages: int) -> "Alarms":
+    def renumbered(self, rows: NDArray[np.int64], num_messages: int) -> "Alarms":
         """The alarms of a profile that knows more messages, of which nothing was held out.
 
         Args:
@@ -90,7 +92,7 @@ def margins(peaks: NDArray[np.float32], hours: float, per_hour: float) -> NDArra
     for chunk in range(len(peaks)):
         excess[chunk] = np.where(first == chunk, alone - others, 0.0).max(axis=0)
     falling = np.sort(excess, axis=0)[::-1]
-    allowed = hours * per_hour / sum(ALARMING)
+    allowed = hours * per_hour / NUM_LIMITS
     if allowed >= 1.0:
         return np.asarray(falling[min(int(allowed), len(falling) - 1)])
     return np.asarray(falling[0] + beyond_decades(allowed), np.float32)

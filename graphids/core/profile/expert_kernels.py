@@ -179,7 +179,7 @@ def _meet(windows: Windows, panel: Panel, memory: Memory, g: int, node: int) -> 
             memory.news_s[k] = memory.news_s[k - 1]
         memory.news_s[0] = now_s
         for appeared_s in memory.news_s:
-            news += now_s - appeared_s <= _NEWS_S
+            news += 0.0 <= now_s - appeared_s <= _NEWS_S
     duration_s = max(now_s - windows.start_s[g], 1e-3)
     elapsed_s = min(max(now_s - memory.window_s[0], 0.0), duration_s)
     silent_s = max(now_s - memory.stranger_s[place], elapsed_s)

@@ -64,6 +64,11 @@ class Follower:
         self._keys = np.concatenate((self._keys, frames.node_key()))
         self._traffic, self._deviations = traffic, measured
 
+    @property
+    def forgotten(self) -> int:
+        """How many frames no later window holds."""
+        return self._first
+
     def widen(self, frames: Frames) -> None:
         """From the next frame on, measure against a profile that has also seen these frames, see `Profile.widened`.
 
@@ -82,7 +87,7 @@ class Follower:
         self._stream, self._counts, self._last_s = stream._replace(seen=self._stream.seen), counts, last_s
         self._previous = int(place[self._previous]) if self._previous != UNKNOWN else UNKNOWN
         self._traffic = self._traffic._replace(message=messages_of(self._keys, after))
-        self.watch = self.watch.known_as(place, self.profile)
+        self.watch = self.watch.renumbered(place, self.profile)
 
     def nodes(self, starts: NDArray[np.int64], window_size: int) -> Nodes:
         """The nodes of windows and their deviations.

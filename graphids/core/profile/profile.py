@@ -70,8 +70,7 @@ class Profile:
             return self
         node_key = np.union1d(self.node_key, frames.node_key())
         known = np.searchsorted(node_key, self.node_key)
-        times_s = possible_times(frames, self.bit_rate)
-        times = without_pauses(times_s, self.longest_silence_s)
+        times = without_pauses(possible_times(frames, self.bit_rate), self.longest_silence_s)
         block = block_of(traffic_of(frames, node_key, times), len(node_key))
         roles = roles_of([block], len(node_key))
         roles[known] = self.roles
@@ -91,8 +90,8 @@ class Profile:
             vehicle=Vehicle(habits, calibration, surprise),
             roles=roles,
             frames=self.frames + len(frames),
-            seconds=self.seconds + float(times_s[-1] - times_s[0]),
-            alarms=None if self.alarms is None else self.alarms.known_as(known, len(node_key)),
+            seconds=self.seconds + float(times.time_s[-1] - times.time_s[0]),
+            alarms=None if self.alarms is None else self.alarms.renumbered(known, len(node_key)),
         )
 
 
@@ -121,10 +120,14 @@ def fit_profile(captures: Sequence[Frames]) -> Profile:
     timed = [(frames, possible_times(frames, bit_rate)) for frames in held]
     if len(timed) == 1:
         timed = cut_in_thirds(*timed[0])
-    num_frames, seconds = sum(map(len, held)), sum(float(times_s[-1] - times_s[0]) for _, times_s in timed)
-    silence_s, size = longest_silence(counts, seconds), len(node_key)
+    num_frames, size = sum(map(len, held)), len(node_key)
+    seconds = sum(float(times_s[-1] - times_s[0]) for _, times_s in timed)
+    for _ in range(2):  # pauses themselves make a bus look slow
+        silence_s = longest_silence(counts, seconds)
+        times = [without_pauses(times_s, silence_s) for _, times_s in timed]
+        seconds = sum(float(each.time_s[-1] - each.time_s[0]) for each in times)
     blocks = [
-        block_of(traffic_of(frames, node_key, without_pauses(times_s, silence_s)), size) for frames, times_s in timed
+        block_of(traffic_of(frames, node_key, each), size) for (frames, _), each in zip(timed, times, strict=True)
     ]
     roles = roles_of(blocks, size)
     blank = blank_habits(blocks, roles)

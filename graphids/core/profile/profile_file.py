@@ -92,8 +92,8 @@ def _profile(tensors: dict[str, NDArray[Any]]) -> Profile:
     )
     roles = _held(tensors["roles"], np.dtype(np.uint8), (size, MAX_PAYLOAD_BYTES))
     frames, seconds, blocks, bit_rate = _held(tensors["extent"], np.dtype(np.float64), (4,)).tolist()
-    if not 0 < bit_rate < np.inf:
-        raise ValueError(f"its bit rate is {bit_rate}")
+    if not (1 <= bit_rate < np.inf and all(0 <= each < np.inf for each in (frames, seconds, blocks))):
+        raise ValueError(f"it is of {frames} frames, {seconds} s and {blocks} blocks at {bit_rate} bits per second")
     checks = _records("checks", CHECKS, tensors, size)
     return Profile(
         node_key, checks, vehicle, roles, int(frames), seconds, int(blocks), int(bit_rate), _alarms(tensors, size)
@@ -102,7 +102,9 @@ def _profile(tensors: dict[str, NDArray[Any]]) -> Profile:
 
 def _alarm_tensors(alarms: Alarms) -> dict[str, NDArray[Any]]:
     return {
-        "alarms.chosen": np.array([alarms.per_hour, alarms.hours, alarms.blocks, alarms.threshold], np.float64),
+        "alarms.chosen": np.array(
+            [alarms.per_hour, alarms.hours, alarms.blocks, alarms.threshold, alarms.replaced], np.float64
+        ),
         "alarms.network": np.frombuffer(bytes.fromhex(alarms.network), np.uint8),
         "alarms.offset": alarms.offset,
         "alarms.margin": alarms.margin,
@@ -110,17 +112,17 @@ def _alarm_tensors(alarms: Alarms) -> dict[str, NDArray[Any]]:
 
 
 def _alarms(tensors: dict[str, NDArray[Any]], size: int) -> Alarms | None:
-    if "alarms.chosen" not in tensors:
+    if not any(name.startswith("alarms.") for name in tensors):
         return None
-    per_hour, hours, blocks, threshold = _held(tensors["alarms.chosen"], np.dtype(np.float64), (4,)).tolist()
+    per_hour, hours, blocks, threshold, replaced = _held(tensors["alarms.chosen"], np.dtype(np.float64), (5,)).tolist()
     offset = _held(tensors["alarms.offset"], np.dtype(np.float32), (size + 1, len(EXPERTS), 2))
     margin = _held(tensors["alarms.margin"], np.dtype(np.float32), (len(EXPERTS), 2))
-    if not (0 < per_hour < np.inf and 0 < hours < np.inf and 0 <= threshold <= 1):
+    if not (0 < per_hour < np.inf and 0 < hours < np.inf and 0 <= threshold <= 1 and 0 <= replaced < np.inf):
         raise ValueError(f"its alarms are {per_hour} an hour in {hours} hours with a threshold of {threshold}")
     if not (np.isfinite(offset).all() and np.isfinite(margin).all() and min(offset.min(), margin.min()) >= 0):
         raise ValueError("its limits are not finite numbers of at least 0")
     network = _held(tensors["alarms.network"], np.dtype(np.uint8), (_SHA256_BYTES,)).tobytes().hex()
-    return Alarms(per_hour, hours, bool(blocks), offset, margin, threshold, network)
+    return Alarms(per_hour, hours, bool(blocks), offset, margin, threshold, network, replaced)
 
 
 def _records(prefix: str, dtype: np.dtype[np.void], tensors: dict[str, NDArray[Any]], size: int) -> NDArray[np.void]:

@@ -40,7 +40,7 @@ class Watch:
             value=np.zeros(num_experts),
         )
 
-    def known_as(self, place: NDArray[np.int32], profile: Profile) -> "Watch":
+    def renumbered(self, place: NDArray[np.int32], profile: Profile) -> "Watch":
         """A watch that goes on with what this one remembers, for a profile that knows more messages.
 
         Args:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from graphids.core.profile.alarms import Alarms, beyond_decades, margins, num_incidents, score_margin
-from graphids.core.profile.experts import ALARMING, EXPERTS
+from graphids.core.profile.alarms import NUM_LIMITS, Alarms, beyond_decades, margins, num_incidents, score_margin
+from graphids.core.profile.experts import EXPERTS
 
 EARLY, UNKNOWN, LENGTH = (
     [expert.event for expert in EXPERTS].index(event) for event in ("too_early", "unknown_id", "wrong_length")
@@ -20,12 +20,12 @@ def peaks_of(*chunks: tuple[float, float]) -> np.ndarray:
 
 
 def alarms_of(offset: np.ndarray, margin: float) -> Alarms:
-    return Alarms(6.0, 1.0, False, offset, np.full((len(EXPERTS), 2), margin, np.float32), 0.5, "0" * 64)
+    return Alarms(6.0, 1.0, False, offset, np.full((len(EXPERTS), 2), margin, np.float32), 0.5, "0" * 64, 0.9)
 
 
 def test_a_chunk_exceeds_what_the_id_showed_in_all_others() -> None:
     peaks = peaks_of((5.0, 1.0), (4.5, 1.0), (0.0, 3.0))
-    a_decade = 0.1 * sum(ALARMING)
+    a_decade = 0.1 * NUM_LIMITS
 
     margin = margins(peaks, hours=1.0, per_hour=a_decade)
 
@@ -35,7 +35,7 @@ def test_a_chunk_exceeds_what_the_id_showed_in_all_others() -> None:
 
 def test_as_many_excesses_as_the_budget_allows_lie_beyond_the_margin() -> None:
     peaks = peaks_of((9.0, 0.0), (7.0, 0.0), (7.0, 5.0), (7.0, 4.0))
-    one_each = float(sum(ALARMING))
+    one_each = float(NUM_LIMITS)
 
     assert margins(peaks, hours=1.0, per_hour=one_each)[EARLY, 0] == 1.0  # of the excesses 2 and 1
     assert margins(peaks, hours=2.0, per_hour=one_each)[EARLY, 0] == 0.0
@@ -89,15 +89,30 @@ def test_a_wrong_length_speaks_however_short_the_held_out_traffic_was() -> None:
     assert_array_equal(limits[1, LENGTH], [1.0, 1.0])  # an ID that showed it is not judged
 
 
-def test_an_unknown_id_is_an_alarm_from_five_frames_a_second_or_three_new_ids_on() -> None:
-    limits = alarms_of(np.zeros((2, len(EXPERTS), 2), np.float32), margin=0.5).limits()
+@pytest.mark.parametrize("shown", [0.0, 400.0])
+def test_an_unknown_id_is_an_alarm_from_five_frames_a_second_or_three_new_ids_on(shown: float) -> None:
+    """Also where held-out traffic had an ID that the profile lacks: the alarm is not for that ID alone."""
+    limits = alarms_of(np.full((2, len(EXPERTS), 2), shown, np.float32), margin=0.5).limits()
 
     assert_allclose(limits[-1, UNKNOWN], [5.0, 2.5])
+
+
+@pytest.mark.parametrize("event", ["checksum_broken", "counter_broken"])
+def test_one_broken_frame_speaks_where_none_was_ever_broken(event: str) -> None:
+    limits = alarms_of(np.zeros((2, len(EXPERTS), 2), np.float32), margin=3.0).limits()
+
+    assert (limits[0, [expert.event for expert in EXPERTS].index(event)] < 1.0).all()
+
+
+def test_no_limit_lies_beyond_the_largest_deviation() -> None:
+    limits = alarms_of(np.full((2, len(EXPERTS), 2), 100.0, np.float32), margin=975.0).limits()
+
+    assert (limits[0, EARLY] < 1000.0).all()
 
 
 def test_ids_that_nobody_held_out_have_the_margin_alone() -> None:
     offset = np.ones((3, len(EXPERTS), 2), np.float32)
 
-    known = alarms_of(offset, margin=0.5).known_as(np.array([0, 2]), 3)
+    known = alarms_of(offset, margin=0.5).renumbered(np.array([0, 2]), 3)
 
     assert_array_equal(known.limits()[:, EARLY, 0], [1.5, 0.5, 1.5, 1.5])

@@ -75,26 +75,51 @@ def test_alarms_come_back_with_their_profile(content: bytes) -> None:
     profile = read_profile(content, "car.profile")
     shape = (len(profile.node_key) + 1, len(EXPERTS), 2)
     offset = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
-    alarms = Alarms(6.0, 0.5, True, offset, offset[0] + 0.5, 0.75, "5a" * 32)
+    alarms = Alarms(6.0, 0.5, True, offset, offset[0] + 0.5, 0.75, "5a" * 32, 0.5)
 
     read = read_profile(profile_bytes(replace(profile, alarms=alarms)), "car.profile").alarms
 
     assert read is not None
-    assert (read.per_hour, read.hours, read.blocks, read.threshold, read.network) == (6.0, 0.5, True, 0.75, "5a" * 32)
+    assert (read.per_hour, read.hours, read.blocks, read.threshold, read.network) == (
+        6.0,
+        0.5,
+        True,
+        0.75,
+        alarms.network,
+    )
+    assert read.replaced == 0.5
     np.testing.assert_array_equal(read.limits(), alarms.limits())
     assert profile.alarms is None
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"hours": 0.0}, {"per_hour": np.inf}, {"threshold": 1.5}, {"margin": -1.0}, {"network": "5a"}]
+    "wrong",
+    [
+        {"hours": 0.0},
+        {"per_hour": np.inf},
+        {"threshold": 1.5},
+        {"replaced": -1.0},
+        {"margin": -1.0},
+        {"network": "5a"},
+    ],
 )
 def test_alarms_that_mean_nothing_are_refused(content: bytes, wrong: dict[str, float | str]) -> None:
     profile = read_profile(content, "car.profile")
     shape = (len(profile.node_key) + 1, len(EXPERTS), 2)
-    alarms = Alarms(6.0, 0.5, True, np.zeros(shape, np.float32), np.zeros(shape[1:], np.float32), 0.75, "5a" * 32)
+    alarms = Alarms(6.0, 0.5, True, np.zeros(shape, np.float32), np.zeros(shape[1:], np.float32), 0.75, "5a" * 32, 0.5)
     if "margin" in wrong:
         wrong = {"margin": np.full(shape[1:], wrong["margin"], np.float32)}  # type: ignore[dict-item]
     forged = profile_bytes(replace(profile, alarms=replace(alarms, **wrong)))  # type: ignore[arg-type]
 
     with pytest.raises(DataError, match="is not a whole profile"):
+        read_profile(forged, "car.profile")
+
+
+@pytest.mark.parametrize("wrong", [{"frames": -1}, {"seconds": np.nan}, {"blocks": -1}, {"bit_rate": 0}])
+def test_an_extent_that_cannot_be_is_refused(content: bytes, wrong: dict[str, float]) -> None:
+    profile = read_profile(content, "car.profile")
+
+    forged = profile_bytes(replace(profile, **wrong))  # type: ignore[arg-type]
+
+    with pytest.raises(DataError, match=r"^car\.profile: is not a whole profile \(it is of .* bits per second\)"):
         read_profile(forged, "car.profile")

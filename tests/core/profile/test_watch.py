@@ -30,7 +30,9 @@ def drives() -> list[Frames]:
 def profile(drives: list[Frames]) -> Profile:
     fitted = fit_profile(drives[:2])
     shape = (len(fitted.node_key) + 1, len(EXPERTS), 2)
-    alarms = Alarms(6.0, 1.0, False, np.zeros(shape, np.float32), np.full(shape[1:], 2.0, np.float32), 0.5, "0" * 64)
+    alarms = Alarms(
+        6.0, 1.0, False, np.zeros(shape, np.float32), np.full(shape[1:], 2.0, np.float32), 0.5, "0" * 64, 0.5
+    )
     return replace(fitted, alarms=alarms)
 
 

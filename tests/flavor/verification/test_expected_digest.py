@@ -66,6 +66,7 @@ COMMANDS: dict[str, Callable[[Door], list[str]]] = {
     "verify --policy": lambda door: ["verify", door.folder, "--policy", "integrity-only"],
     "predict": lambda door: ["predict", door.capture, "--model", door.folder],
     "explain": lambda door: ["explain", door.capture, "--window", "0", "--model", door.folder],
+    "report": lambda door: ["report", door.capture, "--model", door.folder],
     "inspect": lambda door: ["inspect", door.capture, "--model", door.folder],
     "evaluate": lambda door: ["evaluate", "--model", door.folder],
     "adapt": lambda door: ["adapt", door.folder, door.capture, "--output", f"{door.folder}-adapted"],

@@ -64,7 +64,7 @@ REASONS = {
     "profile a link to the right bytes": rf"vehicle\.profile: {_IRREGULAR}",
     "profile sparse and oversized": r"vehicle\.profile: expected \d+ bytes, found 1099511627776",
     "profile a pickle that the manifest declares": r"vehicle\.profile: is not a profile of graphids",
-    "profile of another version": r"vehicle\.profile: is a profile of version 9, expected 2",
+    "profile of another version": r"vehicle\.profile: is a profile of version 9, expected 3",
     "profile that does not agree with its own digest": r"vehicle\.profile: changed since it was written: sha256",
     "profile with a column less": r"vehicle\.profile: is not a whole profile \('roles'\)",
     "profile with IDs out of order": r"vehicle\.profile: is not a whole profile \(its arbitration IDs are not sorted\)",
