@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from graphids.core.captures.clock import Clock
-from graphids.core.classifier import DEFAULT_TOP_K, ScoredChunk, WindowClassifier, WindowScores
+from graphids.core.classifier import DEFAULT_TOP_K, ScoredCapture, WindowClassifier, WindowScores
 from graphids.core.frames import DataError, Frames
 from graphids.core.incidents.detection import Subject, incidents_of
 from graphids.core.incidents.incident import Incident
@@ -179,13 +179,13 @@ def _require_no_evaluator() -> None:
         )
 
 
-def _answer(model: VerifiedClassifier, chunk: ScoredChunk, params: Mapping[str, Any] | None) -> pd.DataFrame:
-    for bus, known in chunk.scores.bus_coverage.items():
+def _answer(model: VerifiedClassifier, scored: ScoredCapture, params: Mapping[str, Any] | None) -> pd.DataFrame:
+    for bus, known in scored.scores.bus_coverage.items():
         if problem := known.problem():
             warnings.warn(f"Not covered{f', bus {bus!r}' if bus else ''}: {problem}.", NotCoveredWarning, stacklevel=3)
     if asks_for_incidents(params):
-        return table_from_incidents(incidents_in(model, chunk))
-    return table_from_scores(chunk.scores)
+        return table_from_incidents(incidents_in(model, scored))
+    return table_from_scores(scored.scores)
 
 
 def asks_for_incidents(params: Mapping[str, Any] | None) -> bool:
@@ -200,14 +200,14 @@ def asks_for_incidents(params: Mapping[str, Any] | None) -> bool:
     return bool(output == INCIDENTS)
 
 
-def incidents_in(model: VerifiedClassifier, chunk: ScoredChunk) -> list[Incident]:
+def incidents_in(model: VerifiedClassifier, scored: ScoredCapture) -> list[Incident]:
     """The incidents of a table that was scored."""
-    return list(incidents_of([chunk], Subject.of(model, model_digest=model.digest)))
+    return list(incidents_of(scored.chunks, Subject.of(model, model_digest=model.digest)))
 
 
 def scored_table(
     model: VerifiedClassifier, table: pd.DataFrame, params: Mapping[str, Any] | None, *, integer_ids: bool = True
-) -> ScoredChunk:
+) -> ScoredCapture:
     """Scores of a table of frames, and its frames; arguments and errors as `VerifiedClassifier.predict` has them.
 
     Args:
@@ -225,9 +225,9 @@ def scored_table(
     # Larger values change nothing: a window names no more IDs than it has frames, and one window starts at frame 0.
     limits = {"top_k": window_size, "stride": max(len(frames), 1)}
     settings |= {name: min(settings[name], limits[name]) for name in limits}
-    (chunk,) = model.score_chunks([frames], **settings)
-    _require_a_window_per_bus(frames, chunk.scores, window_size)
-    return chunk
+    scored = model.score_buses(frames, **settings)
+    _require_a_window_per_bus(frames, scored.scores, window_size)
+    return scored
 
 
 def prediction_settings(model: VerifiedClassifier, params: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -87,6 +87,13 @@ class ScoredChunk(NamedTuple):
     stretches: list[Stretch]
 
 
+class ScoredCapture(NamedTuple):
+    """The windows of a whole capture, bus by bus, and the chunks in which they were scored."""
+
+    scores: WindowScores
+    chunks: list[ScoredChunk]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class WindowClassifier:
     """A trained GAT and everything else that was fitted. The GAT is put into eval mode and must not be trained further.
@@ -197,9 +204,22 @@ class WindowClassifier:
             ValueError: If a timestamp is not finite, or a setting is out of range.
             DataError: If a score would not be finite; it is a ValueError.
         """
+        return self.score_buses(frames, stride=stride, threshold=threshold, top_k=top_k, warm_up_s=warm_up_s).scores
+
+    def score_buses(
+        self,
+        frames: Frames,
+        *,
+        stride: int | None = None,
+        threshold: float | None = None,
+        top_k: int = DEFAULT_TOP_K,
+        warm_up_s: float = WARM_UP_S,
+    ) -> ScoredCapture:
+        """As `score`, with the frames of the windows."""
         settings = self._settings(stride, threshold, top_k, warm_up_s)
         buses = split_buses(frames).values()
-        return _join([chunk.scores for bus in buses for chunk in self._score_chunks([bus], settings)])
+        chunks = [chunk for bus in buses for chunk in self._score_chunks([bus], settings)]
+        return ScoredCapture(_join([chunk.scores for chunk in chunks]), chunks)
 
     def score_stream(
         self,

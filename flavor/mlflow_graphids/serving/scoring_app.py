@@ -172,10 +172,10 @@ class _Scorer:
 def _score(model: VerifiedClassifier, parse: Callable[[bytes], request_body.Request], body: bytes) -> Reply:
     table, params = parse(body)
     _require_few_windows(model, table, params)
-    chunk = scored_table(model, table, params, integer_ids=False)
-    scores = chunk.scores
+    scored = scored_table(model, table, params, integer_ids=False)
+    scores = scored.scores
     content = {
-        "predictions": [row_of(incident) for incident in incidents_in(model, chunk)]
+        "predictions": [row_of(incident) for incident in incidents_in(model, scored)]
         if asks_for_incidents(params)
         else table_from_scores(scores).to_dict(orient="records"),
         "coverage": [{"channel": bus, **known.to_dict()} for bus, known in scores.bus_coverage.items()],

@@ -48,7 +48,7 @@ class Followers:
             part = chunk.take(slice(first, last))
             for channel, frames in split_buses(part).items():
                 self._by_bus[channel].follow(frames)
-            if len(part):
+            if len(part) or not len(chunk):
                 yield part
             if ending is not None:
                 ending.end_warm_up()
