@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 # From 2000 to 2100. Clocks that begin with the recording, at midnight or with the recorder do not get there.
@@ -46,6 +46,20 @@ def format_metric(value: float | None, digits: int = 3) -> str:
     ('0.988', '35.6', '-')
     """
     return "-" if value is None else f"{value:.{digits}f}"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells as lines of a table, the first column to the left and all others to the right.
+
+    >>> print(aligned([("kind", "found"), ("dos", "2")]))
+    kind  found
+    dos       2
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
+        for row in rows
+    )
 
 
 def printable(text: str) -> str:

@@ -1,11 +1,14 @@
 """Attack-free captures of one vehicle's bus, as profiles are fitted on them."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
+
+import numpy as np
 
 from graphids.commands.one_bus import bus_of
 from graphids.core.captures.read import OnBadLine, find_captures
-from graphids.core.frames import Capture, DataError, Frames, num_attacked
+from graphids.core.frames import NORMAL, Capture, DataError, Frames, num_attacked
 from graphids.core.profile.blocks import BLOCKS
 from graphids.wording import counted
 
@@ -34,6 +37,18 @@ def attack_free_captures(captures: Sequence[str], bus: str | None, on_bad_line: 
                     "fitted on attack-free captures alone; leave it out."
                 )
             yield capture
+
+
+def labelled_or_attack_free(captures: Sequence[Capture]) -> Sequence[Capture]:
+    """Captures of which none has labels with those of attack-free traffic; any others as they are."""
+    if any(len(c.frames) and c.frames.attack_kind is not None for c in captures):
+        return captures
+    return [replace(capture, frames=_without_attack(capture.frames)) for capture in captures]
+
+
+def _without_attack(frames: Frames) -> Frames:
+    none = np.zeros(len(frames), np.uint8)
+    return replace(frames, attack=none, attack_kind=none.astype(np.int16), kinds=(NORMAL,))
 
 
 def left_out(recordings: list[Frames]) -> list[tuple[list[Frames], list[Frames]]]:

@@ -5,7 +5,7 @@ A row of the model's input is a frame, a row of its output a window. `evaluate` 
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from graphids._mlflow.active_run import outbox_of
 from graphids._mlflow.tracked_run import NotSentError, tracked_run
-from graphids.assessment.scored_split import ScoredSplit, score_split
+from graphids.assessment.incident_metrics import JudgedCapture, judge
+from graphids.commands.attack_free import labelled_or_attack_free
 from graphids.commands.evaluate import (
     UNSEEN_DRIVES,
     EvaluatedModel,
@@ -31,9 +32,9 @@ from graphids.commands.processes import settle_rank
 from graphids.commands.publication import close_with
 from graphids.core.captures.clock import Clock
 from graphids.core.captures.read import OnBadLine
-from graphids.core.classifier import WindowClassifier
 from graphids.core.data.dataset import labelled_windows, load_captures
 from graphids.core.frames import NORMAL, UNNAMED_KIND, Capture, DataError, Frames
+from graphids.core.graphs.packed import PackedGraphs
 from graphids.outbox.outbox import Outbox
 from mlflow_graphids.frames_schema import frames_from_table
 from mlflow_graphids.loading import load_model
@@ -75,15 +76,16 @@ def evaluate(
 
     Args:
         model: URI as in `load_model`, or what `load_model` returned.
-        data: Captures with labels: a file, a folder or a glob, `simulated`, or tables of frames, one for each
-            recording, by its name: the columns of the model's input, and `attack` (0 or 1, bool) and optionally
-            `attack_kind` (str, "normal" where there is none).
+        data: Captures with labels, or files that all have none: a file, a folder or a glob, `simulated`, or tables of
+            frames, one for each recording, by its name: the columns of the model's input, and `attack` (0 or 1, bool)
+            and optionally `attack_kind` (str, "normal" where there is none).
         expected_digest: As in `load_model`.
         on_bad_line: Of files, "raise" or "drop".
 
     Raises:
         IntegrityError: If the model does not verify.
-        DataError: If the captures cannot be read, have no labels, or hold no normal window.
+        DataError: If the captures cannot be read, only some of the files or a table have no labels, or no window is
+            normal.
     """
     evaluated = _evaluated(model, expected_digest)
     active = mlflow.active_run()
@@ -99,7 +101,7 @@ def evaluate(
         else:
             outbox.log_text(measured.summary, "summary.txt")
         artifacts = _artifacts(outbox)
-    windows = _windows(measured.scored, evaluated.classifier)
+    windows = _windows(measured.windows, measured.judged)
     return Evaluation(outbox.run_id, measured.metrics, artifacts, windows, measured.summary)
 
 
@@ -112,19 +114,20 @@ def evaluation_windows(
 
     Args:
         model: As in `evaluate`; so are the other arguments and the errors.
-        data: Captures with labels.
+        data: As in `evaluate`.
         expected_digest: As in `load_model`.
         on_bad_line: Of files, "raise" or "drop".
 
     Returns:
         A row per window: `capture`, `start_s`, `end_s`, `label` (1 for an attack) and `kind`, the truth; `score`,
-        `prediction` (1 where the score reaches the model's threshold) and `predicted_kind`.
+        `prediction` (1 where `predict` alerts, by the network's score or by experts) and `predicted_kind`. All three
+        are what `predict` says by default, the warm-up of a model with a profile included.
     """
     classifier = _evaluated(model, expected_digest).classifier
     fitted = classifier.preprocessing
-    captures = _evaluation_data(data, on_bad_line).captures
+    captures = labelled_or_attack_free(_evaluation_data(data, on_bad_line).captures)
     graphs = labelled_windows(captures, fitted.window_size, fitted.stride, classifier.required_profile())
-    return _windows(score_split(classifier.gat, graphs, fitted, graphs.classes), classifier)
+    return _windows(graphs, [judge(classifier, capture) for capture in captures])
 
 
 def _evaluated(model: Model, expected_digest: str | None) -> EvaluatedModel:
@@ -184,19 +187,19 @@ def _labelled(name: str, table: pd.DataFrame, frames: Frames) -> Frames:
     return replace(frames, attack=attack, attack_kind=np.array([index[kind] for kind in named], np.int16), kinds=kinds)
 
 
-def _windows(scored: ScoredSplit, classifier: WindowClassifier) -> pd.DataFrame:
-    graphs, alert = scored.graphs, scored.score >= classifier.threshold
-    likeliest = np.array(classifier.preprocessing.classes[1:])[scored.logits[:, 1:].argmax(dim=1).numpy()]
+def _windows(graphs: PackedGraphs, judged: Sequence[JudgedCapture]) -> pd.DataFrame:
+    """The truth, and the verdicts on the same windows."""
+    verdicts = [capture.verdicts for capture in judged]
     return pd.DataFrame(
         {
             "capture": _names(np.array(graphs.capture_names)[graphs.capture]),
             "start_s": graphs.start_s,
             "end_s": graphs.end_s,
-            "label": (scored.label > 0).astype(np.int64),
-            "kind": _names(np.array(scored.classes)[scored.label]),
-            "score": scored.score,
-            "prediction": alert.astype(np.int64),
-            "predicted_kind": _names(np.where(alert, likeliest, NORMAL)),
+            "label": (graphs.label > 0).astype(np.int64),
+            "kind": _names(np.array(graphs.classes)[graphs.label]),
+            "score": np.concatenate([each.score for each in verdicts]),
+            "prediction": np.concatenate([each.alert for each in verdicts]).astype(np.int64),
+            "predicted_kind": _names(np.concatenate([each.kind for each in verdicts])),
         }
     )
 

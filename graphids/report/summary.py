@@ -8,7 +8,7 @@ from graphids._mlflow.saved_view import run_page, view_page
 from graphids.assessment.assess import Assessment, Measurement
 from graphids.core.callbacks.vram_drift import OK, WARNING, VRAMDriftCallback
 from graphids.report.findings import RULES, Findings
-from graphids.wording import format_metric, time_words
+from graphids.wording import aligned, format_metric, time_words
 
 OWN_CAPTURES = "The model was trained on these captures: it has seen most of their windows, and the numbers flatter it."
 NO_PROFILE = (
@@ -166,23 +166,24 @@ def headline(
 
 
 def evaluation_summary(
-    measured: Measurement, *, is_own: bool, model_uri: str, run: RunLinks, not_covered: str = ""
+    measured: Measurement, *, notes: Iterable[str], model_uri: str, run: RunLinks, incidents: str
 ) -> str:
     """What a finished model detects on captures that it was given, and where to look at it.
 
     Args:
         measured: Its metrics on them.
-        is_own: Whether the model was trained on these captures.
+        notes: Sentences on what the metrics do not show, if there are any.
         model_uri: Where it came from.
         run: Of the evaluation.
-        not_covered: A note on captures that the model cannot judge, if there are any.
+        incidents: `incident_summary`.
     """
-    notes = "\n".join(note for note in (OWN_CAPTURES if is_own else "", fill(not_covered, 118)) if note)
+    said = "\n".join(fill(note, 118) for note in notes if note)
     rate = format_metric(measured.metrics.get("false_alarms_per_hour"), 1)
-    return f"""{notes}
-{detection_table(measured.classes[1:], {"": measured.metrics})}
+    table = f"{detection_table(kinds, {'': measured.metrics})}\n\n" if (kinds := measured.classes[1:]) else ""
+    return f"""{said}
+{table}{incidents}
 
-false alarms: {rate} an hour, in {time_words(measured.normal_hours)} of normal traffic
+false alarms: {rate} windows an hour, in {time_words(measured.normal_hours)} of normal traffic
 threshold: {measured.threshold:.6g}, the model's own
 
 run     {run.run_id}
@@ -206,11 +207,7 @@ def detection_table(kinds: Iterable[str], metrics: Mapping[str, Mapping[str, flo
         values = [metrics[prefix].get(f"{kind}/{name}") for prefix, name in columns]
         digits = [0 if name == "windows" else 3 for _, name in columns]
         rows.append([kind, *map(format_metric, values, digits)])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
-        for row in rows
-    )
+    return aligned(rows)
 
 
 def changed_by_tau(assessment: Assessment, *, digits: int) -> str:

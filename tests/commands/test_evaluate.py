@@ -15,7 +15,7 @@ from graphids.commands.evaluate import evaluate
 from graphids.core.classifier import WindowClassifier
 from graphids.core.data.datamodule import CANDataModule
 from graphids.core.data.dataset import dataset_digest, load_captures
-from graphids.core.frames import Capture
+from graphids.core.frames import Capture, DataError, num_attacked
 from graphids.core.models.gat import GAT
 from graphids.report import pictures
 from graphids.report.summary import OWN_CAPTURES
@@ -106,3 +106,45 @@ def test_frames_that_an_attack_injected_do_not_make_the_vehicle_another_one(
 
     assert captures_covered([flood], classifier.known_ids).not_covered == ()
     assert captures_covered([unlabelled], classifier.known_ids).not_covered == ("dos-1",)
+
+
+@pytest.mark.parametrize("labelled", [True, False], ids=["labelled", "without labels"])
+def test_recordings_without_any_attack_are_measured_by_false_alarms_alone(
+    labelled: bool,
+    captures: list[Capture],
+    classifier: WindowClassifier,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.setattr(pictures, "png", sketch)
+    quiet = [c for c in captures if not num_attacked(c.frames)]
+    if not labelled:
+        quiet = [replace(c, frames=replace(c.frames, attack=None, attack_kind=None)) for c in quiet]
+    monkeypatch.setattr(command, "load_captures", lambda *_args, **_settings: quiet)
+
+    evaluate(classifier, "models:/m", "simulated")
+
+    run = MlflowClient().search_runs(["0"])[0]
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "None of the captures holds an attack: only false alarms, time in alarm and coverage are measured" in printed
+    assert ("No capture has labels, and all are taken for attack-free." in printed) != labelled
+    measured = {name for name in run.data.metrics if name.startswith("test/")}
+    assert {"test/false_alarms_per_hour", "test/incidents/false_alarms_per_hour", "test/incidents/time_in_alarm"} <= (
+        measured
+    )
+    assert not [name for name in measured if "recall" in name or "all/" in name or "delay" in name]
+
+
+def test_captures_of_which_only_some_have_labels_are_refused(
+    captures: list[Capture], classifier: WindowClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    bare = replace(captures[0], frames=replace(captures[0].frames, attack=None, attack_kind=None))
+    monkeypatch.setattr(command, "load_captures", lambda *_args, **_settings: [bare, *captures[1:3]])
+
+    with pytest.raises(DataError, match="found none in 1 of 3 captures"):
+        evaluate(classifier, "models:/m", "simulated")

@@ -71,6 +71,10 @@ def test_an_active_run_gets_the_metrics_and_the_report_and_stays_the_callers(
     assert found.metrics == {name: value for name, value in logged.data.metrics.items() if name != "mine"}
     assert {"test/dos/auroc", "test/all/recall", "test/coverage"} <= found.metrics.keys()
     assert {"summary.txt", "assessment.json", "coverage.json", "attack_kinds.json", "roc.png"} <= found.artifacts.keys()
+    assert {"test/incidents/attacks", "test/incidents/recall", "test/incidents/dos/recall"} <= found.metrics.keys()
+    assert "false-alarm incidents: " in found.summary
+    record = mlflow.artifacts.load_dict(found.artifacts["incidents.json"])
+    assert [attack["kind"] for attack in record["attacks"]] == ["dos"]
     assert "dos" in mlflow.artifacts.load_text(found.artifacts["summary.txt"])
     assert len(found.windows) == (40 - WINDOW) // STRIDE + 1
 

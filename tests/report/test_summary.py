@@ -165,7 +165,7 @@ def test_the_runs_page_is_named_for_a_server_and_for_a_file() -> None:
 def _evaluation(normal_hours: float = 1.0) -> str:
     measured = Measurement(("normal", "dos"), 0.5, DOS, normal_hours)
     run = RunLinks("r1", "7", "https://tracking/")
-    return evaluation_summary(measured, is_own=False, model_uri="models:/m-1", run=run)
+    return evaluation_summary(measured, notes=(), model_uri="models:/m-1", run=run, incidents="found 2 of 3")
 
 
 def test_an_evaluation_has_no_column_of_rules() -> None:
@@ -178,7 +178,7 @@ def test_an_evaluation_has_no_column_of_rules() -> None:
 def test_an_evaluation_says_in_how_much_traffic_alarms_were_counted_and_where_its_run_is() -> None:
     summary = _evaluation(normal_hours=3.1 / 3600)
 
-    assert "false alarms: - an hour, in 3.1 seconds of normal traffic" in summary
+    assert "false alarms: - windows an hour, in 3.1 seconds of normal traffic" in summary
     assert "look    https://tracking/#/experiments/7/runs/r1" in summary
     assert "compare https://tracking/#/experiments/7/runs?viewStateShareKey=" in summary
 
