@@ -129,6 +129,14 @@ def test_a_state_alone_is_no_incident_and_names_an_alarm_of_the_network_on_its_i
     assert (of_it.event, of_another.event) == ("value_never_seen", "learned")
 
 
+def test_what_experts_alone_see_has_neither_a_kind_nor_the_severity_of_what_the_network_sees_too() -> None:
+    (found,) = told(30.0, Says("wrong_length", A, 10.0, 13.0))
+
+    assert (found.event, found.kind, found.severity) == ("wrong_length", "", "medium")
+    assert found.arbitration_ids == (("1A4", pytest.approx(0.999)),)
+    assert "network" not in found.reason
+
+
 @pytest.mark.parametrize("event", ["unknown_id", "diagnostic_request"])
 def test_an_unknown_id_by_which_testers_ask_is_a_diagnostic_request(event: str) -> None:
     key = 0x7E0 if event == "diagnostic_request" else 0x7F0

@@ -146,7 +146,8 @@ def test_a_replay_is_told_with_how_long_it_was(profile: Profile) -> None:
 
     # 3 decades at 2 a unit lie 1.5 beyond .5: two multiples of ten changes more than nine.
     assert reason == (
-        "0x1A4 repeats what it sent before, frame for frame, 29 changes in a row, at most 9 in 3 minutes of profile"
+        "0x1A4 repeats what it sent before, frame for frame, 29 changes in a row, at most 9 in 3 minutes of profile; "
+        "also an alarm of the network"
     )
 
 
