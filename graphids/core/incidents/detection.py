@@ -93,6 +93,8 @@ def described(ended: Ended, subject: Subject) -> Incident:
     key = incident.first_signal.node_key
     named = "" if key == NO_ID else format_arbitration_id(key)
     identity = f"{ended.channel}\n{incident.start_s!r}\n{incident.first_signal.event}\n{named}"
+    if ended.jumps:  # a clock that was set back shows the same time again
+        identity += f"\n{ended.jumps}"
     is_covered = event != NOT_COVERED
     return Incident(
         id=hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()[:12],

@@ -192,6 +192,32 @@ def test_after_a_jump_of_the_clock_an_incident_is_over() -> None:
     assert times(found) == [(EARLY, 15.0, 19.875), (EARLY, 15.0, 24.875)]
 
 
+@pytest.mark.parametrize("sizes", [[1000], [1], [7]])
+def test_after_a_jump_of_the_clock_a_bus_that_is_not_covered_has_another_incident(sizes: list[int]) -> None:
+    before, after = (drive(30.0, coverage=0.1, begin_s=begin_s) for begin_s in (1.7e9, 5.0))
+
+    found = list(incidents_of([*cut(before, sizes), *cut(after, sizes)], SUBJECT))
+
+    assert times(found) == [("not_covered", 1.7e9, 1.7e9 + 29.875), ("not_covered", 5.0, 34.875)]
+    assert [incident.ongoing for incident in found] == [False, True]
+
+
+def test_incidents_at_the_same_time_of_a_clock_that_was_set_back_have_other_ids() -> None:
+    drives = [drive(20.0, Says(EARLY, A, 15.0, 16.0)) for _ in range(2)]
+
+    found = list(incidents_of(drives, SUBJECT))
+
+    assert [incident.start_s for incident in found] == [15.0, 15.0]
+    assert len({incident.id for incident in found}) == 2
+
+
+def test_a_bus_that_is_not_covered_before_and_after_it_was_has_two_incidents_that_do_not_overlap() -> None:
+    found = told(150.0, coverage=[0.1] * 40 + [1.0] * 60 + [0.0] * 200)
+
+    assert times(found) == [("not_covered", 0.0, 39.875), ("not_covered", 39.875, 149.875)]
+    assert len({incident.id for incident in found}) == 2
+
+
 def test_buses_have_incidents_of_their_own() -> None:
     one, other = (drive(20.0, Says(EARLY, A, 15.0, 16.0), channel=channel) for channel in ("can0", "can1"))
     one.scores.bus_coverage.update(other.scores.bus_coverage)
@@ -241,6 +267,25 @@ def test_incidents_are_the_same_however_the_drive_is_cut(seed: int, sizes: list[
     assert list(incidents_of(cut(whole, sizes), SUBJECT)) == expected
     assert len(expected) > 3
     assert len({incident.id for incident in expected}) == len(expected)
+
+
+@pytest.mark.parametrize("sizes", [[1], [16], [17], [30]])
+@pytest.mark.parametrize(
+    "coverage",
+    [
+        [0.5] * 13 + [0.25] * 4 + [1.0] * 103,
+        [0.4] * 16 + [1.0] * 104,
+        [1.0] * 10 + [0.0] * 25 + [1.0] * 85,
+        [0.0] * 60 + [1.0] * 60,
+    ],
+)
+def test_whether_a_bus_is_covered_does_not_depend_on_how_the_drive_is_cut(
+    coverage: list[float], sizes: list[int]
+) -> None:
+    """The first incident is over before the bus is judged, at its tenth second."""
+    whole = drive(60.0, Says(EARLY, A, 1.0, 2.6), Says("learned", B, 9.0, 30.0), coverage=coverage)
+
+    assert list(incidents_of(cut(whole, sizes), SUBJECT)) == list(incidents_of([whole], SUBJECT))
 
 
 def test_those_of_a_model_are_the_same_however_the_capture_is_cut() -> None:
