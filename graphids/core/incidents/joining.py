@@ -1,8 +1,8 @@
 """Joining: windows that alert, as they come, into incidents; state is kept for each bus.
 
 What belongs together, and when it is over, is `OpenIncident`'s to say. An expert that speaks of one arbitration ID for
-`LATCHED_AFTER_S` without a pause has said what it can: it is muted for the rest of the capture, and what the network
-sees is not. A bus that the model cannot judge has one incident that says so, in place of all others.
+`LATCHED_AFTER_S` without a pause has said what it can: it is muted, and what the network sees is not. A bus that the
+model cannot judge has one incident that says so, in place of all others.
 """
 
 from dataclasses import dataclass, field
@@ -16,11 +16,16 @@ from graphids.core.data.coverage import MIN_COVERAGE, Coverage
 from graphids.core.frames import is_clock_jump
 from graphids.core.incidents.alert_window import LEARNED, NO_ID, AlertWindow, BusRows, Signal, rows_by_bus
 from graphids.core.incidents.open_incident import LATCHED_AFTER_S, OpenIncident
+from graphids.core.profile.experts import EXPERTS
 
 # How much of a bus is seen before it is judged whether the model knows it.
 COVERAGE_AFTER_S = 10.0
 # Incidents that a bus can have at a time, about a megabyte each at most; one begins in ten seconds, and few last.
 MAX_OPEN = 32
+# An ID of which an expert has not spoken for that long is attacked again if it does. Of timing it stays muted: a message
+# that is late now and then is no other attack each time.
+UNMUTED_AFTER_S = 60.0
+_TIMING = frozenset(expert.event for expert in EXPERTS if expert.judges_timing)
 NOT_COVERED = "not_covered"
 
 
@@ -96,7 +101,7 @@ class _Bus:
         is_covered: Whether the model can judge it; None as long as that is open.
         open: Incidents that may go on.
         uncovered: The one that says that the bus is not covered.
-        muted: Events and IDs that have said what they can.
+        muted: Events and IDs that have said what they can, and the end of the last window in which they spoke.
     """
 
     channel: str
@@ -112,7 +117,7 @@ class _Bus:
     is_covered: bool | None = None
     open: list[OpenIncident] = field(default_factory=list)
     uncovered: OpenIncident | None = None
-    muted: set[tuple[str, int]] = field(default_factory=set)
+    muted: dict[tuple[str, int], float] = field(default_factory=dict)
 
     @property
     def known_share(self) -> float:
@@ -218,20 +223,31 @@ class _Bus:
     def _place(self, window: AlertWindow) -> None:
         """Give every signal of a window to the incident that it is part of."""
         beside = [incident for incident in self.open if window.start_s < incident.over_s]
-        loud = [signal for signal in window.signals if signal.raises_alarm and signal[:2] not in self.muted]
+        loud = [signal for signal in window.signals if signal.raises_alarm and not self._is_muted(signal, window)]
         taken = [self._take(signal, window, beside) for signal in loud]
         learned = taken[-1] if taken and loud[-1].event == LEARNED else None
         suspects = {key for key, _ in window.suspects}
         for signal in window.signals:
             if signal in loud:
                 continue
-            owner = next((each for each in beside if each.shows(signal)), None) if signal.raises_alarm else None
-            if owner is None and signal.node_key in suspects:
-                owner = learned  # gives its alarm a reason
-            if owner is not None:
+            owners = [each for each in beside if each.shows(signal)][:1] if signal.raises_alarm else []
+            if learned is not None and learned not in owners and signal.node_key in suspects:
+                owners.append(learned)  # gives its alarm a reason
+            for owner in owners:
                 owner.take(signal, window)
-                taken.append(owner)
+            taken += owners
         self.muted_windows += not taken
+
+    def _is_muted(self, signal: Signal, window: AlertWindow) -> bool:
+        """Whether an expert has said of an ID what it can; after a minute of quiet, what is not of timing is new."""
+        spoke_s = self.muted.get(signal[:2])
+        if spoke_s is None:
+            return False
+        if signal.event not in _TIMING and abs(window.start_s - spoke_s) >= UNMUTED_AFTER_S:
+            del self.muted[signal[:2]]
+            return False
+        self.muted[signal[:2]] = window.end_s
+        return True
 
     def _take(self, signal: Signal, window: AlertWindow, beside: list[OpenIncident]) -> OpenIncident:
         """Give a signal to the one of the incidents that go on that it fits best, or begin one with it."""
@@ -247,9 +263,10 @@ class _Bus:
             self.open.append(incident)
             beside.append(incident)
         trace = incident.take(signal, window)
+        incident.heard_s = window.end_s
         is_expert = signal.event not in (LEARNED, NOT_COVERED)
         if is_expert and trace is not None and trace.last_s - trace.since_s >= LATCHED_AFTER_S:
-            self.muted.add(signal[:2])
+            self.muted[signal[:2]] = window.end_s
         return incident
 
 

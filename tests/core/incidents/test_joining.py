@@ -87,6 +87,26 @@ def test_a_message_that_is_late_for_the_whole_drive_does_not_hide_an_attack_on_a
     assert second.suppressed == 570  # all but the first ten seconds
 
 
+@pytest.mark.parametrize("attack", [Says(MISSING, B, 300.0, 304.0), Says("wrong_length", A, 300.0, 304.0)])
+def test_nor_one_of_the_same_event_or_on_the_same_id(attack: Says) -> None:
+    first, second = told(600.0, Says(MISSING, A, 10.0, 600.0), attack)
+
+    assert times([first]) == [(attack.event, 300.0, 303.875)]
+    assert first.arbitration_ids[0][0] == f"{attack.node_key:03X}"
+    assert (second.event, second.start_s, second.ongoing) == (MISSING, 10.0, True)
+
+
+def test_what_is_muted_and_is_not_of_timing_is_heard_again_after_a_minute_of_quiet() -> None:
+    twice = [(10.0, 23.0), (600.0, 620.0)]
+    unknown = told(900.0, *(Says("unknown_id", 0x7, *at_s) for at_s in twice))
+    late = told(900.0, *(Says(MISSING, A, *at_s) for at_s in twice))
+    soon = told(900.0, Says("unknown_id", 0x7, 10.0, 23.0), Says("unknown_id", 0x7, 80.0, 100.0))
+
+    assert [incident.start_s for incident in unknown] == [10.0, 600.0]
+    assert [incident.start_s for incident in late] == [10.0]
+    assert [incident.start_s for incident in soon] == [10.0]
+
+
 def test_an_expert_that_spoke_for_ten_seconds_is_muted_for_that_id_and_event_alone() -> None:
     found = told(
         120.0,
