@@ -22,8 +22,8 @@ from graphids.core.profile.experts import EXPERTS
 COVERAGE_AFTER_S = 10.0
 # Incidents that a bus can have at a time, about a megabyte each at most; one begins in ten seconds, and few last.
 MAX_OPEN = 32
-# An ID of which an expert has not spoken for that long is attacked again if it does. Of timing it stays muted: a message
-# that is late now and then is no other attack each time.
+# An ID of which an expert has not spoken for that long is attacked again if it does. Of timing it stays muted: a
+# message that is late now and then is not attacked anew each time.
 UNMUTED_AFTER_S = 60.0
 _TIMING = frozenset(expert.event for expert in EXPERTS if expert.judges_timing)
 NOT_COVERED = "not_covered"

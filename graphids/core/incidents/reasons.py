@@ -11,8 +11,12 @@ from graphids.core.frames import Frames, format_arbitration_id
 from graphids.core.incidents.alert_window import LEARNED
 from graphids.core.incidents.open_incident import MAX_IDS_PER_EVENT, OpenIncident, Trace
 from graphids.core.profile.profile import Profile
+from graphids.core.profile.records import SPANS
 from graphids.wording import counted
 
+# A message is slow whose mean gap is so many times the usual one, the drift of clocks forgiven as in `profile.kernels`;
+# a silence turned to decades and back is as long as it was, but for rounding.
+_SLOW, _MEASURED = 1.05, 1.01
 _MOST, _MOST_OF_EVENTS = 1000.0, 10.0  # decades, as in `profile.kernels`
 _WORDS = {
     "unknown_id": "unknown IDs",
@@ -77,7 +81,8 @@ class _Usual:
 
     def __init__(self, trace: Trace, profile: Profile | None) -> None:
         self.name = f"0x{format_arbitration_id(trace.signal.node_key)}"
-        self.seconds = trace.seen_s[1] - trace.seen_s[0]
+        self.end_s = trace.seen_s[1]
+        self.seconds = self.end_s - trace.seen_s[0]
         self.profile = profile
         self.message = -1
         if profile is not None:
@@ -135,12 +140,21 @@ def _wrong_length(_trace: Trace, usual: _Usual) -> str:
 
 
 def _too_early(_trace: Trace, usual: _Usual) -> str:
-    gap_s = np.diff(usual.own.timestamp).min(initial=np.inf) if usual.own is not None else np.inf
-    found = f"{_seconds(max(gap_s, 0.0))} after the frame before" if np.isfinite(gap_s) else "sooner than ever"
-    habit = usual.habit
-    least = 0.0 if habit is None else float(habit["short_s"][0])
-    shortest = f"99 % of the gaps in {usual.profiled()} are longer than {_seconds(least)}" if 0 < least < np.inf else ""
-    return _joined(f"{usual.name} sent {found}", ", ".join(filter(None, (usual.period(), shortest))))
+    """The shortest gap, or, where no gap alone is short, the frames that took less time together than they do."""
+    habit, times_s = usual.habit, np.empty(0) if usual.own is None else usual.own.timestamp
+    for span, least_s in zip(SPANS, [np.inf] * len(SPANS) if habit is None else habit["short_s"], strict=True):
+        shortest_s = float((times_s[span:] - times_s[:-span]).min(initial=np.inf))
+        if not shortest_s < least_s:
+            continue
+        found = f"{_seconds(shortest_s)} after the frame before"
+        if span > 1:
+            found = f"{span + 1} frames within {_seconds(shortest_s)}"
+        which = "the gaps" if span == 1 else "such times"
+        longer = f"99 % of {which} in {usual.profiled()} are longer than {_seconds(least_s)}"
+        figures = (usual.period(), longer if np.isfinite(least_s) else "")
+        return _joined(f"{usual.name} sent {found}", ", ".join(filter(None, figures)))
+    figures = (usual.rate(), usual.period())
+    return _joined(f"{usual.name} sent sooner than usual", ", ".join(filter(None, figures)))
 
 
 def _too_frequent(_trace: Trace, usual: _Usual) -> str:
@@ -155,13 +169,28 @@ def _missing(trace: Trace, usual: _Usual) -> str:
     largest, rate = (float(of[usual.message]["late"]) for of in calibration)
     excess = trace.signal.deviation / rate + largest if rate > 0 else largest
     silent_s, longest_s = (float(habit["long_gap_s"] + each * habit["gap_s"]) for each in (excess, largest))
-    if usual.own is not None and len(usual.own) and silent_s > usual.seconds:  # not silent: slow
+    if _is_slow(usual, habit, silent_s):
         return _joined(f"{usual.name} comes too late", ", ".join(filter(None, (usual.rate(), usual.period()))))
+    if usual.own is not None and not len(usual.own):
+        silent_s = max(silent_s, usual.seconds)
     is_capped = trace.signal.deviation >= (_MOST if habit["is_cyclic"] else _MOST_OF_EVENTS)
     return _joined(
         f"{usual.name} silent for {'more than ' if is_capped else ''}{_seconds(silent_s)}",
         f"{usual.period()} (longest gap in {usual.profiled()}: {_seconds(longest_s)})",
     )
+
+
+def _is_slow(usual: _Usual, habit: np.void, silent_s: float) -> bool:
+    """Whether it is how late each frame was that added up, and not one silence of so many seconds.
+
+    Such a silence may lie in the window, or have begun before it. Then the frames after it come as they usually do.
+    """
+    if usual.own is None or len(usual.own) < 2:
+        return False
+    gaps_s = np.diff(usual.own.timestamp)
+    longest_s = max(float(gaps_s.max()), usual.end_s - float(usual.own.timestamp[-1]))
+    slow_s = max((habit["gap_s"] + habit["long_gap_s"]) / 2, _SLOW * habit["gap_s"])
+    return bool(silent_s > _MEASURED * longest_s and gaps_s.mean() > slow_s)
 
 
 def _broken(what: str) -> Callable[[Trace, _Usual], str]:
