@@ -120,7 +120,8 @@ def _learned(incident: OpenIncident) -> str:
         f"0x{format_arbitration_id(key)} ({sure:.0%})" for key, sure in list(incident.ids().items())[:3] if key >= 0
     ]
     suspects = f"; most suspicious {', '.join(named)}" if named else ""
-    return f"only the network sees it: an attack{kind}, score {incident.score:.2f}{suspects}"
+    seen = "only the network sees it:" if incident.events.keys() == {LEARNED} else "the network sees"
+    return f"{seen} an attack{kind}, score {incident.score:.2f}{suspects}"
 
 
 def _unknown_id(_trace: Trace, usual: _Usual) -> str:

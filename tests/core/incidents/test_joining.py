@@ -147,6 +147,7 @@ def test_a_state_alone_is_no_incident_and_names_an_alarm_of_the_network_on_its_i
     (of_it,) = told(30.0, state, Says("learned", A, 10.0, 12.0))
     (of_another,) = told(30.0, state, Says("learned", B, 10.0, 12.0))
     assert (of_it.event, of_another.event) == ("value_never_seen", "learned")
+    assert of_it.severity == of_another.severity == "medium"
 
 
 def test_what_experts_alone_see_has_neither_a_kind_nor_the_severity_of_what_the_network_sees_too() -> None:

@@ -19,6 +19,7 @@ from support.scripted_drive import QUIET_ID, WINDOW, Says, drive
 
 A, OTHER = 0x1A4, 0x2B0
 PERIOD_S = 0.02
+SUBJECT = Subject(WINDOW)
 
 
 def traffic(seconds: float, *, silent_s: tuple[float, float] = (0.0, 0.0), seed: int = 0) -> Frames:
@@ -269,6 +270,15 @@ def test_what_else_was_seen_and_how_many_ids_is_said(profile: Profile) -> None:
 def test_what_only_the_network_sees_is_told_by_kind_score_and_ids() -> None:
     assert told(Says(LEARNED, A, 5.0, 6.0), profile=None).reason == (
         "only the network sees it: an attack of the kind dos, score 0.90; most suspicious 0x1A4 (80%)"
+    )
+
+
+def test_what_experts_saw_too_is_not_seen_by_the_network_only() -> None:
+    (found,) = incidents_of([drive(300.0, Says(LEARNED, A, 10.0, 250.0), Says("too_early", A, 20.0, 22.0))], SUBJECT)
+
+    assert found.reason == (
+        "the network sees an attack of the kind dos, score 0.90; most suspicious 0x1A4 (100%); also frames that come "
+        "too early"
     )
 
 
