@@ -238,6 +238,30 @@ def test_a_replay_is_told_with_how_long_it_was(profile: Profile) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("event", "said"),
+    [
+        ("value_never_seen", "byte 5 of 0x1A4 has a value that it never had"),
+        ("out_of_range", "a signal in byte 2 of 0x1A4 is outside its range"),
+    ],
+)
+def test_a_state_is_told_with_the_byte_that_shows_it(event: str, said: str, profile: Profile) -> None:
+    """Byte 5 only ever was 0; bytes 2 and 3 hold a signal of 100 to 900, now 901."""
+    row = int(np.flatnonzero(profile.node_key == A)[0])
+    habits = profile.vehicle.habits.copy()
+    habits["values"][row] = 0xFF
+    habits["values"][row, 5] = [1, *[0] * 31]
+    habits["width"][row] = [0, 0, 2, 0, 0, 0, 0, 0]
+    habits["low"][row, 2], habits["high"][row, 2] = 100, 900
+    known = replace(profile, vehicle=profile.vehicle._replace(habits=habits))
+    frames = traffic(1.0).take(slice(0, 20))
+    frames.dlc[:] = 8
+    frames.payload[:, 2:4], frames.payload[-3:, 3] = [3, 132], 133
+    frames.payload[-3:, 5] = 7
+
+    assert reason_of(event, frames, 5.0, known) == (f"{said}, 5.0 decades beyond what 3 minutes of profile shows")
+
+
 @pytest.mark.parametrize("event", [*(expert.event for expert in EXPERTS), LEARNED])
 def test_every_event_has_a_reason_with_and_without_a_profile(event: str, profile: Profile) -> None:
     """A state speaks where the network does."""
