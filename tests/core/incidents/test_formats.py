@@ -167,6 +167,16 @@ def test_hostile_text_starts_no_line_and_moves_no_cursor(name: str) -> None:
     assert lines.replace("\n", "").isprintable()
 
 
+@pytest.mark.parametrize("separator", [",", ";"])
+@pytest.mark.parametrize("sign", "=+-@\uff1d\uff0b\uff0d\uff20")
+def test_no_cell_of_csv_is_a_formula_where_semicolons_separate_cells_either(sign: str, separator: str) -> None:
+    line = FORMATS["csv"].write(replace(SILENCE, vehicle=f"{sign}1+1", channel=f"can0; {sign}1;{sign}2"), "")
+
+    (row,) = csv.reader([line], delimiter=separator)
+
+    assert not [cell for cell in row if cell.lstrip().startswith(sign) and cell != "-1"]
+
+
 def test_no_cell_of_csv_is_a_formula() -> None:
     (row,) = csv.reader([FORMATS["csv"].write(hostile_incident(), HOSTILE)])
 
