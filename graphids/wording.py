@@ -74,8 +74,8 @@ def _escape(char: str) -> str:
     return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else repr(char)[1:-1]
 
 
-# What a spreadsheet takes for a formula (OWASP, "CSV injection"): a sign at the beginning of a cell. Where a comma is the
-# decimal sign, cells begin after semicolons.
+# What a spreadsheet takes for a formula (OWASP, "CSV injection"): a sign at the beginning of a cell. Where a comma is
+# the decimal sign, cells begin after semicolons.
 _FORMULA = re.compile(
     r"(^|;\s*)(?=[=+\-@\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}\N{FULLWIDTH HYPHEN-MINUS}"
     r"\N{FULLWIDTH COMMERCIAL AT}])"
