@@ -10,9 +10,8 @@ import jsonschema
 import pytest
 
 from graphids.core.incidents.event_words import EVENT_WORDS, SEVERITIES
-from graphids.core.incidents.formats import FORMATS, format_for
+from graphids.core.incidents.formats import COLUMNS, FORMATS, format_for
 from graphids.core.incidents.incident import EVENTS, Incident
-from graphids.core.incidents.record import COLUMNS
 from support.incidents import FLOOD, HOSTILE, SILENCE, hostile_incident
 from support.paths import ROOT
 
