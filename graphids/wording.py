@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
@@ -87,8 +88,12 @@ def _escape(char: str) -> str:
     return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else repr(char)[1:-1]
 
 
-# What a spreadsheet takes for a formula (OWASP, "CSV injection").
-_FORMULA = ("=", "+", "-", "@", "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS SIGN}", "\N{FULLWIDTH COMMERCIAL AT}")
+# What a spreadsheet takes for a formula (OWASP, "CSV injection"): a sign at the beginning of a cell. Where a comma is
+# the decimal sign, cells begin after semicolons.
+_FORMULA = re.compile(
+    r"(^|;\s*)(?=[=+\-@\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}\N{FULLWIDTH HYPHEN-MINUS}"
+    r"\N{FULLWIDTH COMMERCIAL AT}])"
+)
 
 
 def spreadsheet_text(text: str) -> str:
@@ -97,8 +102,7 @@ def spreadsheet_text(text: str) -> str:
     >>> spreadsheet_text("can0"), spreadsheet_text("=HYPERLINK(A1)"), spreadsheet_text("can\x1b[2J")
     ('can0', "'=HYPERLINK(A1)", 'can\\x1b[2J')
     """
-    shown = printable(text)
-    return f"'{shown}" if shown.startswith(_FORMULA) else shown
+    return _FORMULA.sub(r"\1'", printable(text))
 
 
 def csv_line(cells: Iterable[object]) -> str:

@@ -31,7 +31,7 @@ FLOORS = (
     ("graphids.__main__",),
 )
 CORE = (
-    ("graphids.core.compiled",),
+    ("graphids.core.compiled", "graphids.core.row_formats"),
     ("graphids.core.frames", "graphids.core.evaluation"),
     ("graphids.core.byte_roles", "graphids.core.vehicle_names", "graphids.core.wire"),
     ("graphids.core.injection", "graphids.core.profile"),

@@ -5,13 +5,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from graphids._fs import publish_bytes
+from graphids.commands.incident_options import IncidentOptions
 from graphids.commands.predict import capture_chunks, check_request
 from graphids.core.captures.read import OnBadLine
 from graphids.core.classifier import WindowClassifier
 from graphids.core.explanation import Explanation, explain
 from graphids.core.frames import DataError, Frames
 from graphids.core.graphs.followers import WARM_UP_S
-from graphids.core.incidents.detection import Subject, incidents_of
+from graphids.core.incidents.detection import incidents_of
 from graphids.core.vehicle_names import VehicleNames, read_vehicle_names
 from graphids.plots.style import png
 from graphids.plots.window_graph import draw_window
@@ -81,22 +82,39 @@ def window_of_incident(
     warm_up_s: float = WARM_UP_S,
     on_bad_line: OnBadLine = "raise",
     reader: Callable[[Path], Frames] | None = None,
+    reports_uncovered: bool = False,
 ) -> int:
     """The window with the highest score of an incident, by its number among the lines of `predict`, from 0.
 
+    Args:
+        classifier: A verified model.
+        capture: One file.
+        number: Of the incident, without any filter.
+        threshold: As in `predict`.
+        warm_up_s: As in `predict`.
+        on_bad_line: As in `predict`.
+        reader: As in `predict`.
+        reports_uncovered: As in `IncidentOptions`.
+
     Raises:
-        DataError: If there is no such incident, or none of its windows was scored.
+        DataError: If there is no such incident, or it has no windows.
     """
     frames = capture_chunks(capture, on_bad_line, reader, {})
     chunks = classifier.score_chunks(frames, threshold=threshold, warm_up_s=warm_up_s)
     found = 0
-    for incident in incidents_of(chunks, Subject.of(classifier)):
-        if found == number and incident.loudest_window >= 0:
+    subject = IncidentOptions(reports_uncovered=reports_uncovered).subject(classifier)
+    for incident in incidents_of(chunks, subject):
+        if found == number:
+            if incident.loudest_window < 0:
+                raise DataError(
+                    f"{capture}: incident {number} ({incident.event}) has no window that alerts, and so none to "
+                    "explain. `graphids explain --window` takes any window."
+                )
             return incident.loudest_window
         found += 1
     raise DataError(
-        f"{capture}: there is no incident {number} with windows that alert. `graphids predict` finds "
-        f"{counted(found, 'incident')}, numbered from 0."
+        f"{capture}: there is no incident {number}. `graphids predict` finds {counted(found, 'incident')}, numbered "
+        "from 0."
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from graphids._fs import digest_file, publish_bytes
 from graphids.commands.capture_tally import CaptureTally
+from graphids.commands.incident_options import IncidentOptions
 from graphids.commands.predict import capture_chunks, check_request
 from graphids.core.captures.read import OnBadLine
 from graphids.core.classifier import ScoredChunk, WindowClassifier
@@ -42,6 +43,7 @@ class ReportRequest:
         warm_up_s: As in `WindowClassifier.score`.
         on_bad_line: As in `read_captures`.
         reader: Reads the capture instead, as a whole.
+        reports_uncovered: As in `IncidentOptions`.
     """
 
     capture: Path
@@ -54,6 +56,7 @@ class ReportRequest:
     warm_up_s: float = WARM_UP_S
     on_bad_line: OnBadLine = "raise"
     reader: Callable[[Path], Frames] | None = None
+    reports_uncovered: bool = False
 
 
 def report_capture(classifier: WindowClassifier, request: ReportRequest) -> list[str]:
@@ -90,7 +93,10 @@ def default_page(capture: Path) -> Path:
 
 def _facts(classifier: WindowClassifier, request: ReportRequest, tally: CaptureTally) -> CaptureFacts:
     names = None if request.dbc is None else read_vehicle_names(request.dbc)
-    bins, subject = ScoreBins(), Subject.of(classifier, vehicle=request.vehicle, model_digest=request.model_digest)
+    options = IncidentOptions(
+        vehicle=request.vehicle, model_digest=request.model_digest, reports_uncovered=request.reports_uncovered
+    )
+    bins, subject = ScoreBins(), options.subject(classifier)
     listed, number = _most_severe(incidents_of(_scored(classifier, request, tally, bins), subject))
     if not tally.windows:
         raise DataError(

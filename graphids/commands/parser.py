@@ -125,6 +125,9 @@ def _add_captures(command: _Command) -> None:
     which = explain.add_mutually_exclusive_group(required=True)
     which.add_argument("--window", type=int, help="its number, from 0, as in the rows of `predict --all`")
     which.add_argument("--incident", type=int, help="number of the line of `predict`, from 0, for its loudest window")
+    explain.add_argument(
+        "--allow-uncovered", action="store_true", help="number incidents as `predict --allow-uncovered` does"
+    )
     explain.add_argument("--output", type=Path, help="PNG to write; default <capture>-window-<number>.png")
     explain.add_argument("--json", action="store_true", help="one JSON object on standard output")
     _add_dbc(explain)

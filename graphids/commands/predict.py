@@ -11,15 +11,8 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from graphids.commands.capture_sources import CaptureSource, capture_sources
 from graphids.commands.capture_tally import CaptureTally, print_last_lines, summary_of
 from graphids.commands.incident_options import IncidentOptions
-from graphids.commands.scored_rows import (
-    WINDOW_FORMATS,
-    LineWriter,
-    WindowFormat,
-    opened_lines,
-    opened_summary,
-    rows_of,
-    window_format,
-)
+from graphids.commands.line_output import LineWriter, opened_lines, opened_summary
+from graphids.commands.scored_rows import COLUMNS, rows_of
 from graphids.commands.termination import orderly_termination
 from graphids.core.captures.clock import Clock
 from graphids.core.captures.parts import files_of
@@ -33,6 +26,7 @@ from graphids.core.incidents.formats import IncidentFormat, format_for
 from graphids.core.incidents.incident import Incident
 from graphids.core.incidents.joining import NOT_COVERED
 from graphids.core.incidents.naming import named_incident
+from graphids.core.row_formats import ROW_FORMATS, RowFormat, row_format
 from graphids.core.vehicle_names import VehicleNames
 from graphids.exit_codes import EXIT_ALERTS, EXIT_NOT_COVERED, EXIT_OK
 from graphids.options import OptionError
@@ -66,7 +60,7 @@ class _Request:
 
     threshold: float | None
     warm_up_s: float
-    windows: WindowFormat | None
+    windows: RowFormat | None
     incidents: IncidentFormat
     names: VehicleNames | None
     subject: Subject
@@ -163,13 +157,13 @@ def _incident_format(output_format: str | None, output: Path | None) -> Incident
     return format_for(name, None if output is not None else sys.stdout)
 
 
-def _window_format(output_format: str | None, *, names_captures: bool) -> WindowFormat:
+def _window_format(output_format: str | None, *, names_captures: bool) -> RowFormat:
     name = output_format or "jsonl"
-    if name not in WINDOW_FORMATS:
+    if name not in ROW_FORMATS:
         raise OptionError(
-            f"--format: {name} is of incidents; expected {' or '.join(WINDOW_FORMATS)} with --all, for windows."
+            f"--format: {name} is of incidents; expected {' or '.join(ROW_FORMATS)} with --all, for windows."
         )
-    return window_format(name, names_captures=names_captures)
+    return row_format(name, ("capture", *COLUMNS) if names_captures else COLUMNS)
 
 
 def _verdict(tallies: Sequence[CaptureTally]) -> Verdict:
@@ -222,7 +216,7 @@ def _score(
         )
 
 
-def _window_lines(scores: WindowScores, form: WindowFormat, windows_before: int, capture: str) -> Iterator[str]:
+def _window_lines(scores: WindowScores, form: RowFormat, windows_before: int, capture: str) -> Iterator[str]:
     for row in rows_of(scores, windows_before):
         yield form.write({"capture": capture, **row} if capture else row)
 

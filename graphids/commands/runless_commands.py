@@ -102,7 +102,13 @@ def _explain(arguments: argparse.Namespace) -> None:
     }
     window = arguments.window
     if window is None:
-        window = window_of_incident(model.classifier, arguments.capture, arguments.incident, **reading)
+        window = window_of_incident(
+            model.classifier,
+            arguments.capture,
+            arguments.incident,
+            reports_uncovered=arguments.allow_uncovered,
+            **reading,
+        )
     explain_capture(
         model.classifier,
         arguments.capture,
@@ -133,6 +139,7 @@ def _report(arguments: argparse.Namespace) -> None:
         warm_up_s=arguments.warm_up_s,
         on_bad_line=arguments.on_bad_line,
         reader=model.reader,
+        reports_uncovered=arguments.allow_uncovered,
     )
     if warnings := report_capture(model.classifier, request):
         for warning in warnings:

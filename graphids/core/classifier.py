@@ -39,7 +39,8 @@ class WindowScores:
         start_s: float64 [G], timestamp of the window's first frame.
         end_s: float64 [G], timestamp of its last frame.
         score: float64 [G], 1 - P(normal), 0 to 1.
-        alert: bool [G], the score reaches the threshold, or `evidence.alarms`.
+        alert: bool [G], `by_network` or `evidence.alarms`.
+        by_network: bool [G], the score reaches the threshold.
         kind: str [G], the likeliest attack kind where `alert`, else "normal".
         arbitration_ids: For every window the IDs that the network holds for attacked, the most suspicious first, as
             hex: "1A4" for 11 bits, 8 digits for 29 bits. Where experts alone raise the alarm, that of the expert which
@@ -60,6 +61,7 @@ class WindowScores:
     end_s: NDArray[np.float64]
     score: NDArray[np.float64]
     alert: NDArray[np.bool_]
+    by_network: NDArray[np.bool_]
     kind: NDArray[np.str_]
     arbitration_ids: tuple[tuple[str, ...], ...]
     suspicion: tuple[tuple[float, ...], ...]
@@ -360,8 +362,9 @@ class WindowClassifier:
         score = attack_margin(logits).sigmoid().numpy()  # [G]
         _require_finite_scores(score, graphs)
         evidence = no_evidence(len(graphs)) if follower is None else follower.watch.evidence(graphs.expert_windows())
-        alarms = evidence.alarms & (score < settings.threshold)
-        alert = (score >= settings.threshold) | alarms
+        by_network = score >= settings.threshold
+        alarms = evidence.alarms & ~by_network
+        alert = by_network | alarms
         likeliest = np.array(self.preprocessing.classes[1:])[logits[:, 1:].argmax(dim=1).numpy()]
         coverage, id_coverage = window_coverage(graphs, self.known_ids)
         lead = np.where(alarms, evidence.surest_ids(), -1)
@@ -371,6 +374,7 @@ class WindowClassifier:
             end_s=graphs.end_s,
             score=score,
             alert=alert,
+            by_network=by_network,
             kind=np.where(alert, likeliest, NORMAL),
             arbitration_ids=suspects,
             suspicion=suspicion,
@@ -500,6 +504,7 @@ def _join(parts: Sequence[WindowScores]) -> WindowScores:
         end_s=column("end_s", np.float64),
         score=column("score", np.float64),
         alert=column("alert", np.bool_),
+        by_network=column("by_network", np.bool_),
         kind=column("kind", np.str_),
         arbitration_ids=tuple(ids for part in parts for ids in part.arbitration_ids),
         suspicion=tuple(each for part in parts for each in part.suspicion),

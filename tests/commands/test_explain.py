@@ -104,10 +104,29 @@ def test_the_command_explains_the_loudest_window_of_an_incident(
     assert found["score"] == pytest.approx(incidents[1]["score"])
     with pytest.raises(SystemExit):
         main(["explain", str(capture), "--incident", "2", *trusted])
-    assert (
-        "there is no incident 2 with windows that alert. `graphids predict` finds 2 incidents, numbered from 0."
-        in capsys.readouterr().err
-    )
+    assert "there is no incident 2. `graphids predict` finds 2 incidents, numbered from 0." in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_incidents_of_a_bus_that_is_not_covered_are_numbered_as_predict_was_asked_to_tell_them(
+    classifier: WindowClassifier, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = three_ids(60, seed=1)
+    frames.arbitration_id[:], frames.is_extended[:] = 0x555, False
+    capture = tmp_path / "other.log"
+    capture.write_bytes(candump_text(frames))
+    digest = save_model(classifier, tmp_path / "model")
+    asked = ["--allow-uncovered", "--model", str(tmp_path / "model"), "--expected-digest", digest]
+    main(["predict", str(capture), *asked])
+    incidents = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+    main(["explain", str(capture), "--incident", "0", "--json", *asked])
+
+    assert [incident["event"] for incident in incidents] == ["learned", "not_covered"]
+    assert json.loads(capsys.readouterr().out)["window"] == incidents[0]["loudest_window"]
+    with pytest.raises(SystemExit):
+        main(["explain", str(capture), "--incident", "1", *asked])
+    assert "incident 1 (not_covered) has no window that alerts, and so none to explain." in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -72,6 +72,24 @@ def test_each_incident_has_the_evidence_of_its_most_suspicious_window(
         assert f"on {explained.channel}<" in section
 
 
+@pytest.mark.parametrize(("reports_uncovered", "number"), [(False, 1), (True, 2)])
+def test_a_bus_that_is_not_covered_has_the_incidents_that_predict_tells(
+    classifier: WindowClassifier,
+    tmp_path: Path,
+    reports_uncovered: bool,
+    number: int,
+) -> None:
+    frames = three_ids(60, seed=1)
+    frames.arbitration_id[:], frames.is_extended[:] = 0x555, False
+    capture = tmp_path / "other.log"
+    capture.write_bytes(candump_text(frames))
+
+    (warning,) = report_capture(classifier, _request(capture, reports_uncovered=reports_uncovered))
+
+    assert "0.0%" in warning
+    assert (tmp_path / "other-report.html").read_text().count("<section") == number
+
+
 def test_a_database_names_messages_on_the_page(classifier: WindowClassifier, capture: Path, tmp_path: Path) -> None:
     (tmp_path / "car.dbc").write_text(DBC)
     report_capture(classifier, _request(capture, dbc=tmp_path / "car.dbc"))

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from graphids.commands import scored_rows
+from graphids.commands import line_output
 from graphids.commands.cli import main
 from graphids.commands.convert import convert
 from graphids.commands.incident_options import IncidentOptions
@@ -506,7 +506,7 @@ def test_output_that_a_full_disk_stops_is_named_and_not_left_behind(
     def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(*((scored_rows, "print") if call == "write" else (os, "fsync")), full, raising=False)
+    monkeypatch.setattr(*((line_output, "print") if call == "write" else (os, "fsync")), full, raising=False)
 
     with pytest.raises(OSError, match=r"No space left on device: '.*alerts.jsonl'"):
         predict(classifier, capture, **{**DEFAULTS, "output": tmp_path / "alerts.jsonl"})

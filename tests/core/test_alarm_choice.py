@@ -14,6 +14,7 @@ from graphids.core.explanation import explain
 from graphids.core.frames import NORMAL, DataError, Frames, format_arbitration_id
 from graphids.core.graphs.features import DEVIATIONS, EDGE_FEATURES
 from graphids.core.graphs.packed import build_graphs
+from graphids.core.incidents.detection import Subject, incidents_of
 from graphids.core.injection.inject import Injection, inject
 from graphids.core.models.gat import GAT
 from graphids.core.models.weights_digest import weights_digest
@@ -104,6 +105,17 @@ def test_an_expert_alone_makes_a_window_alert_and_its_id_comes_first(
     assert len(alone) > 3
     assert {scores.arbitration_ids[window][0] for window in alone} == {format_arbitration_id(target)}
     assert (scores.kind[alone] != NORMAL).all()
+
+
+def test_an_incident_of_experts_alone_says_nothing_of_the_network(judging: WindowClassifier, attacked: Frames) -> None:
+    (scored,) = judging.score_chunks([attacked], threshold=1.0, warm_up_s=0.0)
+
+    found = list(incidents_of([scored], Subject.of(judging)))
+
+    assert not scored.scores.by_network.any()
+    assert "missing" in {incident.event for incident in found}
+    assert {(incident.kind, incident.severity) for incident in found} <= {("", "medium"), ("", "low")}
+    assert not [incident.reason for incident in found if "network" in incident.reason]
 
 
 def test_a_stream_has_the_evidence_and_alerts_of_the_whole(judging: WindowClassifier, attacked: Frames) -> None:

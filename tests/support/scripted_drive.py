@@ -15,7 +15,7 @@ from graphids.core.profile.experts import EXPERTS, Evidence, no_evidence
 WINDOW = 4  # frames, and each window begins where the one before it ended
 STEP_S = 0.5  # from window to window
 QUIET_ID = 0x100  # of frames that nothing is said about
-_COLUMNS = ("start_s", "end_s", "score", "alert", "kind", "arbitration_ids", "suspicion", "channel")
+_COLUMNS = ("start_s", "end_s", "score", "alert", "by_network", "kind", "arbitration_ids", "suspicion", "channel")
 _COLUMNS += ("coverage", "id_coverage")
 _COLUMN = {expert.event: column for column, expert in enumerate(EXPERTS)}
 
@@ -38,10 +38,14 @@ def drive(
     channel: str = "can0",
     begin_s: float = 0.0,
 ) -> ScoredChunk:
-    """A whole drive as one chunk; every frame of a window in which something is said has the last ID named there."""
+    """A whole drive as one chunk; every frame of a window in which something is said has the last ID named there.
+
+    As a classifier does, a window in which an expert alone raises the alarm alerts, with a kind and an ID that the
+    network does not hold for attacked.
+    """
     start_s = begin_s + np.arange(0.0, seconds, STEP_S)
     size = len(start_s)
-    alert, score, kind = np.zeros(size, np.bool_), np.full(size, 0.1), np.full(size, NORMAL, "<U8")
+    by_network, score, kind = np.zeros(size, np.bool_), np.full(size, 0.1), np.full(size, NORMAL, "<U8")
     ids: list[tuple[str, ...]] = [()] * size
     keys = np.full(size, QUIET_ID, np.uint32)
     evidence = no_evidence(size)
@@ -49,7 +53,7 @@ def drive(
         rows = np.flatnonzero((start_s >= said.start_s) & (start_s < said.end_s))
         keys[rows] = said.node_key
         if said.event == "learned":
-            alert[rows], score[rows], kind[rows] = True, 0.9, "dos"
+            by_network[rows], score[rows], kind[rows] = True, 0.9, "dos"
             for row in rows:
                 ids[row] = (*ids[row], format_arbitration_id(said.node_key))
         else:
@@ -57,16 +61,23 @@ def drive(
             evidence.strength[rows, column] = said.strength
             evidence.node_key[rows, column] = said.node_key
             evidence.deviation[rows, column] = said.deviation
+    by_experts = evidence.alarms & ~by_network
+    kind[by_experts] = "spoof"
+    for row in np.flatnonzero(by_experts):
+        ids[row] = (format_arbitration_id(int(evidence.surest_ids()[row])),)
     shares = np.broadcast_to(np.asarray(coverage, np.float64), size).copy()
     known = round(float(shares.sum()) * WINDOW)
     scores = WindowScores(
         start_s=start_s,
         end_s=start_s + (WINDOW - 1) * STEP_S / WINDOW,
         score=score,
-        alert=alert,
+        alert=by_network | by_experts,
+        by_network=by_network,
         kind=kind,
         arbitration_ids=tuple(ids),
-        suspicion=tuple((0.8,) * len(named) for named in ids),
+        suspicion=tuple(
+            (0.8 if network else 0.1,) * len(named) for named, network in zip(ids, by_network, strict=True)
+        ),
         channel=np.full(size, channel),
         coverage=shares,
         id_coverage=shares,

@@ -19,6 +19,7 @@ def window_scores(
         end_s=start + length_s,
         score=scores,
         alert=alert,
+        by_network=alert,
         kind=np.where(alert, "spoof", "normal"),
         arbitration_ids=tuple(("1A4",) if is_alert else () for is_alert in alert),
         suspicion=tuple((0.9,) if is_alert else () for is_alert in alert),

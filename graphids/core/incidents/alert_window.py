@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from graphids.core.classifier import ScoredChunk, WindowScores
-from graphids.core.frames import EXTENDED_BIT, Frames, hex_node_key
+from graphids.core.frames import EXTENDED_BIT, NORMAL, Frames, hex_node_key
 from graphids.core.graphs.window_stream import Stretch
 from graphids.core.profile.experts import EXPERTS
 
@@ -88,9 +88,11 @@ class BusRows(NamedTuple):
     def window(self, row: int) -> AlertWindow:
         """What the window in a row of the chunk says."""
         scores = self.scores
+        by_network = bool(scores.by_network[row])  # else its kind and IDs are what an expert's alarm was given
         suspects = tuple(
             (hex_node_key(name), sure)
             for name, sure in zip(scores.arbitration_ids[row], scores.suspicion[row], strict=True)
+            if by_network
         )
         stretch = self.stretch
         place = None if stretch is None else (stretch, int(stretch.starts[row - self.first]), self.window_size)
@@ -99,7 +101,7 @@ class BusRows(NamedTuple):
             start_s=float(scores.start_s[row]),
             end_s=float(scores.end_s[row]),
             score=float(scores.score[row]),
-            kind=str(scores.kind[row]),
+            kind=str(scores.kind[row]) if by_network else NORMAL,
             suspects=suspects,
             coverage=float(scores.coverage[row]),
             signals=tuple(_signals(scores, row, suspects)),
@@ -128,7 +130,7 @@ def _signals(scores: WindowScores, row: int, suspects: tuple[tuple[int, float], 
             float(scores.evidence.deviation[row, column]),
             EXPERTS[column].raises_alarm,
         )
-    if scores.alert[row]:
+    if scores.by_network[row]:
         score = float(scores.score[row])
         yield Signal(LEARNED, suspects[0][0] if suspects else NO_ID, score, score, raises_alarm=True)
 

@@ -93,6 +93,8 @@ def described(ended: Ended, subject: Subject) -> Incident:
     key = incident.first_signal.node_key
     named = "" if key == NO_ID else format_arbitration_id(key)
     identity = f"{ended.channel}\n{incident.start_s!r}\n{incident.first_signal.event}\n{named}"
+    if ended.jumps:  # a clock that was set back shows the same time again
+        identity += f"\n{ended.jumps}"
     is_covered = event != NOT_COVERED
     return Incident(
         id=hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()[:12],
@@ -127,7 +129,17 @@ def _named_ids(incident: OpenIncident) -> tuple[tuple[str, float], ...]:
 
 
 def _severity(incident: OpenIncident) -> str:
-    """High where network and experts agree in several windows, low where one of them spoke once or twice."""
+    """High where network and experts agree in several windows, low where one of them spoke once or twice.
+
+    Experts are those that raise alarms: a state is shown by a new way of driving too.
+    """
     learned = incident.events[LEARNED].windows if LEARNED in incident.events else 0
-    experts = max((traces.windows for name, traces in incident.events.items() if name != LEARNED), default=0)
+    experts = max(
+        (
+            traces.windows
+            for name, traces in incident.events.items()
+            if name != LEARNED and traces.main.signal.raises_alarm
+        ),
+        default=0,
+    )
     return ("low", "medium", "high")[(learned > _FEW_WINDOWS) + (experts > _FEW_WINDOWS)]

@@ -21,8 +21,8 @@ class Filters:
     Attributes:
         block: Events that are not reported.
         every: Of each event only every nth, the first included.
-        aggregate_s: Incidents of one event on one bus that begin within so many seconds of the first that was reported
-            are counted in the next one of that event that is.
+        aggregate_s: Incidents of one event on one bus that end within so many seconds of the end of the last that was
+            reported are counted in the next one of that event that is; where none follows, in `kept_back` alone.
         threshold: Least number of windows that alert.
         rate: At most so many incidents an hour; 0 for any number.
 
@@ -84,16 +84,17 @@ class FilteredIncidents:
         self._met[key] = self._met.get(key, 0) + 1
         if (self._met[key] - 1) % filters.every:
             return False
-        begun_s = self._reported_s.get(key, -float("inf"))
-        if 0 <= incident.start_s - begun_s < filters.aggregate_s:
+        # Incidents come once they are over, so that a long one begins before what was reported before it. Those that
+        # wait longer for their end may have ended a little earlier.
+        if abs(incident.end_s - self._reported_s.get(key, -float("inf"))) < filters.aggregate_s:
             self._waiting[key] = self._waiting.get(key, 0) + incident.windows
             return False
         if incident.windows < filters.threshold:
             return False
         if filters.rate:
-            self._hour = [start_s for start_s in self._hour if 0 <= incident.start_s - start_s < _PER_S]
+            self._hour = [end_s for end_s in self._hour if abs(incident.end_s - end_s) < _PER_S]
             if len(self._hour) >= filters.rate:
                 return False
-            self._hour.append(incident.start_s)
-        self._reported_s[key] = incident.start_s
+            self._hour.append(incident.end_s)
+        self._reported_s[key] = incident.end_s
         return True

@@ -6,8 +6,12 @@ from typing import NamedTuple, TextIO
 
 from graphids.core.incidents.cef import cef_line
 from graphids.core.incidents.incident import Incident
-from graphids.core.incidents.record import csv_head, csv_row, json_line
+from graphids.core.incidents.incident_rows import COLUMNS as _OWN_COLUMNS
+from graphids.core.incidents.incident_rows import row_of
 from graphids.core.incidents.terminal import text_lines, wants_colour
+from graphids.core.row_formats import row_format
+
+COLUMNS = ("capture", *_OWN_COLUMNS)  # docs/incident.schema.json is the schema
 
 
 class IncidentFormat(NamedTuple):
@@ -23,10 +27,18 @@ class IncidentFormat(NamedTuple):
     head: str = ""
 
 
+def _of_rows(name: str) -> IncidentFormat:
+    form = row_format(name, COLUMNS)
+    return IncidentFormat(
+        lambda incident, capture: form.write({**({"capture": capture} if capture else {}), **row_of(incident)}),
+        form.head,
+    )
+
+
 FORMATS = {
     "text": IncidentFormat(text_lines),
-    "jsonl": IncidentFormat(json_line),
-    "csv": IncidentFormat(csv_row, csv_head()),
+    "jsonl": _of_rows("jsonl"),
+    "csv": _of_rows("csv"),
     "cef": IncidentFormat(cef_line),
 }
 

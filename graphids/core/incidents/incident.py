@@ -3,28 +3,10 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from graphids.core.incidents.event_words import EVENT_WORDS
+
 # In the manner of AUTOSAR's intrusion detection (security events of an IDS manager): what was seen, not what was meant.
-EVENTS = (
-    "unknown_id",
-    "wrong_length",
-    "too_early",
-    "too_frequent",
-    "missing",
-    "bus_overload",
-    "counter_broken",
-    "checksum_broken",
-    "value_never_seen",
-    "out_of_range",
-    "implausible_step",
-    "frozen_signal",
-    "replayed_sequence",
-    "relation_broken",
-    "diagnostic_request",
-    "bus_error",
-    "unknown_state",
-    "not_covered",
-    "learned",  # what only the network sees
-)
+EVENTS = tuple(EVENT_WORDS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,8 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from graphids.core.frames import NORMAL, Frames
 from graphids.core.incidents.alert_window import LEARNED, NO_ID, AlertWindow, Signal
 
@@ -76,6 +78,7 @@ class OpenIncident:
     Attributes:
         start_s: Begin of the first.
         end_s: End of the last.
+        heard_s: End of the last in which something spoke that is not muted.
         windows: How many.
         suppressed: Of them those since it was latched.
         score: Highest of the network.
@@ -100,6 +103,7 @@ class OpenIncident:
     events: dict[str, EventTraces] = field(default_factory=dict)
     coverage: float = 0.0
     loudest: int = -1
+    heard_s: float = -np.inf
     _last: int = -1
     _longest_pause_s: float = 0.0
     _is_flooded: bool = False
@@ -108,16 +112,17 @@ class OpenIncident:
         """How clearly a signal is part of this incident; 0 where it begins one of its own.
 
         In its first seconds an incident takes what is seen together with it. Later it takes what is about its own IDs
-        or events, and the effects of a flood: one message that is late for a whole drive must not hide an attack on
-        another.
+        or events, unless only muted experts speak of it by then, and the effects of a flood: one message that is late
+        for a whole drive must not hide an attack on another, or another attack on it.
         """
         is_young = window.start_s < self.start_s + LATCHED_AFTER_S
         is_beside = window.start_s <= self.end_s + TOGETHER_S
         only_learned = self.events.keys() == {LEARNED}
         keys = {key for key, _ in window.suspects} if signal.event == LEARNED else {signal.node_key}
-        if any(key in traces.by_id for traces in self.events.values() for key in keys):
+        is_heard = window.start_s < self.heard_s + QUIET_S
+        if is_heard and any(key in traces.by_id for traces in self.events.values() for key in keys):
             return 3
-        if signal.event in self.events and (signal.event != LEARNED or is_young or only_learned):
+        if is_heard and signal.event in self.events and (signal.event != LEARNED or is_young or only_learned):
             return 2
         return int(is_beside and (is_young or (self._is_flooded and signal.event in _EFFECTS)))
 

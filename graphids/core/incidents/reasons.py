@@ -7,12 +7,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from graphids.core.frames import Frames, format_arbitration_id
+from graphids.core.frames import format_arbitration_id
 from graphids.core.incidents.alert_window import LEARNED
 from graphids.core.incidents.open_incident import MAX_IDS_PER_EVENT, OpenIncident, Trace
+from graphids.core.incidents.usual import Usual, seconds_text
 from graphids.core.profile.profile import Profile
+from graphids.core.profile.records import SPANS
 from graphids.wording import counted
 
+# A message is slow whose mean gap is so many times the usual one, the drift of clocks forgiven as in `profile.kernels`;
+# a silence turned to decades and back is as long as it was, but for rounding.
+_SLOW, _MEASURED = 1.05, 1.01
 _MOST, _MOST_OF_EVENTS = 1000.0, 10.0  # decades, as in `profile.kernels`
 _WORDS = {
     "unknown_id": "unknown IDs",
@@ -57,7 +62,7 @@ def reason_for(incident: OpenIncident, profile: Profile | None) -> str:
     elif event in _OF_THE_BUS:
         main = _OF_THE_BUS[event]
     else:
-        main = _SENTENCES.get(event, _state(f"shows {event}"))(trace, _Usual(trace, profile))
+        main = _SENTENCES.get(event, _state(f"shows {event}"))(trace, Usual(trace, profile))
     more = len(incident.events[event].by_id) - 1
     if more and event != LEARNED:
         main += f"; and so for {'at least ' if more + 1 >= MAX_IDS_PER_EVENT else ''}{counted(more, 'other ID')}"
@@ -72,61 +77,25 @@ def not_covered_reason(known_share: float) -> str:
     )
 
 
-class _Usual:
-    """What the profile knows of a trace's ID, and what its window shows of it."""
-
-    def __init__(self, trace: Trace, profile: Profile | None) -> None:
-        self.name = f"0x{format_arbitration_id(trace.signal.node_key)}"
-        self.seconds = trace.seen_s[1] - trace.seen_s[0]
-        self.profile = profile
-        self.message = -1
-        if profile is not None:
-            place = int(np.searchsorted(profile.node_key, trace.signal.node_key))
-            if place < len(profile.node_key) and profile.node_key[place] == trace.signal.node_key:
-                self.message = place
-        frames = trace.frames
-        self.own: Frames | None = None if frames is None else frames.take(frames.node_key() == trace.signal.node_key)
-
-    @property
-    def habit(self) -> np.void | None:
-        return None if self.profile is None or self.message < 0 else self.profile.vehicle.habits[self.message]
-
-    def rate(self) -> str:
-        """Its frames in the window, and their rate where the window has a length."""
-        if self.own is None:
-            return ""
-        rate = f" ({len(self.own) / self.seconds:,.0f} a second)" if self.seconds > 0 else ""
-        return f"{counted(len(self.own), 'frame')} in {_seconds(self.seconds)}{rate}"
-
-    def period(self) -> str:
-        habit = self.habit
-        return "" if habit is None or habit["gap_s"] <= 0 else f"expected every {_seconds(habit['gap_s'])}"
-
-    def profiled(self) -> str:
-        if self.profile is None:
-            return ""
-        minutes = round(self.profile.seconds / 60)
-        return f"{counted(minutes, 'minute') if minutes else counted(round(self.profile.seconds), 'second')} of profile"
-
-
 def _learned(incident: OpenIncident) -> str:
     kind = f" of the kind {max(sorted(incident.kinds), key=incident.kinds.__getitem__)}" if incident.kinds else ""
     named = [
         f"0x{format_arbitration_id(key)} ({sure:.0%})" for key, sure in list(incident.ids().items())[:3] if key >= 0
     ]
     suspects = f"; most suspicious {', '.join(named)}" if named else ""
-    return f"only the network sees it: an attack{kind}, score {incident.score:.2f}{suspects}"
+    seen = "only the network sees it:" if incident.events.keys() == {LEARNED} else "the network sees"
+    return f"{seen} an attack{kind}, score {incident.score:.2f}{suspects}"
 
 
-def _unknown_id(_trace: Trace, usual: _Usual) -> str:
+def _unknown_id(_trace: Trace, usual: Usual) -> str:
     return _joined(f"{usual.name} is not an ID of this vehicle", usual.rate())
 
 
-def _diagnostic_request(_trace: Trace, usual: _Usual) -> str:
+def _diagnostic_request(_trace: Trace, usual: Usual) -> str:
     return _joined(f"{usual.name} asks for diagnosis, which this vehicle's traffic never did", usual.rate())
 
 
-def _wrong_length(_trace: Trace, usual: _Usual) -> str:
+def _wrong_length(_trace: Trace, usual: Usual) -> str:
     habit, own = usual.habit, usual.own
     known = [] if habit is None else [str(length) for length in range(16) if int(habit["dlcs"]) >> length & 1]
     found = [] if own is None else [str(length) for length in np.unique(own.dlc).tolist() if str(length) not in known]
@@ -134,20 +103,29 @@ def _wrong_length(_trace: Trace, usual: _Usual) -> str:
     return _joined(f"{usual.name} {said}", f"{' or '.join(known)} in {usual.profiled()}" if known else "")
 
 
-def _too_early(_trace: Trace, usual: _Usual) -> str:
-    gap_s = np.diff(usual.own.timestamp).min(initial=np.inf) if usual.own is not None else np.inf
-    found = f"{_seconds(max(gap_s, 0.0))} after the frame before" if np.isfinite(gap_s) else "sooner than ever"
-    habit = usual.habit
-    least = 0.0 if habit is None else float(habit["short_s"][0])
-    shortest = f"99 % of the gaps in {usual.profiled()} are longer than {_seconds(least)}" if 0 < least < np.inf else ""
-    return _joined(f"{usual.name} sent {found}", ", ".join(filter(None, (usual.period(), shortest))))
+def _too_early(_trace: Trace, usual: Usual) -> str:
+    """The shortest gap, or, where no gap alone is short, the frames that took less time together than they do."""
+    habit, times_s = usual.habit, np.empty(0) if usual.own is None else usual.own.timestamp
+    for span, least_s in zip(SPANS, [np.inf] * len(SPANS) if habit is None else habit["short_s"], strict=True):
+        shortest_s = float((times_s[span:] - times_s[:-span]).min(initial=np.inf))
+        if not shortest_s < least_s:
+            continue
+        found = f"{seconds_text(shortest_s)} after the frame before"
+        if span > 1:
+            found = f"{span + 1} frames within {seconds_text(shortest_s)}"
+        which = "the gaps" if span == 1 else "such times"
+        longer = f"99 % of {which} in {usual.profiled()} are longer than {seconds_text(least_s)}"
+        figures = (usual.period(), longer if np.isfinite(least_s) else "")
+        return _joined(f"{usual.name} sent {found}", ", ".join(filter(None, figures)))
+    figures = (usual.rate(), usual.period())
+    return _joined(f"{usual.name} sent sooner than usual", ", ".join(filter(None, figures)))
 
 
-def _too_frequent(_trace: Trace, usual: _Usual) -> str:
+def _too_frequent(_trace: Trace, usual: Usual) -> str:
     return _joined(f"{usual.name} sent too often", ", ".join(filter(None, (usual.rate(), usual.period()))))
 
 
-def _missing(trace: Trace, usual: _Usual) -> str:
+def _missing(trace: Trace, usual: Usual) -> str:
     habit = usual.habit
     if habit is None or usual.profile is None:
         return f"{usual.name} is missing"
@@ -155,26 +133,41 @@ def _missing(trace: Trace, usual: _Usual) -> str:
     largest, rate = (float(of[usual.message]["late"]) for of in calibration)
     excess = trace.signal.deviation / rate + largest if rate > 0 else largest
     silent_s, longest_s = (float(habit["long_gap_s"] + each * habit["gap_s"]) for each in (excess, largest))
-    if usual.own is not None and len(usual.own) and silent_s > usual.seconds:  # not silent: slow
+    if _is_slow(usual, habit, silent_s):
         return _joined(f"{usual.name} comes too late", ", ".join(filter(None, (usual.rate(), usual.period()))))
+    if usual.own is not None and not len(usual.own):
+        silent_s = max(silent_s, usual.seconds)
     is_capped = trace.signal.deviation >= (_MOST if habit["is_cyclic"] else _MOST_OF_EVENTS)
     return _joined(
-        f"{usual.name} silent for {'more than ' if is_capped else ''}{_seconds(silent_s)}",
-        f"{usual.period()} (longest gap in {usual.profiled()}: {_seconds(longest_s)})",
+        f"{usual.name} silent for {'more than ' if is_capped else ''}{seconds_text(silent_s)}",
+        f"{usual.period()} (longest gap in {usual.profiled()}: {seconds_text(longest_s)})",
     )
 
 
-def _broken(what: str) -> Callable[[Trace, _Usual], str]:
-    def sentence(trace: Trace, usual: _Usual) -> str:
+def _is_slow(usual: Usual, habit: np.void, silent_s: float) -> bool:
+    """Whether it is how late each frame was that added up, and not one silence of so many seconds.
+
+    Such a silence may lie in the window, or have begun before it. Then the frames after it come as they usually do.
+    """
+    if usual.own is None or len(usual.own) < 2:
+        return False
+    gaps_s = np.diff(usual.own.timestamp)
+    longest_s = max(float(gaps_s.max()), usual.end_s - float(usual.own.timestamp[-1]))
+    slow_s = max((habit["gap_s"] + habit["long_gap_s"]) / 2, _SLOW * habit["gap_s"])
+    return bool(silent_s > _MEASURED * longest_s and gaps_s.mean() > slow_s)
+
+
+def _broken(what: str) -> Callable[[Trace, Usual], str]:
+    def sentence(trace: Trace, usual: Usual) -> str:
         of = "" if usual.own is None else f" of {len(usual.own):,}"
-        broken = f"{trace.signal.deviation:,.0f}{of} frames in {_seconds(usual.seconds)}"
+        broken = f"{trace.signal.deviation:,.0f}{of} frames in {seconds_text(usual.seconds)}"
         held = f"it held in every frame of {usual.profiled()}" if usual.profile is not None else ""
         return _joined(f"{usual.name}: {what} in {broken}", held)
 
     return sentence
 
 
-def _replayed_sequence(trace: Trace, usual: _Usual) -> str:
+def _replayed_sequence(trace: Trace, usual: Usual) -> str:
     habit, said = usual.habit, f"{usual.name} repeats what it sent before, frame for frame"
     if habit is None or usual.profile is None:
         return said
@@ -185,15 +178,27 @@ def _replayed_sequence(trace: Trace, usual: _Usual) -> str:
     return _joined(said, f"{changes:,.0f} changes in a row, at most {longest:,} in {usual.profiled()}")
 
 
-def _state(what: str) -> Callable[[Trace, _Usual], str]:
-    def sentence(trace: Trace, usual: _Usual) -> str:
-        rarity = f"{trace.signal.deviation:,.1f} decades beyond what {usual.profiled() or 'attack-free traffic'} shows"
-        return _joined(f"{usual.name} {what}", rarity)
-
-    return sentence
+def _state(what: str) -> Callable[[Trace, Usual], str]:
+    return lambda trace, usual: _joined(f"{usual.name} {what}", _rarity(trace, usual))
 
 
-_SENTENCES: dict[str, Callable[[Trace, _Usual], str]] = {
+def _value_never_seen(trace: Trace, usual: Usual) -> str:
+    byte = usual.byte_of_new_value()
+    place = f"{usual.name} has a byte with" if byte is None else f"byte {byte} of {usual.name} has"
+    return _joined(f"{place} a value that it never had", _rarity(trace, usual))
+
+
+def _out_of_range(trace: Trace, usual: Usual) -> str:
+    byte = usual.byte_out_of_range()
+    place = f"{usual.name} has a signal" if byte is None else f"a signal in byte {byte} of {usual.name} is"
+    return _joined(f"{place} outside its range", _rarity(trace, usual))
+
+
+def _rarity(trace: Trace, usual: Usual) -> str:
+    return f"{trace.signal.deviation:,.1f} decades beyond what {usual.profiled() or 'attack-free traffic'} shows"
+
+
+_SENTENCES: dict[str, Callable[[Trace, Usual], str]] = {
     "unknown_id": _unknown_id,
     "diagnostic_request": _diagnostic_request,
     "wrong_length": _wrong_length,
@@ -204,8 +209,8 @@ _SENTENCES: dict[str, Callable[[Trace, _Usual], str]] = {
     "counter_broken": _broken("the counter does not count"),
     "replayed_sequence": _replayed_sequence,
     "frozen_signal": _state("has a signal that rests while others move"),
-    "value_never_seen": _state("has a byte with a value that it never had"),
-    "out_of_range": _state("has a signal outside its range"),
+    "value_never_seen": _value_never_seen,
+    "out_of_range": _out_of_range,
     "implausible_step": _state("has a signal that jumps as it never did"),
 }
 
@@ -216,15 +221,3 @@ def _joined(what: str, figures: str) -> str:
 
 def _of_ids(number: int) -> str:
     return f" of {counted(number, 'ID')}" if number > 1 else ""
-
-
-def _seconds(seconds: float) -> str:
-    """With two digits that mean something; below a millisecond in microseconds.
-
-    >>> _seconds(0.9), _seconds(0.0204), _seconds(12.34), _seconds(0.00023)
-    ('0.90 s', '0.020 s', '12 s', '230 us')
-    """
-    if 0 < seconds < 1e-3:
-        return f"{seconds * 1e6:.0f} us"
-    digits = 0 if seconds >= 10 else 2 if seconds >= 0.1 or seconds == 0 else 3
-    return f"{seconds:.{digits}f} s"

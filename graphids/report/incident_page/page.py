@@ -83,7 +83,7 @@ def _described(facts: CaptureFacts) -> Iterator[tuple[str, object]]:
         yield "profile", joined([f"of {time_words(judge.profile_s / 3600)} of attack-free traffic, sha256 ", digest])
     if judge.names:
         yield "names from", judge.names
-    yield "threshold", f"a window alerts from a score of {judge.threshold:.6g}"
+    yield "threshold", f"the network alerts from a score of {judge.threshold:.6g}"
     yield "written by", f"graphids {__version__}"
 
 

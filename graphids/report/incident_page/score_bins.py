@@ -14,7 +14,6 @@ _BIN = np.dtype(
     [
         ("score", np.float64),  # the largest
         ("window", np.int64),  # number of the window that has it, -1 where the bin has no window
-        ("peak_s", np.float64),  # timestamp of that window's first frame
         ("first_s", np.float64),  # timestamps of the first and the last frame of the bin's windows
         ("last_s", np.float64),
         ("alerts", np.int64),
@@ -66,7 +65,6 @@ class BusBins:
         peaks = ordered[last]
         new["score"][index[peaks]] = scores.score[rows[peaks]]
         new["window"][index[peaks]] = rows[peaks]
-        new["peak_s"][index[peaks]] = scores.start_s[rows[peaks]]
         np.fmin.at(new["first_s"], index, scores.start_s[rows])
         np.fmax.at(new["last_s"], index, scores.end_s[rows])
         np.add.at(new["alerts"], index, scores.alert[rows])
@@ -105,17 +103,6 @@ class ScoreBins:
         """Time from the capture's first window to its last; a jump of the clock takes a bin."""
         return max((bus.elapsed_s for bus in self.buses.values()), default=0.0)
 
-    def peak_window(self, channel: str, start_s: float, end_s: float) -> int | None:
-        """Number of the window with the largest score that begins between two timestamps of a bus.
-
-        None where no bin's largest score lies there, as can be where bins are longer than the time.
-        """
-        if channel not in self.buses:
-            return None
-        bins = self.buses[channel].bins
-        inside = np.flatnonzero((bins["peak_s"] >= start_s) & (bins["peak_s"] <= end_s))
-        return int(bins["window"][inside[np.argmax(bins["score"][inside])]]) if len(inside) else None
-
     def _bus(self, channel: str, start_s: float) -> BusBins:
         if channel not in self.buses:
             self._first_s = start_s if np.isnan(self._first_s) else self._first_s
@@ -127,7 +114,7 @@ class ScoreBins:
 
 def _empty(length: int) -> NDArray[np.void]:
     bins = np.zeros(length, _BIN)
-    for name in ("score", "peak_s", "first_s", "last_s"):
+    for name in ("score", "first_s", "last_s"):
         bins[name] = np.nan
     bins["window"] = -1
     return bins

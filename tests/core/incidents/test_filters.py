@@ -14,7 +14,7 @@ from support.scripted_drive import WINDOW, Says, drive
 
 
 def at(start_s: float, event: str = "too_early", windows: int = 4) -> Incident:
-    return replace(PATTERN, start_s=start_s, event=event, windows=windows)
+    return replace(PATTERN, start_s=start_s, end_s=start_s + 2.0, event=event, windows=windows)
 
 
 def passed(filters: Filters, *incidents: Incident) -> list[tuple[float, int, int]]:
@@ -45,6 +45,15 @@ def test_what_is_reported(filters: Filters, expected: list[float]) -> None:
 
 def test_windows_that_were_aggregated_are_counted_in_the_next_that_is_reported() -> None:
     assert passed(Filters(aggregate_s=60.0), *FOUR) == [(0.0, 4, 0), (90.0, 8, 4), (4000.0, 4, 0)]
+
+
+@pytest.mark.parametrize("filters", [Filters(rate=1), Filters(aggregate_s=60.0)], ids=str)
+def test_incidents_are_near_each_other_by_when_they_end_as_that_is_when_they_come(filters: Filters) -> None:
+    """Each of them begins before the one that ended before it; the last one ends a little earlier, quiet for longer."""
+    spans = [(50.0, 60.0), (0.0, 100.0), (-9000.0, 118.0), (51.0, 117.0)]
+    incidents = [replace(at(start_s), end_s=end_s) for start_s, end_s in spans]
+
+    assert [start_s for start_s, _, _ in passed(filters, *incidents)] == [50.0]
 
 
 def test_that_a_bus_is_not_covered_is_always_reported_and_what_is_kept_back_is_counted() -> None:

@@ -10,9 +10,8 @@ import jsonschema
 import pytest
 
 from graphids.core.incidents.event_words import EVENT_WORDS, SEVERITIES
-from graphids.core.incidents.formats import FORMATS, format_for
+from graphids.core.incidents.formats import COLUMNS, FORMATS, format_for
 from graphids.core.incidents.incident import EVENTS, Incident
-from graphids.core.incidents.record import COLUMNS
 from support.incidents import FLOOD, HOSTILE, SILENCE, hostile_incident
 from support.paths import ROOT
 
@@ -165,6 +164,16 @@ def test_hostile_text_starts_no_line_and_moves_no_cursor(name: str) -> None:
 
     assert len(lines.splitlines()) == (3 if name == "text" else 1)
     assert lines.replace("\n", "").isprintable()
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+@pytest.mark.parametrize("sign", "=+-@\uff1d\uff0b\uff0d\uff20")
+def test_no_cell_of_csv_is_a_formula_where_semicolons_separate_cells_either(sign: str, separator: str) -> None:
+    line = FORMATS["csv"].write(replace(SILENCE, vehicle=f"{sign}1+1", channel=f"can0; {sign}1;{sign}2"), "")
+
+    (row,) = csv.reader([line], delimiter=separator)
+
+    assert not [cell for cell in row if cell.lstrip().startswith(sign) and cell != "-1"]
 
 
 def test_no_cell_of_csv_is_a_formula() -> None:

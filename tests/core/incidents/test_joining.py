@@ -87,6 +87,26 @@ def test_a_message_that_is_late_for_the_whole_drive_does_not_hide_an_attack_on_a
     assert second.suppressed == 570  # all but the first ten seconds
 
 
+@pytest.mark.parametrize("attack", [Says(MISSING, B, 300.0, 304.0), Says("wrong_length", A, 300.0, 304.0)])
+def test_nor_one_of_the_same_event_or_on_the_same_id(attack: Says) -> None:
+    first, second = told(600.0, Says(MISSING, A, 10.0, 600.0), attack)
+
+    assert times([first]) == [(attack.event, 300.0, 303.875)]
+    assert first.arbitration_ids[0][0] == f"{attack.node_key:03X}"
+    assert (second.event, second.start_s, second.ongoing) == (MISSING, 10.0, True)
+
+
+def test_what_is_muted_and_is_not_of_timing_is_heard_again_after_a_minute_of_quiet() -> None:
+    twice = [(10.0, 23.0), (600.0, 620.0)]
+    unknown = told(900.0, *(Says("unknown_id", 0x7, *at_s) for at_s in twice))
+    late = told(900.0, *(Says(MISSING, A, *at_s) for at_s in twice))
+    soon = told(900.0, Says("unknown_id", 0x7, 10.0, 23.0), Says("unknown_id", 0x7, 80.0, 100.0))
+
+    assert [incident.start_s for incident in unknown] == [10.0, 600.0]
+    assert [incident.start_s for incident in late] == [10.0]
+    assert [incident.start_s for incident in soon] == [10.0]
+
+
 def test_an_expert_that_spoke_for_ten_seconds_is_muted_for_that_id_and_event_alone() -> None:
     found = told(
         120.0,
@@ -127,6 +147,15 @@ def test_a_state_alone_is_no_incident_and_names_an_alarm_of_the_network_on_its_i
     (of_it,) = told(30.0, state, Says("learned", A, 10.0, 12.0))
     (of_another,) = told(30.0, state, Says("learned", B, 10.0, 12.0))
     assert (of_it.event, of_another.event) == ("value_never_seen", "learned")
+    assert of_it.severity == of_another.severity == "medium"
+
+
+def test_what_experts_alone_see_has_neither_a_kind_nor_the_severity_of_what_the_network_sees_too() -> None:
+    (found,) = told(30.0, Says("wrong_length", A, 10.0, 13.0))
+
+    assert (found.event, found.kind, found.severity) == ("wrong_length", "", "medium")
+    assert found.arbitration_ids == (("1A4", pytest.approx(0.999)),)
+    assert "network" not in found.reason
 
 
 @pytest.mark.parametrize("event", ["unknown_id", "diagnostic_request"])
@@ -184,6 +213,32 @@ def test_after_a_jump_of_the_clock_an_incident_is_over() -> None:
     assert times(found) == [(EARLY, 15.0, 19.875), (EARLY, 15.0, 24.875)]
 
 
+@pytest.mark.parametrize("sizes", [[1000], [1], [7]])
+def test_after_a_jump_of_the_clock_a_bus_that_is_not_covered_has_another_incident(sizes: list[int]) -> None:
+    before, after = (drive(30.0, coverage=0.1, begin_s=begin_s) for begin_s in (1.7e9, 5.0))
+
+    found = list(incidents_of([*cut(before, sizes), *cut(after, sizes)], SUBJECT))
+
+    assert times(found) == [("not_covered", 1.7e9, 1.7e9 + 29.875), ("not_covered", 5.0, 34.875)]
+    assert [incident.ongoing for incident in found] == [False, True]
+
+
+def test_incidents_at_the_same_time_of_a_clock_that_was_set_back_have_other_ids() -> None:
+    drives = [drive(20.0, Says(EARLY, A, 15.0, 16.0)) for _ in range(2)]
+
+    found = list(incidents_of(drives, SUBJECT))
+
+    assert [incident.start_s for incident in found] == [15.0, 15.0]
+    assert len({incident.id for incident in found}) == 2
+
+
+def test_a_bus_that_is_not_covered_before_and_after_it_was_has_two_incidents_that_do_not_overlap() -> None:
+    found = told(150.0, coverage=[0.1] * 40 + [1.0] * 60 + [0.0] * 200)
+
+    assert times(found) == [("not_covered", 0.0, 39.875), ("not_covered", 39.875, 149.875)]
+    assert len({incident.id for incident in found}) == 2
+
+
 def test_buses_have_incidents_of_their_own() -> None:
     one, other = (drive(20.0, Says(EARLY, A, 15.0, 16.0), channel=channel) for channel in ("can0", "can1"))
     one.scores.bus_coverage.update(other.scores.bus_coverage)
@@ -233,6 +288,25 @@ def test_incidents_are_the_same_however_the_drive_is_cut(seed: int, sizes: list[
     assert list(incidents_of(cut(whole, sizes), SUBJECT)) == expected
     assert len(expected) > 3
     assert len({incident.id for incident in expected}) == len(expected)
+
+
+@pytest.mark.parametrize("sizes", [[1], [16], [17], [30]])
+@pytest.mark.parametrize(
+    "coverage",
+    [
+        [0.5] * 13 + [0.25] * 4 + [1.0] * 103,
+        [0.4] * 16 + [1.0] * 104,
+        [1.0] * 10 + [0.0] * 25 + [1.0] * 85,
+        [0.0] * 60 + [1.0] * 60,
+    ],
+)
+def test_whether_a_bus_is_covered_does_not_depend_on_how_the_drive_is_cut(
+    coverage: list[float], sizes: list[int]
+) -> None:
+    """The first incident is over before the bus is judged, at its tenth second."""
+    whole = drive(60.0, Says(EARLY, A, 1.0, 2.6), Says("learned", B, 9.0, 30.0), coverage=coverage)
+
+    assert list(incidents_of(cut(whole, sizes), SUBJECT)) == list(incidents_of([whole], SUBJECT))
 
 
 def test_those_of_a_model_are_the_same_however_the_capture_is_cut() -> None:
