@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from graphids.core.alarm_choice import HeldOut, choose_alarms
 from graphids.core.captures.read import read_captures
-from graphids.core.classifier import WindowClassifier, WindowScores
+from graphids.core.classifier import WindowClassifier
 from graphids.core.frames import DataError, Frames
 from graphids.core.injection.inject import KINDS, Injection, inject_into, recorded
 from graphids.core.profile.alarms import num_incidents
 from graphids.core.profile.profile import Profile, fit_profile
+from graphids.core.window_scores import WindowScores
 from mlflow_graphids.base import load_base_model
 
 ASKED = (1.0, 6.0, 60.0)

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 from vehicle_windows import CLASSES, Judged
 
-from graphids.core.classifier import classify, represent
 from graphids.core.data.batches import GraphBatches
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.data.rules import RuleBaseline
 from graphids.core.evaluation import attack_margin
 from graphids.core.graphs.features import DEVIATIONS, EDGE_FEATURES, column_names
 from graphids.core.graphs.packed import PackedGraphs, concat_graphs
+from graphids.core.inference import classify, represent
 from graphids.core.models.detector import Detector
 from graphids.core.models.losses import inverse_sqrt_frequency
 from graphids.core.models.optimization import lr_factor, parameter_groups

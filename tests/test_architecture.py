@@ -43,6 +43,7 @@ CORE = (
         "graphids.core.simulation",
     ),
     ("graphids.core.data",),
+    ("graphids.core.inference", "graphids.core.window_scores"),
     ("graphids.core.classifier",),
     ("graphids.core.alarm_choice", "graphids.core.explanation", "graphids.core.incidents"),
 )

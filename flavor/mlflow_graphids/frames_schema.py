@@ -19,7 +19,6 @@ from mlflow.types.schema import Array
 from numpy.typing import NDArray
 
 from graphids.core.captures.rounded_times import require_fine_steps
-from graphids.core.classifier import WindowScores
 from graphids.core.frames import (
     EXTENDED_BIT,
     MAX_EXTENDED_ID,
@@ -32,6 +31,7 @@ from graphids.core.frames import (
 )
 from graphids.core.incidents.incident import Incident
 from graphids.core.incidents.incident_rows import COLUMNS, row_of
+from graphids.core.window_scores import WindowScores
 
 REQUIRED_COLUMNS = ("timestamp", "arbitration_id", "data_field")
 OPTIONAL_COLUMNS = ("channel",)

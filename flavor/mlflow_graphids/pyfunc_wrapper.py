@@ -13,10 +13,11 @@ from typing import Any
 import pandas as pd
 
 from graphids.core.captures.clock import Clock
-from graphids.core.classifier import DEFAULT_TOP_K, ScoredCapture, WindowClassifier, WindowScores
+from graphids.core.classifier import DEFAULT_TOP_K, WindowClassifier
 from graphids.core.frames import DataError, Frames
 from graphids.core.incidents.detection import Subject, incidents_of
 from graphids.core.incidents.incident import Incident
+from graphids.core.window_scores import ScoredCapture, WindowScores
 from mlflow_graphids.frames_schema import frames_from_table, short_repr, table_from_incidents, table_from_scores
 
 # Within every float type: an integer can be beyond them all, and infinity is beyond it.

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from graphids.core.classifier import classify, represent
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.evaluation import attack_margin
 from graphids.core.graphs.packed import PackedGraphs
+from graphids.core.inference import classify, represent
 from graphids.core.models.gat import GAT
 
 

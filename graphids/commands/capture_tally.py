@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphids.core.classifier import WindowScores
 from graphids.core.data.coverage import Coverage
+from graphids.core.window_scores import WindowScores
 from graphids.wording import counted, printable
 
 # What makes scores less certain, or drops frames.

@@ -10,7 +10,7 @@ from graphids.commands.capture_tally import CaptureTally
 from graphids.commands.incident_options import IncidentOptions
 from graphids.commands.predict import capture_chunks, check_request
 from graphids.core.captures.read import OnBadLine
-from graphids.core.classifier import ScoredChunk, WindowClassifier
+from graphids.core.classifier import WindowClassifier
 from graphids.core.explanation import explain_each
 from graphids.core.frames import DataError, Frames
 from graphids.core.graphs.followers import WARM_UP_S
@@ -18,6 +18,7 @@ from graphids.core.incidents.detection import Subject, incidents_of
 from graphids.core.incidents.event_words import SEVERITIES
 from graphids.core.incidents.incident import Incident
 from graphids.core.vehicle_names import read_vehicle_names
+from graphids.core.window_scores import ScoredChunk
 from graphids.report.incident_page.facts import CaptureFacts, Evidence, Judge
 from graphids.report.incident_page.page import incident_page, verdict
 from graphids.report.incident_page.score_bins import ScoreBins

@@ -17,7 +17,7 @@ from graphids.commands.termination import orderly_termination
 from graphids.core.captures.clock import Clock
 from graphids.core.captures.parts import files_of
 from graphids.core.captures.read import OnBadLine, stream_frames
-from graphids.core.classifier import WindowClassifier, WindowScores
+from graphids.core.classifier import WindowClassifier
 from graphids.core.frames import DataError, Frames
 from graphids.core.graphs.followers import WARM_UP_S
 from graphids.core.incidents.detection import Detection, Subject
@@ -28,6 +28,7 @@ from graphids.core.incidents.joining import NOT_COVERED
 from graphids.core.incidents.naming import named_incident
 from graphids.core.row_formats import ROW_FORMATS, RowFormat, row_format
 from graphids.core.vehicle_names import VehicleNames
+from graphids.core.window_scores import WindowScores
 from graphids.exit_codes import EXIT_ALERTS, EXIT_NOT_COVERED, EXIT_OK
 from graphids.options import OptionError
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from graphids.core.classifier import WindowScores
+from graphids.core.window_scores import WindowScores
 from graphids.wording import utc_text
 
 UTC_FIELDS = ("start_utc", "end_utc")

@@ -7,9 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from graphids.core.classifier import WindowClassifier, classify, represent
+from graphids.core.classifier import WindowClassifier
 from graphids.core.evaluation import attack_margin
 from graphids.core.frames import DataError, Frames
+from graphids.core.inference import classify, represent
 from graphids.core.models.weights_digest import weights_digest
 from graphids.core.profile.alarms import (
     CHUNK_S,

@@ -1,99 +1,32 @@
 """Classifier: everything between raw frames and alerts, and thereby all that a saved model has to hold."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from graphids.core.data.batches import GraphBatches
-from graphids.core.data.coverage import Coverage, CoverageCount, window_coverage
+from graphids.core.data.coverage import CoverageCount, window_coverage
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.evaluation import attack_margin
-from graphids.core.frames import NORMAL, DataError, Frames, format_arbitration_id
+from graphids.core.frames import NORMAL, DataError, Frames
 from graphids.core.graphs.followers import WARM_UP_S, Followers
 from graphids.core.graphs.packed import PackedGraphs, build_graphs
 from graphids.core.graphs.window_stream import Stretch, split_buses, stretches
 from graphids.core.graphs.windows import unbroken_window_starts
-from graphids.core.models.gat import GAT, Represented
+from graphids.core.inference import classify, represent, suspects
+from graphids.core.models.gat import GAT
 from graphids.core.models.isolation import isolated
 from graphids.core.models.weights_digest import weights_digest
-from graphids.core.profile.experts import Evidence, no_evidence
+from graphids.core.profile.experts import no_evidence
 from graphids.core.profile.follower import Follower
 from graphids.core.profile.profile import Profile
+from graphids.core.window_scores import ScoredCapture, ScoredChunk, WindowScores, join_scores
 
-# Bounds the memory of a forward pass: at 64 hidden units and 4 heads a layer holds 64 MiB of activations.
-NODES_PER_BATCH = 1 << 16
 # Bounds the memory of graphs: with stride 1 and an ID for every frame, 8,192 windows of 256 frames took 1.3 GiB.
 FRAMES_IN_WINDOWS = 1 << 17
 DEFAULT_TOP_K = 3
-
-
-@dataclass(frozen=True, slots=True)
-class WindowScores:
-    """One row per window, bus by bus, in recorded order within a bus.
-
-    Attributes:
-        start_s: float64 [G], timestamp of the window's first frame.
-        end_s: float64 [G], timestamp of its last frame.
-        score: float64 [G], 1 - P(normal), 0 to 1.
-        alert: bool [G], `by_network` or `evidence.alarms`.
-        by_network: bool [G], the score reaches the threshold.
-        kind: str [G], the likeliest attack kind where `alert`, else "normal".
-        arbitration_ids: For every window the IDs that the network holds for attacked, the most suspicious first, as
-            hex: "1A4" for 11 bits, 8 digits for 29 bits. Where experts alone raise the alarm, that of the expert which
-            is surest comes first. One that is overdue may be among them without a frame in the window. Empty where
-            there is no alert.
-        suspicion: How sure the network is of each of them, 0 to 1.
-        channel: str [G], the bus that carried the window.
-        coverage: float64 [G], share of the window's frames whose ID the model knows, 0 to 1.
-        id_coverage: float64 [G], share of the window's distinct IDs that it knows.
-        evidence: Of the experts, for every window; they say nothing where the profile has no alarms.
-        unscored_frames: By bus, the number of frames that no scored window holds: the tail, also before a jump of the
-            clock, or all of them where there are fewer than a window.
-        bus_coverage: By bus, what the model knows of all frames of the recording so far, in a window or not.
-        warmed_up: Buses whose warm-up has ended, and whether their first seconds entered the profile.
-    """
-
-    start_s: NDArray[np.float64]
-    end_s: NDArray[np.float64]
-    score: NDArray[np.float64]
-    alert: NDArray[np.bool_]
-    by_network: NDArray[np.bool_]
-    kind: NDArray[np.str_]
-    arbitration_ids: tuple[tuple[str, ...], ...]
-    suspicion: tuple[tuple[float, ...], ...]
-    channel: NDArray[np.str_]
-    coverage: NDArray[np.float64]
-    id_coverage: NDArray[np.float64]
-    evidence: Evidence
-    unscored_frames: dict[str, int] = field(default_factory=dict)
-    bus_coverage: dict[str, Coverage] = field(default_factory=dict)
-    warmed_up: dict[str, bool] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.score)
-
-
-class ScoredChunk(NamedTuple):
-    """The windows that a chunk of a capture completes.
-
-    Attributes:
-        scores: Of all buses.
-        stretches: One for each bus of the chunk, in the order of the rows; the windows lie in their frames.
-    """
-
-    scores: WindowScores
-    stretches: list[Stretch]
-
-
-class ScoredCapture(NamedTuple):
-    """The windows of a whole capture, bus by bus, and the chunks in which they were scored."""
-
-    scores: WindowScores
-    chunks: list[ScoredChunk]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -221,7 +154,7 @@ class WindowClassifier:
         settings = self._settings(stride, threshold, top_k, warm_up_s)
         buses = split_buses(frames).values()
         chunks = [chunk for bus in buses for chunk in self._score_chunks([bus], settings)]
-        return ScoredCapture(_join([chunk.scores for chunk in chunks]), chunks)
+        return ScoredCapture(join_scores([chunk.scores for chunk in chunks]), chunks)
 
     def score_stream(
         self,
@@ -262,7 +195,7 @@ class WindowClassifier:
         for parts in stretches(
             followers.passing(known.passing(chunks)), self.preprocessing.window_size, settings.stride
         ):
-            joined = _join([self._score_stretch(part, settings, followers) for part in parts])
+            joined = join_scores([self._score_stretch(part, settings, followers) for part in parts])
             scores = replace(joined, bus_coverage=known.by_bus(), warmed_up=followers.warmed_up())
             yield ScoredChunk(scores, parts)
 
@@ -328,7 +261,7 @@ class WindowClassifier:
     ) -> WindowScores:
         """Scores of frames of one bus, the first of which is the follower's number `first`."""
         groups = self.graphs_of_bus(bus, follower, stride=settings.stride, first=first)
-        return _join([self._score_graphs(graphs, channel, settings, follower) for graphs in groups])
+        return join_scores([self._score_graphs(graphs, channel, settings, follower) for graphs in groups])
 
     def graphs_of_bus(
         self, bus: Frames, follower: Follower | None, *, stride: int | None = None, first: int = 0
@@ -368,7 +301,7 @@ class WindowClassifier:
         likeliest = np.array(self.preprocessing.classes[1:])[logits[:, 1:].argmax(dim=1).numpy()]
         coverage, id_coverage = window_coverage(graphs, self.known_ids)
         lead = np.where(alarms, evidence.surest_ids(), -1)
-        suspects, suspicion = _suspects(graphs, represented.node_logits, alert, settings.top_k, lead)
+        arbitration_ids, suspicion = suspects(graphs, represented.node_logits, alert, settings.top_k, lead)
         return WindowScores(
             start_s=graphs.start_s,
             end_s=graphs.end_s,
@@ -376,7 +309,7 @@ class WindowClassifier:
             alert=alert,
             by_network=by_network,
             kind=np.where(alert, likeliest, NORMAL),
-            arbitration_ids=suspects,
+            arbitration_ids=arbitration_ids,
             suspicion=suspicion,
             channel=np.full(len(graphs), channel),
             coverage=coverage,
@@ -385,93 +318,12 @@ class WindowClassifier:
         )
 
 
-@isolated()
-def represent(gat: GAT, graphs: PackedGraphs, preprocessing: Preprocessing) -> Represented:
-    """The head's input for every window and the logit of every node, on the CPU; the network is left in eval mode.
-
-    With it another head, such as that of another tau, costs a matrix product instead of a pass over the graphs.
-    """
-    gat.eval()
-    batches, device = GraphBatches(graphs, preprocessing), gat.head.weight.device
-    with torch.inference_mode():
-        parts = [gat.represent(*batches.network_input(batch).to(device)) for batch in _batches(graphs)]
-    return Represented(*(torch.cat([tensor.cpu() for tensor in column]) for column in zip(*parts, strict=True)))
-
-
-@isolated()
-def classify(gat: GAT, states: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
-    """Logits of represented windows, float64 [G, C]: in float32 the scores of clear attacks would all be 1.
-
-    Args:
-        gat: Whose head it is.
-        states: float32 [G, hidden], from `represent`.
-        weight: float [C, hidden], another weight in place of the head's.
-    """
-    weight = gat.head.weight if weight is None else weight
-    weight, bias = weight.detach().cpu(), gat.head.bias.detach().cpu()
-    return torch.nn.functional.linear(states, weight, bias).double()
-
-
-def order_by_suspicion(
-    graphs: PackedGraphs, node_logits: NDArray[np.float32], lead: NDArray[np.int64] | None = None
-) -> NDArray[np.int64]:
-    """Nodes, int64 [N], graph by graph, the most suspicious first; ties go by ID, so that every machine agrees.
-
-    Args:
-        graphs: Of the windows.
-        node_logits: float32 [N].
-        lead: As in `_suspects`.
-    """
-    graph = np.repeat(np.arange(len(graphs)), graphs.num_nodes())
-    follows = np.zeros(len(graph), np.bool_) if lead is None else graphs.node_key != lead[graph]
-    return np.lexsort((graphs.node_key, -node_logits, follows, graph))
-
-
-def _suspects(
-    graphs: PackedGraphs,
-    node_logits: torch.Tensor,
-    alert: NDArray[np.bool_],
-    top_k: int,
-    lead: NDArray[np.int64],
-) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[float, ...], ...]]:
-    """The `top_k` most suspicious IDs of windows that alert, and how sure the network is of each.
-
-    Args:
-        graphs: Of the windows.
-        node_logits: float [N].
-        alert: bool [G].
-        top_k: At most so many of each window.
-        lead: int64 [G], node key of the ID to name first, whatever the network says; -1 for none.
-    """
-    order = order_by_suspicion(graphs, node_logits.numpy(), lead)
-    suspicion = node_logits.double().sigmoid().numpy()
-    last = np.minimum(graphs.node_ptr[:-1] + top_k, graphs.node_ptr[1:])
-    named = [
-        order[first:end] if is_alert else order[:0]
-        for first, end, is_alert in zip(graphs.node_ptr[:-1], last, alert, strict=True)
-    ]
-    return (
-        tuple(tuple(map(format_arbitration_id, graphs.node_key[nodes])) for nodes in named),
-        tuple(tuple(suspicion[nodes].tolist()) for nodes in named),
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class _Settings:
     stride: int
     threshold: float
     top_k: int
     warm_up_s: float
-
-
-def _batches(graphs: PackedGraphs) -> Iterator[NDArray[np.int64]]:
-    """Indices of consecutive graphs, at most `NODES_PER_BATCH` nodes together (or one graph that has more)."""
-    first = 0
-    while first < len(graphs):
-        limit = graphs.node_ptr[first] + NODES_PER_BATCH
-        last = max(int(np.searchsorted(graphs.node_ptr, limit, side="right")) - 1, first + 1)
-        yield np.arange(first, last)
-        first = last
 
 
 def require_finite_timestamps(frames: Frames) -> None:
@@ -493,31 +345,3 @@ def _require_finite_scores(score: NDArray[np.float64], graphs: PackedGraphs) -> 
             f"{graphs.end_s[first]} s: found {score[first]}, expected 0 to 1. The training of this model may have "
             "diverged: train it again."
         )
-
-
-def _join(parts: Sequence[WindowScores]) -> WindowScores:
-    def column(name: str, dtype: Any) -> NDArray[Any]:
-        return np.concatenate([np.empty(0, dtype), *(getattr(part, name) for part in parts)])
-
-    return WindowScores(
-        start_s=column("start_s", np.float64),
-        end_s=column("end_s", np.float64),
-        score=column("score", np.float64),
-        alert=column("alert", np.bool_),
-        by_network=column("by_network", np.bool_),
-        kind=column("kind", np.str_),
-        arbitration_ids=tuple(ids for part in parts for ids in part.arbitration_ids),
-        suspicion=tuple(each for part in parts for each in part.suspicion),
-        channel=column("channel", np.str_),
-        coverage=column("coverage", np.float64),
-        id_coverage=column("id_coverage", np.float64),
-        evidence=Evidence(
-            *(
-                np.concatenate([empty, *(getattr(part.evidence, name) for part in parts)])
-                for name, empty in zip(Evidence._fields, no_evidence(0), strict=True)
-            )
-        ),
-        unscored_frames={name: count for part in parts for name, count in part.unscored_frames.items()},
-        bus_coverage={name: known for part in parts for name, known in part.bus_coverage.items()},
-        warmed_up={name: entered for part in parts for name, entered in part.warmed_up.items()},
-    )

@@ -12,14 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from graphids.core.classifier import (
-    DEFAULT_TOP_K,
-    WindowClassifier,
-    classify,
-    order_by_suspicion,
-    represent,
-    require_finite_timestamps,
-)
+from graphids.core.classifier import DEFAULT_TOP_K, WindowClassifier, require_finite_timestamps
 from graphids.core.data.batches import GraphBatches, NetworkInput
 from graphids.core.data.preprocessing import UNK
 from graphids.core.evaluation import attack_margin
@@ -28,6 +21,7 @@ from graphids.core.graphs.features import EDGE_FEATURES, FEATURES, column_names
 from graphids.core.graphs.followers import WARM_UP_S
 from graphids.core.graphs.packed import PackedGraphs, build_graphs, concat_graphs
 from graphids.core.graphs.window_stream import Window, find_windows
+from graphids.core.inference import classify, order_by_suspicion, represent
 from graphids.core.models.isolation import isolated
 from graphids.core.profile.follower import Follower
 

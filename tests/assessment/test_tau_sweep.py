@@ -14,9 +14,9 @@ from torch import Tensor
 from graphids.assessment.scored_split import ScoredSplit, score_split
 from graphids.assessment.tau_sweep import TAUS, TauSweep, choose_tau, sweep_tau
 from graphids.core.callbacks import TauNormCallback, apply_tau_norm
-from graphids.core.classifier import classify
 from graphids.core.data.datamodule import CANDataModule
 from graphids.core.evaluation import choose_threshold
+from graphids.core.inference import classify
 from graphids.core.models.detector import Detector
 from graphids.core.models.gat import GAT
 

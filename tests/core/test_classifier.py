@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from graphids.core.classifier import WindowClassifier, WindowScores
+from graphids.core.classifier import WindowClassifier
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.frames import DataError, Frames, format_arbitration_id
 from graphids.core.graphs.features import EDGE_FEATURES, NODE_FEATURES
 from graphids.core.graphs.packed import build_graphs
 from graphids.core.models.gat import GAT
+from graphids.core.window_scores import WindowScores
 
 WINDOW, STRIDE = 4, 2
 
@@ -188,7 +189,7 @@ def test_large_captures_are_scored_in_batches_with_the_same_result(
 ) -> None:
     frames = frames_of(mixed_ids(40))
     at_once = classifier.score(frames)
-    monkeypatch.setattr("graphids.core.classifier.NODES_PER_BATCH", 5)
+    monkeypatch.setattr("graphids.core.inference.NODES_PER_BATCH", 5)
 
     assert_same_windows([classifier.score(frames)], at_once)
 

@@ -12,19 +12,21 @@ from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
 from graphids.core.alarm_choice import HeldOut, choose_alarms
-from graphids.core.classifier import WindowClassifier, WindowScores, represent
+from graphids.core.classifier import WindowClassifier
 from graphids.core.data.preprocessing import Preprocessing
 from graphids.core.explanation import explain, explain_window
 from graphids.core.frames import DataError, Frames, concat, format_arbitration_id
 from graphids.core.graphs.features import DEVIATIONS, EDGE_FEATURES, column_names
 from graphids.core.graphs.packed import PackedGraphs, build_graphs
 from graphids.core.graphs.window_stream import Window, stretches
+from graphids.core.inference import represent
 from graphids.core.injection.inject import Injection, inject
 from graphids.core.models.gat import GAT
 from graphids.core.profile.follower import Follower
 from graphids.core.profile.profile import Profile, fit_profile
 from graphids.core.profile.profile_file import profile_bytes
 from graphids.core.simulation.simulate import simulate_vehicle
+from graphids.core.window_scores import WindowScores
 from support.tiny_model import tiny_classifier
 
 WINDOW, STRIDE = 100, 40

@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from graphids.core.classifier import ScoredChunk, WindowScores
 from graphids.core.data.coverage import Coverage
 from graphids.core.frames import NORMAL, Frames, format_arbitration_id
 from graphids.core.graphs.window_stream import Stretch
 from graphids.core.profile.experts import EXPERTS, Evidence, no_evidence
+from graphids.core.window_scores import ScoredChunk, WindowScores
 
 WINDOW = 4  # frames, and each window begins where the one before it ended
 STEP_S = 0.5  # from window to window

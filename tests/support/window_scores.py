@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from graphids.core.classifier import WindowScores
 from graphids.core.profile.experts import no_evidence
+from graphids.core.window_scores import WindowScores
 
 
 def window_scores(

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from graphids.core.classifier import ScoredChunk, WindowScores
 from graphids.core.frames import EXTENDED_BIT, NORMAL, Frames, hex_node_key
 from graphids.core.graphs.window_stream import Stretch
 from graphids.core.profile.experts import EXPERTS
+from graphids.core.window_scores import ScoredChunk, WindowScores
 
 LEARNED = "learned"
 NO_ID = -1  # of a signal that names none

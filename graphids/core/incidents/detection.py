@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from graphids.core.classifier import ScoredChunk, WindowClassifier
+from graphids.core.classifier import WindowClassifier
 from graphids.core.frames import format_arbitration_id
 from graphids.core.incidents.alert_window import LEARNED, NO_ID
 from graphids.core.incidents.context import context_of
@@ -15,6 +15,7 @@ from graphids.core.incidents.open_incident import OpenIncident
 from graphids.core.incidents.reasons import not_covered_reason, reason_for
 from graphids.core.profile.profile import Profile
 from graphids.core.profile.profile_file import profile_bytes
+from graphids.core.window_scores import ScoredChunk
 
 MAX_IDS = 8
 # One window in which the network alone sees something is the most frequent false alarm.

@@ -11,12 +11,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from graphids.core.classifier import ScoredChunk
 from graphids.core.data.coverage import MIN_COVERAGE, Coverage
 from graphids.core.frames import is_clock_jump
 from graphids.core.incidents.alert_window import LEARNED, NO_ID, AlertWindow, BusRows, Signal, rows_by_bus
 from graphids.core.incidents.open_incident import LATCHED_AFTER_S, OpenIncident
 from graphids.core.profile.experts import EXPERTS
+from graphids.core.window_scores import ScoredChunk
 
 # How much of a bus is seen before it is judged whether the model knows it.
 COVERAGE_AFTER_S = 10.0

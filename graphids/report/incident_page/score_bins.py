@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from graphids.core.classifier import WindowScores
 from graphids.core.frames import is_clock_jump
+from graphids.core.window_scores import WindowScores
 
 MAX_BINS = 1024
 _FIRST_WIDTH_S = 0.05

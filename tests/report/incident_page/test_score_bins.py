@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from graphids.core.classifier import WindowScores
+from graphids.core.window_scores import WindowScores
 from graphids.report.incident_page.score_bins import MAX_BINS, ScoreBins
 from support.window_scores import window_scores
 
