@@ -34,7 +34,7 @@ def bash_script(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["graphids", "--v"], ["--version"]),
         (["graphids", "train", "--max"], ["--max_epochs"]),
         (["graphids", "verify", "--exp"], ["--expected-digest"]),
-        (["graphids", "predict", "d.log", "--format", ""], ["jsonl", "csv"]),
+        (["graphids", "predict", "d.log", "--format", ""], ["text", "jsonl", "csv", "cef"]),
         (["graphids", "predict", "d.log", "--on-bad-line", "r"], ["raise"]),
         (["graphids", "completion", "f"], []),  # files, which bash offers by itself
         (["graphids", "nonsense", "--"], []),

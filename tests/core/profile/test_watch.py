@@ -68,6 +68,17 @@ def test_an_attack_on_a_message_is_told_by_its_expert_with_its_id(
     assert said.alarms[speaks].all()
 
 
+def test_an_alarm_for_a_missing_message_ends_soon_after_its_silence(drives: list[Frames], profile: Profile) -> None:
+    habits = profile.vehicle.habits
+    slowest = np.argmax(np.where(profile.is_cyclic & (habits["frames"] >= 200), habits["gap_s"], 0.0))
+    attacked = inject(drives[2], [Injection("suppress", 1.0, 2.0, int(profile.node_key[slowest]))], seed=1).frames
+
+    graphs, said = evidence_of(attacked, profile)
+
+    last_s = graphs.start_s[said.speaks[:, EVENTS.index("missing")]].max() - attacked.timestamp[0]
+    assert 1.5 < last_s < 6.0  # a thousand decades in a mean of half a second fade below two in 3.1 s
+
+
 def test_an_attack_free_drive_is_told_nothing_by_the_experts_on_timing(drives: list[Frames], profile: Profile) -> None:
     _, said = evidence_of(drives[2], profile)
 
@@ -163,7 +174,9 @@ def test_no_timing_of_an_id_that_the_profile_has_hardly_seen(drives: list[Frames
     habits = profile.vehicle.habits.copy()
     habits["frames"] = 199
     unsure = replace(profile, vehicle=profile.vehicle._replace(habits=habits))
-    attacked = inject(drives[2], [Injection("suppress", 3.0, 5.0, well_known(profile))], seed=1).frames
+    habits = profile.vehicle.habits
+    slowest = np.argmax(np.where(profile.is_cyclic & (habits["frames"] >= 200), habits["gap_s"], 0.0))
+    attacked = inject(drives[2], [Injection("suppress", 1.0, 2.0, int(profile.node_key[slowest]))], seed=1).frames
 
     _, said = evidence_of(attacked, unsure)
 
