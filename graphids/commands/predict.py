@@ -193,10 +193,10 @@ def _score(
     detection, filtered = Detection(request.subject), FilteredIncidents(request.filters)
     capture = source.name if request.names_captures else ""
 
-    def told(over: list[Incident]) -> list[str]:
+    def told(over: list[Incident]) -> Iterator[str]:
         passed = list(filtered.passing(over))
         tally.incidents += sum(incident.event != NOT_COVERED for incident in passed)
-        return [request.incidents.write(named_incident(incident, request.names), capture) for incident in passed]
+        return (request.incidents.write(named_incident(incident, request.names), capture) for incident in passed)
 
     def put(lines: Iterable[str]) -> None:
         with tqdm.external_write_mode(file=sys.stdout):  # lines on the bar's own terminal would be written into it

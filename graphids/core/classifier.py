@@ -139,7 +139,9 @@ class WindowClassifier:
             ValueError: If a timestamp is not finite, or a setting is out of range.
             DataError: If a score would not be finite; it is a ValueError.
         """
-        return self.score_buses(frames, stride=stride, threshold=threshold, top_k=top_k, warm_up_s=warm_up_s).scores
+        settings = self._settings(stride, threshold, top_k, warm_up_s)
+        # Without the frames of the chunks, which `score_buses` keeps.
+        return join_scores([chunk.scores for chunk in self._score_buses(frames, settings)])
 
     def score_buses(
         self,
@@ -151,10 +153,12 @@ class WindowClassifier:
         warm_up_s: float = WARM_UP_S,
     ) -> ScoredCapture:
         """As `score`, with the frames of the windows."""
-        settings = self._settings(stride, threshold, top_k, warm_up_s)
-        buses = split_buses(frames).values()
-        chunks = [chunk for bus in buses for chunk in self._score_chunks([bus], settings)]
+        chunks = list(self._score_buses(frames, self._settings(stride, threshold, top_k, warm_up_s)))
         return ScoredCapture(join_scores([chunk.scores for chunk in chunks]), chunks)
+
+    def _score_buses(self, frames: Frames, settings: "_Settings") -> Iterator[ScoredChunk]:
+        for bus in split_buses(frames).values():
+            yield from self._score_chunks([bus], settings)
 
     def score_stream(
         self,
