@@ -135,31 +135,6 @@ class _Bus:
         self.cut_off, self.after_window = self.cut_off + self.after_window, 0
 
 
-def find_window(
-    chunks: Iterable[Frames],
-    number: int,
-    window_size: int,
-    stride: int,
-    *,
-    name: str = "the capture",
-    on_passed: Callable[[Stretch], None] = lambda _: None,
-) -> Window:
-    """The window with that number; chunks after the one that completes it are not read.
-
-    Args:
-        chunks: One capture, in chunks of any size. With several buses numbers depend on the size.
-        number: From 0, as `predict --all` numbers its rows.
-        window_size: Frames per window.
-        stride: Frames between window starts.
-        name: Of the capture, for the error.
-        on_passed: Called with the stretch of windows before the window, perhaps none, in each chunk.
-
-    Raises:
-        DataError: If there is no window with that number; the message says how many there are.
-    """
-    return next(find_windows(chunks, [number], window_size, stride, name=name, on_passed=on_passed))
-
-
 def find_windows(
     chunks: Iterable[Frames],
     numbers: Collection[int],
@@ -169,7 +144,19 @@ def find_windows(
     name: str = "the capture",
     on_passed: Callable[[Stretch], None] = lambda _: None,
 ) -> Iterator[Window]:
-    """The windows with those numbers, in their order, by one pass; arguments and errors as in `find_window`."""
+    """The windows with those numbers, in their order, by one pass; chunks after the last of them are not read.
+
+    Args:
+        chunks: One capture, in chunks of any size. With several buses numbers depend on the size.
+        numbers: From 0, as `predict --all` numbers its rows.
+        window_size: Frames per window.
+        stride: Frames between window starts.
+        name: Of the capture, for the error.
+        on_passed: Called with the stretch of windows before each of them, perhaps none, in each chunk.
+
+    Raises:
+        DataError: If there is no window with one of the numbers; the message says how many there are.
+    """
     wanted = deque(sorted(set(numbers)))
     if wanted and wanted[0] < 0:
         raise DataError(f"{name}: window is {wanted[0]}, expected at least 0; windows are numbered from 0.")

@@ -1,16 +1,21 @@
 """A window has one number, however its capture arrives."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from graphids.core.frames import DataError, Frames
-from graphids.core.graphs.window_stream import find_window, find_windows, stretches
+from graphids.core.graphs.window_stream import Window, find_windows, stretches
 from graphids.core.graphs.windows import dropped_tails
 
 WINDOW, STRIDE = 4, 2
+
+
+def find_window(chunks: Iterable[Frames], number: int, window_size: int, stride: int, **options: Any) -> Window:
+    return next(find_windows(chunks, [number], window_size, stride, **options))
 
 
 def two_buses(num_frames: int) -> Frames:
