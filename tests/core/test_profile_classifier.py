@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from graphids.core.alarm_choice import HeldOut, choose_alarms
 from graphids.core.classifier import WindowClassifier
 from graphids.core.data.preprocessing import Preprocessing
-from graphids.core.explanation import explain, explain_window
+from graphids.core.explanation import explain, explain_each, explain_window
 from graphids.core.frames import DataError, Frames, concat, format_arbitration_id
 from graphids.core.graphs.features import DEVIATIONS, EDGE_FEATURES, column_names
 from graphids.core.graphs.packed import PackedGraphs, build_graphs
@@ -324,3 +324,34 @@ def test_the_threshold_of_one_vehicle_is_not_that_of_another(classifier: WindowC
     again = choose_alarms(retuned, profile, [HeldOut(profile, drives)], 60.0)
     assert again.alarms is not None
     assert again.alarms.replaced == bare.threshold
+
+
+@pytest.mark.parametrize("size", [777, 100_000])
+def test_several_windows_are_explained_by_one_pass_as_a_stream_scores_them(
+    classifier: WindowClassifier, unknown_id: Frames, size: int
+) -> None:
+    scores = classifier.score(unknown_id, threshold=1.0, warm_up_s=2.0).score
+    chunks = [unknown_id.take(slice(first, first + size)) for first in range(0, len(unknown_id), size)]
+    numbers = [5, 6, 150, len(scores) - 1]  # before and after the end of the warm-up
+
+    explained = {
+        window.number: explanation.score
+        for window, explanation in explain_each(classifier, chunks, numbers, threshold=1.0, warm_up_s=2.0)
+    }
+
+    assert_allclose([explained[number] for number in numbers], scores[numbers], rtol=1e-5)
+    assert not np.allclose(scores, classifier.score(unknown_id, warm_up_s=0.0).score, rtol=1e-5)
+
+
+def test_where_experts_alone_alert_an_explanation_names_their_id_first(
+    classifier: WindowClassifier, profile: Profile, attacked: Frames
+) -> None:
+    drives = [simulate_vehicle(seed=seed, duration_s=6.0) for seed in (5, 6)]
+    model = classifier.for_vehicle(choose_alarms(classifier, profile, [HeldOut(profile, drives)], 6.0))
+    scores = model.score(attacked, threshold=1.0)
+    numbers = np.flatnonzero(scores.alert & ~scores.by_network)[::10].tolist()
+
+    named = [e.ids[0].arbitration_id for _, e in explain_each(model, [attacked], numbers, threshold=1.0)]
+
+    assert len(numbers) > 2
+    assert named == [scores.arbitration_ids[number][0] for number in numbers]
